@@ -1,0 +1,137 @@
+/* Addresses to and from text; see address.h. */
+#include "base/address.h"
+
+#include "base/fail.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
+
+int address_parse_ip(struct address *a, struct span text)
+{
+    char copy[INET6_ADDRSTRLEN];
+
+    if (text.len == 0 || text.len >= sizeof copy)
+        return FAIL_BAD;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    *a = (struct address){0};
+    if (inet_pton(AF_INET, copy, a->ip) == 1)
+        a->family = ADDRESS_IPV4;
+    else if (inet_pton(AF_INET6, copy, a->ip) == 1)
+        a->family = ADDRESS_IPV6;
+    else
+        return FAIL_BAD;
+    return 0;
+}
+
+static int address_parse_unix(struct address *a, struct span path)
+{
+    if (path.len == 0 || path.len > ADDRESS_PATH_MAX)
+        return FAIL_BAD;
+    *a = (struct address){.family = ADDRESS_UNIX, .path_len = (uint8_t)path.len};
+    memcpy(a->path, path.ptr, path.len);
+    if (a->path[0] == '@')
+        a->path[0] = '\0';
+    return 0;
+}
+
+int address_parse(struct address *a, struct span text)
+{
+    uint64_t port;
+    struct span host = text;
+
+    if (span_starts(text, SPAN("unix:")))
+        return address_parse_unix(a, span_after(text, 5));
+    size_t colon = text.len;
+    while (colon > 0 && text.ptr[colon - 1] != ':')
+        colon--;
+    if (colon == 0 || !span_number(span_after(text, colon), &port) || port > UINT16_MAX)
+        return FAIL_BAD;
+    host.len = colon - 1;
+    bool brackets = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    if (brackets)
+        host = (struct span){host.ptr + 1, host.len - 2};
+    int err = address_parse_ip(a, host);
+    if (err < 0)
+        return err;
+    if (brackets != (a->family == ADDRESS_IPV6))
+        return FAIL_BAD;
+    a->port = (uint16_t)port;
+    return 0;
+}
+
+size_t address_print_ip(const struct address *a, char out[ADDRESS_TEXT_MAX])
+{
+    static_assert(ADDRESS_TEXT_MAX >= INET6_ADDRSTRLEN, "an address fits its text");
+
+    switch (a->family) {
+    case ADDRESS_IPV4:
+        inet_ntop(AF_INET, a->ip, out, ADDRESS_TEXT_MAX);
+        break;
+    case ADDRESS_IPV6:
+        inet_ntop(AF_INET6, a->ip, out, ADDRESS_TEXT_MAX);
+        break;
+    case ADDRESS_UNIX:
+        memcpy(out, "unix:", 6);
+        break;
+    default:
+        memcpy(out, "-", 2);
+        break;
+    }
+    return strlen(out);
+}
+
+size_t address_print(const struct address *a, char out[ADDRESS_TEXT_MAX])
+{
+    char ip[ADDRESS_TEXT_MAX];
+
+    address_print_ip(a, ip);
+    if (a->family == ADDRESS_UNIX) {
+        size_t len = a->path_len;
+        memcpy(out, "unix:", 5);
+        memcpy(out + 5, a->path, len);
+        if (len > 0 && a->path[0] == '\0')
+            out[5] = '@';
+        return 5 + len;
+    }
+    const char *format = a->family == ADDRESS_IPV6 ? "[%.64s]:%u" : "%.64s:%u";
+    return (size_t)snprintf(out, ADDRESS_TEXT_MAX, format, ip, (unsigned)a->port);
+}
+
+bool address_equal(const struct address *a, const struct address *b)
+{
+    if (a->family != b->family)
+        return false;
+    switch (a->family) {
+    case ADDRESS_IPV4:
+        return a->port == b->port && memcmp(a->ip, b->ip, 4) == 0;
+    case ADDRESS_IPV6:
+        return a->port == b->port && a->scope == b->scope && memcmp(a->ip, b->ip, 16) == 0;
+    case ADDRESS_UNIX:
+        return a->path_len == b->path_len && memcmp(a->path, b->path, a->path_len) == 0;
+    default:
+        return true;
+    }
+}
+
+bool net_contains(const struct net *n, const struct address *a)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    const uint8_t *ip = a->ip;
+    uint8_t family = a->family;
+
+    if (n->family == ADDRESS_UNIX || family == ADDRESS_UNIX)
+        return n->family == family;
+    /* An IPv4 client of a dual-stack listener arrives as ::ffff:a.b.c.d. */
+    if (family == ADDRESS_IPV6 && n->family == ADDRESS_IPV4 && memcmp(ip, mapped, 12) == 0) {
+        ip += 12;
+        family = ADDRESS_IPV4;
+    }
+    if (n->family != family)
+        return false;
+    unsigned whole = n->bits / 8, rest = n->bits % 8;
+    if (memcmp(n->ip, ip, whole) != 0)
+        return false;
+    return rest == 0 || ((n->ip[whole] ^ ip[whole]) & (0xff << (8 - rest)) & 0xff) == 0;
+}

@@ -1,0 +1,25 @@
+/* Allocation, so that a test can make the n-th one fail.
+ *
+ * Everything that is not an arena, slab or pool's own business comes from
+ * here.  NULL means out of memory and is never our mistake: callers refuse
+ * the one thing they were doing and stay up.
+ */
+#ifndef HEADGATE_BASE_MEM_H
+#define HEADGATE_BASE_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+void *mem_alloc(size_t size);
+void *mem_zalloc(size_t size);
+void *mem_resize(void *old, size_t size); /* on failure the old one stays */
+void mem_free(void *old);                 /* NULL is fine */
+
+/* For tests: the n-th allocation of this thread from now on fails (1 is the
+ * next one), and after it every `every`-th if that is not 0.  0, 0 ends it. */
+void mem_fail_at(uint64_t n, uint64_t every);
+
+/* How many allocations this thread has made; for tests and benchmarks. */
+uint64_t mem_count(void);
+
+#endif

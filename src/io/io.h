@@ -1,0 +1,372 @@
+/* The engine: start an operation now, hear about it once, later.
+ *
+ * Four promises hold on every backend, and the rest of the program leans on
+ * them:
+ *
+ *   1. An operation that was started completes exactly once.
+ *   2. It completes from io_turn(), never from inside the call that started
+ *      or cancelled it.
+ *   3. io_cancel() asks; the answer is still a completion, perhaps a success
+ *      that was already on its way.
+ *   4. After the completion the engine has forgotten the operation.
+ *
+ * So an object whose operations are all idle can be freed on the spot, and
+ * nothing changes under a function that has not returned.
+ *
+ * There are no callbacks.  A completion writes the outcome into the operation
+ * itself and wakes its owner; the owner's step (base/owner.h) looks at it.
+ * The engine allocates nothing per operation: operations and sockets live
+ * inside the objects that use them.
+ *
+ * One struct io belongs to one thread.  Only io_post() may be called from
+ * another.
+ */
+#ifndef HEADGATE_IO_IO_H
+#define HEADGATE_IO_IO_H
+
+#include "base/address.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/owner.h"
+#include "base/random.h"
+#include "base/span.h"
+
+#include <stdatomic.h>
+
+struct io;
+
+enum io_kind {
+    IO_IDLE, /* not in flight */
+    IO_ACCEPT,
+    IO_CONNECT,
+    IO_RECV,
+    IO_SEND,
+    IO_SEND_FILE,
+    IO_POLL,
+    IO_FILE, /* see enum io_file_call */
+    IO_WORK,
+    IO_RESOLVE,
+};
+
+/* One system's struct iovec under a name that every system has. */
+struct io_vec {
+    void *base;
+    size_t len;
+};
+
+/* A socket.  Lives inside its user; fd is -1 while there is none.  All but fd
+ * is the backend's own. */
+struct io_sock {
+    int fd;
+    uint8_t flags;
+    uint8_t spare[3];
+    struct io_op *recv, *send; /* in flight; accept and poll count as recv, connect as send */
+    void *queue;               /* slices received ahead of io_recv() */
+};
+
+/* One operation in flight, or the outcome of the last one.  The caller sets
+ * owner once; everything else is written by the engine. */
+struct io_op {
+    struct owner *owner; /* woken at completion */
+    uint8_t kind;        /* enum io_kind; IO_IDLE unless in flight */
+    bool done;           /* completed and not yet looked at; the owner clears it (io_take) */
+    bool cancelled;      /* io_cancel() was called */
+    uint8_t state;       /* the backend's */
+    int32_t fail;        /* outcome: 0 or an enum fail */
+    uint32_t count;      /* outcome: bytes moved */
+    uint32_t more;       /* the backend's */
+    struct io_sock *sock;
+    struct link_node node; /* the backend's */
+    union {
+        struct slice slice;  /* of a receive; see io_recv */
+        struct {
+            const struct io_vec *vec;
+            unsigned vec_count;
+        } send;
+        struct {
+            int fd;
+            uint32_t len;
+            uint64_t offset;
+        } file;
+        const struct address *to; /* of a connect */
+        int poll_fd;
+    };
+};
+
+static inline bool io_busy(const struct io_op *op)
+{
+    return op->kind != IO_IDLE;
+}
+
+/* True once for each completion: has it finished since we last asked? */
+static inline bool io_take(struct io_op *op)
+{
+    bool done = op->done;
+    op->done = false;
+    return done;
+}
+
+/* --- sockets ------------------------------------------------------------ */
+
+/* Completes with the connection in fd and the client's own address and port
+ * in peer.  Post several per listener: each owns the address it fills. */
+struct io_accept {
+    struct io_op op;
+    int fd; /* for io_adopt(), or io_discard() */
+    struct address peer;
+};
+void io_accept(struct io *io, struct io_accept *a, struct io_sock *listener);
+
+/* Makes sock the user of a descriptor: an accepted one, or a listening one. */
+void io_adopt(struct io *io, struct io_sock *sock, int fd);
+void io_discard(struct io *io, int fd);
+
+/* Opens a socket, with TCP_NODELAY where that applies, and connects it.
+ * `to` must live until completion.  After a failure there is no socket. */
+void io_connect(struct io *io, struct io_op *op, struct io_sock *sock, const struct address *to);
+
+/* Receives: completes with op->slice, at least one byte, lent until the
+ * owner's step returns; whoever wants it longer takes a reference to its
+ * buffer (buf_ref).  FAIL_CLOSED is the orderly end of the stream.
+ *
+ * room is how many bytes the owner can do with.  It bounds how much the
+ * engine may take from the socket ahead of the next io_recv(); one slice may
+ * still be larger. IO_ROOM_SMALL is right for request heads. */
+enum { IO_ROOM_SMALL = 16 * 1024, IO_ROOM_BULK = 128 * 1024 };
+void io_recv(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t room);
+
+/* Sends: completes when at least one byte was taken, with their number in
+ * count, perhaps fewer than offered.  vec and what it points to must stay
+ * until then.  At most one send is in flight per socket. */
+enum { IO_VECS_MAX = 64 };
+void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
+             unsigned count);
+
+/* Sends up to len bytes of a file from offset; completes like io_send().
+ * FAIL_IO when the file ends first. */
+void io_send_file(struct io *io, struct io_op *op, struct io_sock *sock, int fd, uint64_t offset,
+                  uint32_t len);
+
+/* No more bytes will follow ours (FIN); no send may be in flight. */
+void io_shutdown(struct io *io, struct io_sock *sock);
+
+/* Ends the socket: at once, or by RST.  None of its operations may be in
+ * flight.  Nothing happens when there is no socket. */
+void io_close(struct io *io, struct io_sock *sock);
+void io_reset(struct io *io, struct io_sock *sock);
+
+/* Asks an operation in flight to end (FAIL_CANCELLED, unless it was faster). */
+void io_cancel(struct io *io, struct io_op *op);
+
+/* Completes when a plain descriptor is readable.  For signals and control sockets. */
+void io_poll(struct io *io, struct io_op *op, struct io_sock *sock);
+
+/* A listening socket, before any worker exists; the caller owns the fd. */
+struct io_listen {
+    struct address at;
+    int backlog;
+    bool reuse_port; /* one socket of several on this address, a worker each */
+    bool v6_only;
+    unsigned unix_mode; /* of the file, for unix sockets */
+};
+struct io_backend;
+MUST_USE int io_listen(const struct io_backend *backend, void *world, const struct io_listen *spec,
+                       int *fd);
+void io_listen_close(const struct io_backend *backend, void *world, int fd);
+
+/* --- time --------------------------------------------------------------- */
+
+/* Wakes its owner when it is due, and sets fired.  Not an operation: setting
+ * and clearing take effect at once.  Moving a deadline later is one store; the
+ * wheel notices when the earlier one comes.  Resolution is 1 ms. */
+struct io_timer {
+    struct link_node node;
+    struct owner *owner;
+    uint64_t at;       /* deadline, ns of io_now(); TIME_NEVER when none */
+    uint64_t wheel_at; /* where the wheel has it */
+    bool fired;
+};
+void io_timer_set(struct io *io, struct io_timer *t, uint64_t at_ns);
+void io_timer_clear(struct io *io, struct io_timer *t); /* before its memory goes */
+
+/* True once for each time it fired. */
+static inline bool io_timer_take(struct io_timer *t)
+{
+    bool fired = t->fired;
+    t->fired = false;
+    return fired;
+}
+
+/* --- files, helper threads, names ------------------------------------------ */
+
+enum io_file_call {
+    IO_FILE_OPEN,  /* path below dir → result fd, and stat */
+    IO_FILE_STAT,  /* fd → stat */
+    IO_FILE_READ,  /* fd, base, len, offset → op.count (0 at the end) */
+    IO_FILE_WRITE, /* fd, base, len, offset → op.count, all of it unless it fails */
+    IO_FILE_SYNC,  /* fd (a directory too) */
+    IO_FILE_RENAME, /* path → path_to, both below dir */
+};
+enum { /* flags of IO_FILE_OPEN */
+    IO_OPEN_BENEATH = 1,  /* no link leads out of dir (openat2 RESOLVE_BENEATH) */
+    IO_OPEN_NO_LINKS = 2, /* no symbolic links at all */
+    IO_OPEN_WRITE = 4,    /* create or truncate, mode 0600 */
+    IO_OPEN_DIR = 8,
+};
+struct io_stat {
+    uint64_t size, inode, device;
+    int64_t mtime_ns;
+    uint32_t mode;
+    bool regular, directory;
+};
+struct io_file {
+    struct io_op op;
+    uint8_t call; /* enum io_file_call */
+    uint8_t flags;
+    int dir; /* a directory's fd, or -1: the working directory */
+    int fd;
+    const char *path, *path_to;
+    void *base;
+    uint32_t len;
+    uint64_t offset;
+    struct io_stat stat;
+};
+void io_file(struct io *io, struct io_file *f); /* fill in call and its arguments first */
+void io_file_close(struct io *io, int fd);
+
+/* run() is called on a helper thread and may block; the completion is an
+ * ordinary one.  In the simulator it runs inline, at a scripted time. */
+struct io_work {
+    struct io_op op;
+    void (*run)(struct io_work *work);
+};
+void io_work(struct io *io, struct io_work *work);
+
+/* Names to addresses, by the system's resolver. */
+enum { IO_RESOLVE_MAX = 16 };
+struct io_resolve {
+    struct io_work work;
+    const char *host;
+    uint16_t port;
+    uint8_t family; /* ADDRESS_NONE for any */
+    unsigned count;
+    struct address found[IO_RESOLVE_MAX];
+};
+void io_resolve(struct io *io, struct io_resolve *r); /* outcome in r->work.op */
+
+/* --- between threads ----------------------------------------------------- */
+
+/* Delivered in the target's turn, in the order one sender posted them, by
+ * calling arrive(), which records and wakes.  The message belongs to the
+ * target from then on.  Never fails and never blocks. */
+struct io_message {
+    struct io_message *_Atomic next;
+    void (*arrive)(struct io_message *m, struct io *target);
+};
+void io_post(struct io *target, struct io_message *m);
+
+/* --- the turn ------------------------------------------------------------ */
+
+/* Somebody with bytes to send.  Called once, after the steps of the turn, so
+ * that all of a turn leaves as one send. */
+struct io_sender {
+    struct link_node node;
+    void (*gather)(struct io_sender *sender);
+};
+static inline void io_gather(struct io *io, struct io_sender *s);
+
+struct io_stats {
+    _Atomic uint64_t turns, waits, completions, wakes, deferred;
+    _Atomic uint64_t accepts, connects, receives, sends, send_files, closes, cancels, errors;
+    _Atomic uint64_t bytes_in, bytes_out;
+    _Atomic uint64_t short_sends, buffers_out, buffers_empty, slices_unclaimed, ring_overflows;
+    _Atomic uint64_t submissions, posts, timers;
+};
+
+/* Written by one thread, read by any: no locked instruction is needed. */
+static inline void io_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+struct io_wheel;
+
+/* What every backend's own struct begins with. */
+struct io {
+    const struct io_backend *backend;
+    struct owner_queue owners;
+    struct link_node senders;
+    uint64_t now_ns;  /* monotonic */
+    uint64_t wall_ns; /* since 1970 */
+    struct random random;
+    struct buf_pool bufs;       /* 16 KiB, for whoever has bytes to keep or send */
+    struct buf_budget budget;   /* of all content buffers of this worker */
+    struct io_stats stats;
+    struct io_wheel *wheel;
+    struct io_message *_Atomic mailbox;
+    _Atomic bool sleeping;      /* a poster must wake the thread */
+    struct io_helpers *helpers; /* threads for io_work; started at first use */
+};
+
+static inline void io_gather(struct io *io, struct io_sender *s)
+{
+    if (!link_linked(&s->node))
+        list_append(&io->senders, &s->node);
+}
+
+static inline uint64_t io_now(const struct io *io)
+{
+    return io->now_ns;
+}
+
+static inline uint64_t io_wall(const struct io *io)
+{
+    return io->wall_ns;
+}
+
+/* Secret random bytes. */
+void io_entropy(struct io *io, void *out, size_t len);
+
+enum { IO_BUF_SIZE = 16 * 1024 };
+
+enum { /* features that engine_disable names */
+    IO_NO_MULTISHOT_RECEIVE = 1 << 0,
+    IO_NO_PROVIDED_BUFFERS = 1 << 1,
+    IO_NO_DIRECT_DESCRIPTORS = 1 << 2,
+    IO_NO_POLL_FIRST = 1 << 3,
+    IO_NO_ADAPTIVE_WAIT = 1 << 4,
+    IO_NO_BULK_BUFFERS = 1 << 5,
+    IO_NO_SPLICE = 1 << 6,
+    IO_NO_MULTISHOT_ACCEPT = 1 << 7,
+};
+struct io_options {
+    uint64_t buffer_memory; /* bytes, of this worker; 0 is no limit */
+    uint32_t sockets_max;   /* how many there may be at a time */
+    unsigned disable;
+    void *world;            /* the simulator's */
+    uint32_t helpers_max;   /* threads for io_work; 0 means 2 */
+};
+
+/* Opens an engine; to be called on the thread that will turn it.  `why` is
+ * set to a static sentence when it fails (FAIL_UNSUPPORTED and others). */
+MUST_USE int io_open(struct io **io, const struct io_backend *backend,
+                     const struct io_options *options, const char **why);
+
+/* All operations must be idle and all sockets closed. */
+void io_free(struct io *io);
+
+/* Reaps completions, runs steps, gathers sends; waits at most max_wait_ns for
+ * something to happen.  False when nothing can ever happen again (only the
+ * simulator knows that). */
+bool io_turn(struct io *io, uint64_t max_wait_ns);
+
+extern const struct io_backend *const io_backends[]; /* best first, NULL-terminated; not sim */
+const struct io_backend *io_backend_find(struct span name);
+const char *io_backend_name(const struct io_backend *backend);
+
+/* Whether it could be opened here; `why` as in io_open. */
+bool io_backend_usable(const struct io_backend *backend, const char **why);
+
+#endif

@@ -1,0 +1,11 @@
+/* The base layer's tests. */
+#include "tests/unit/suites.h"
+
+Suite *flow_suite(void);
+
+int main(void)
+{
+    static suite_fn *const suites[] = {flow_suite};
+
+    return suites_run(suites, sizeof suites / sizeof *suites);
+}
