@@ -1,0 +1,114 @@
+/* The configuration file: INI text to sections of entries with positions, and
+ * sections to structs by way of settings tables.
+ *
+ * What sections exist and what they mean is gate/config.h's; this layer knows
+ * the language only (syntax, quotes, joining, include, environment, values).
+ */
+#ifndef HEADGATE_CONF_CONF_H
+#define HEADGATE_CONF_CONF_H
+
+#include "conf/setting.h"
+#include "conf/template.h"
+
+/* Where files come from: the disk, or a test.  Returns FAIL_NOT_FOUND etc. */
+struct source {
+    int (*read)(void *data, struct arena *arena, const char *path, struct span *text);
+    /* Expands a glob to sorted paths; a pattern may match nothing. */
+    int (*glob)(void *data, struct arena *arena, const char *pattern, struct spans *paths);
+    const char *(*environment)(void *data, const char *name); /* NULL: unset */
+    void *data;
+};
+extern const struct source source_disk;
+
+enum severity { SEVERITY_ERROR, SEVERITY_WARNING, SEVERITY_NOTICE };
+
+struct diagnostic {
+    struct diagnostic *next;
+    enum severity severity;
+    struct position at;
+    struct span text;
+};
+
+/* Everything that is wrong, in the order of the files and lines. */
+struct diagnostics {
+    struct arena *arena;
+    struct diagnostic *first;
+    unsigned errors, warnings, dropped; /* at most 100 errors are kept */
+};
+void diagnostics_say(struct diagnostics *d, enum severity severity, struct position at,
+                     const char *format, ...) PRINTF_LIKE(4, 5);
+/* "file:line:col: error: text\n"; sorted by file order and line. */
+void diagnostics_print(const struct diagnostics *d, void (*line)(void *data, struct span text),
+                       void *data);
+
+struct conf_value {
+    struct conf_value *next; /* the key was repeated */
+    struct span text;        /* joined, environment put in, quotes still there */
+    struct position at;
+};
+struct conf_entry {
+    struct conf_entry *next;
+    struct span key;
+    struct position at;
+    struct conf_value *values;
+    bool used; /* some table knew it */
+};
+struct conf_section {
+    struct conf_section *next;
+    struct span type, name; /* name empty for [server] */
+    struct position at;
+    struct conf_entry *entries;
+};
+struct conf {
+    struct arena *arena;
+    struct conf_section *sections; /* in file order */
+};
+
+/* Reads `path` and what it includes.  All problems go to `d`; what could be
+ * read is returned anyway so that more can be checked. */
+void conf_read(struct conf *conf, struct arena *arena, const struct source *source,
+               const char *path, struct diagnostics *d);
+
+struct conf_entry *conf_find(const struct conf_section *section, const char *key);
+
+/* Fills `into` (zeroed by the caller) from a section by a table; keys flagged
+ * SETTING_INHERIT that it does not have are taken from `server` if that is not
+ * NULL; then defaults.  Values go to conf->arena. Marks entries used. */
+void conf_fill(struct conf *conf, struct conf_section *section, struct conf_section *server,
+               const struct setting *table, void *into, struct diagnostics *d);
+
+/* After all tables of a section were applied: unknown keys are errors with the
+ * closest of `tables` (a NULL-terminated array of tables) suggested. */
+void conf_unknown(struct conf_section *section, const struct setting *const tables[],
+                  struct diagnostics *d);
+
+/* Says something about a key of a section (its value's position; the
+ * section's if it is not there). */
+void conf_say(const struct conf_section *section, const char *key, enum severity severity,
+              struct diagnostics *d, const char *format, ...) PRINTF_LIKE(5, 6);
+
+/* The closest of some words to what was written, or NULL when none is close. */
+const char *suggest(struct span written, const char *const *words, size_t count);
+
+/* -T: one section as it is in effect, each key under "# file:line" or
+ * "# default"; what it prints reads back the same. */
+void conf_print(const struct conf_section *section, const struct conf_section *server,
+                const struct setting *const tables[],
+                void (*line)(void *data, struct span text), void *data);
+
+/* --help-settings */
+void setting_help(const char *section, const struct setting *table,
+                  void (*line)(void *data, struct span text), void *data);
+
+/* Values on their own, for parsers of SETTING_LINES options: 0 or FAIL_BAD with *why. */
+int value_duration(struct span text, uint64_t *ns, const char **why);
+int value_size(struct span text, uint64_t *bytes, const char **why);
+int value_count(struct span text, uint64_t *n, const char **why);
+int value_percent(struct span text, uint64_t *thousandths, const char **why);
+int value_rate(struct span text, struct rate *rate, const char **why);
+int value_ranges(struct arena *arena, struct span text, struct ranges *ranges, const char **why);
+int value_net(struct span text, struct net *net, const char **why);
+int value_host(struct arena *arena, struct span text, bool wildcard, struct span *host,
+               const char **why);
+
+#endif

@@ -1,0 +1,217 @@
+/* One generation of the configuration: typed, checked, immutable.
+ *
+ * Made by main from the files, compiled (routes, templates, handlers' own
+ * structs) before any worker sees it, freed when the last exchange that began
+ * under it has ended on every worker.
+ */
+#ifndef HEADGATE_GATE_CONFIG_H
+#define HEADGATE_GATE_CONFIG_H
+
+#include "conf/conf.h"
+#include "http/h1_parse.h"
+
+struct module;
+struct handler;
+struct router;
+struct listener_conf;
+
+enum log_format { LOG_JSON, LOG_COMMON, LOG_COMBINED, LOG_TEXT };
+
+struct log_target {
+    struct span path; /* empty: off; "stdout", "stderr" */
+    enum log_format format;
+    bool off;
+};
+
+struct error_page {
+    int status;
+    struct span body, type;
+};
+struct error_pages {
+    struct error_page *list;
+    unsigned count;
+};
+
+struct server_conf {
+    uint64_t workers;         /* VALUE_AUTO */
+    struct span engine;       /* "auto" ... */
+    uint64_t engine_disable;  /* IO_NO_* bits */
+    struct span user, group, pid_file, control;
+    uint64_t max_connections; /* VALUE_AUTO */
+    uint64_t buffer_memory;   /* VALUE_AUTO */
+    uint64_t drain_timeout, reload_timeout;
+    bool tests_required;
+    struct log_target access_log, error_log;
+    int log_level;            /* enum log_level */
+    struct span server_header; /* empty: off */
+    struct spans resolvers;   /* "system" alone: the system's */
+    uint64_t resolver_timeout, resolver_ttl_min, resolver_ttl_max;
+    struct error_pages error_pages; /* of requests without a route */
+    bool share_ports;         /* test only: from HEADGATE_SHARE_PORTS in the environment */
+};
+
+enum client_ip_source { CLIENT_IP_XFF, CLIENT_IP_FORWARDED, CLIENT_IP_OFF, CLIENT_IP_FIELD };
+
+struct listener_conf {
+    struct span name;
+    unsigned index;
+    struct addresses listen;
+    bool https_redirect, h2c;
+    uint64_t https_port;
+    struct nets trusted;
+    enum client_ip_source client_ip_from;
+    struct span client_ip_field;
+    uint64_t max_connections; /* VALUE_OFF */
+    uint64_t backlog, socket_mode;
+    uint64_t handshake_timeout, header_timeout, keepalive_timeout, keepalive_requests,
+        write_timeout;
+    struct h1_limits limits;
+};
+
+enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN };
+
+struct server_entry { /* a server of an upstream */
+    struct span text;        /* as written, without options: its name in logs */
+    struct span host;        /* name or IP, or empty for unix */
+    uint16_t port;
+    struct address *addresses; /* resolved when the configuration was read */
+    unsigned address_count;
+    unsigned weight;
+    bool backup, down;
+    uint64_t max_in_flight;  /* VALUE_OFF */
+};
+
+enum { /* retry_on */
+    RETRY_CONNECT = 1 << 0,
+    RETRY_UNPROCESSED = 1 << 1,
+    RETRY_RESET = 1 << 2,
+    RETRY_TIMEOUT = 1 << 3,
+};
+
+struct upstream_conf {
+    struct span name;
+    unsigned index;
+    struct server_entry *servers;
+    unsigned server_count;
+    enum balance balance;
+    uint64_t connect_timeout, first_byte_timeout, idle_timeout, stream_timeout;
+    uint64_t keepalive, keepalive_time;
+    uint64_t tries, retry_on, retry_buffer;
+    uint64_t max_response_header;
+    uint64_t family; /* enum address_family, NONE for any */
+};
+
+enum edit_kind { EDIT_SET, EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_REMOVE_PREFIX };
+struct edit {
+    enum edit_kind kind;
+    struct span name;
+    uint16_t id; /* enum field_id */
+    struct template *value;
+};
+struct edits {
+    struct edit *list;
+    unsigned count;
+};
+
+enum condition_kind { CONDITION_PRESENT, CONDITION_ABSENT, CONDITION_EQUAL, CONDITION_NOT_EQUAL,
+                      CONDITION_PREFIX };
+struct condition {
+    enum condition_kind kind;
+    bool in_query; /* else a header field */
+    struct span name, value;
+    uint16_t id; /* enum field_id, when a header field */
+};
+struct conditions {
+    struct condition *list;
+    unsigned count;
+};
+
+enum request_id_mode { REQUEST_ID_TRUST, REQUEST_ID_NEW, REQUEST_ID_OFF };
+
+struct route_conf {
+    struct span name;
+    unsigned index;           /* in config->routes */
+    struct position at;
+    const struct module *module;
+    const struct handler *handler;
+    const void *conf;         /* the handler's own struct */
+    const void *module_conf;  /* the module's */
+    struct spans listeners;   /* names; empty: all */
+    uint64_t listener_bits;   /* bit i: config->listeners[i]; all ones when none is named */
+    struct spans hosts;       /* empty: any */
+    struct spans paths;
+    struct spans methods;     /* empty: any */
+    struct conditions match;
+    uint64_t max_body;        /* VALUE_OFF */
+    struct rate body_min_rate; /* amount 0: off */
+    bool encoded_slash_pass;
+    enum request_id_mode request_id;
+    struct error_pages error_pages;
+    bool log;
+    struct edits response_edits, request_edits;
+};
+
+struct test_conf {
+    struct span name;
+    struct position at;
+    struct span method, scheme, host, target; /* of request; host may have a port */
+    uint64_t port;                            /* 0: not written */
+    struct lines headers;
+    struct address client;
+    struct span listener;
+    struct span expect_route;  /* empty: not asked */
+    uint64_t expect_status;    /* 0: not asked */
+    struct spans expect_upstream;
+    struct span expect_path;
+    struct span expect_header_name, expect_header_value;
+    bool expect_header_any;
+};
+
+struct module_slot {
+    const struct module *module;
+    void *conf;
+};
+
+enum { LISTENERS_MAX = 64 };
+
+struct config {
+    struct arena arena;
+    struct conf conf; /* as read, for -T */
+    uint64_t generation;
+    const char *path;
+    struct server_conf server;
+    struct listener_conf *listeners;
+    unsigned listener_count;
+    struct upstream_conf *upstreams;
+    unsigned upstream_count;
+    struct route_conf *routes;
+    unsigned route_count;
+    struct test_conf *tests;
+    unsigned test_count;
+    struct module_slot *modules; /* as many as modules_all has */
+    unsigned module_count;
+    struct router *router;
+    _Atomic unsigned users; /* workers that still have exchanges of it, plus main */
+};
+
+/* Reads, types, compiles.  NULL when there was an error, or no memory; all
+ * that was found is in *d either way (its arena is the caller's). */
+struct config *config_load(const char *path, const struct source *source,
+                           const struct module *const *modules, struct diagnostics *d);
+void config_free(struct config *config);
+
+const struct upstream_conf *config_upstream(const struct config *config, struct span name);
+
+/* Names the first setting that differs and needs a restart, or NULL. */
+const char *config_needs_restart(const struct config *before, const struct config *after);
+
+/* -T and --help-settings */
+void config_print(const struct config *config, void (*line)(void *data, struct span text),
+                  void *data);
+void config_help(const struct module *const *modules, void (*line)(void *data, struct span text),
+                 void *data);
+
+/* Runs the [test] sections; failures are errors in *d. */
+void config_run_tests(const struct config *config, struct diagnostics *d);
+
+#endif

@@ -1,0 +1,95 @@
+/* Everything a module may use, and nothing else.  See headgate-module(7).
+ *
+ * A module offers handlers; a route names one.  A handler's answer() runs
+ * when the request head has arrived, and again whenever the exchange can make
+ * progress, until the response has ended.  Each time it does what it can and
+ * returns; it never waits, and never calls itself back.
+ */
+#ifndef HEADGATE_GATE_MODULE_H
+#define HEADGATE_GATE_MODULE_H
+
+#include "base/arena.h"
+#include "base/fail.h"
+#include "base/flow.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "conf/setting.h"
+#include "gate/exchange.h"
+#include "gate/worker.h"
+
+struct loading;
+
+struct handler {
+    const char *name;    /* as routes write it: "respond", "1mrc.event" */
+    const char *summary;
+    const struct setting *settings;
+    size_t conf_size;    /* zeroed, filled from settings; one per route */
+    size_t state_size;   /* zeroed; one per exchange */
+
+    /* After the settings are filled: checks what a table cannot, opens files,
+     * compiles.  Problems are said with loading_say().  May be NULL. */
+    void (*load)(struct loading *l, void *conf);
+    void (*unload)(void *conf); /* closes what load opened; may be NULL */
+
+    void (*answer)(struct exchange *x);
+    void (*ended)(struct exchange *x); /* the exchange is going away, however it ended; may be NULL */
+};
+
+struct module {
+    const char *name; /* as in modules.list and [module NAME] */
+    const char *summary;
+    const struct handler *const *handlers; /* NULL-terminated */
+
+    /* [module NAME]: filled even when the section is absent.  May all be NULL and 0. */
+    const struct setting *settings;
+    size_t conf_size;
+    void (*load)(struct loading *l, void *conf); /* may add routes: loading_route() */
+
+    /* State of one worker, and of the process.  Started in this order before
+     * the first connection: process_start on main, worker_start on each
+     * worker's thread.  At the end: worker_stop on each thread, then
+     * process_stop on main with all workers' states. */
+    size_t process_size, worker_size; /* zeroed */
+    int (*process_start)(void *process, const void *conf, unsigned workers);
+    int (*worker_start)(struct worker *w, void *state, void *process, const void *conf);
+    /* A reload: the state stays, the settings changed. */
+    void (*worker_adopt)(struct worker *w, void *state, const void *conf);
+    void (*worker_stop)(struct worker *w, void *state);
+    void (*process_stop)(void *process, void *const *worker_states, unsigned workers);
+};
+
+/* --- while a configuration is being read ----------------------------------- */
+
+struct config *loading_config(struct loading *l);
+struct arena *loading_arena(struct loading *l); /* lives as long as the generation */
+
+/* At the value of key, or at the section when key is NULL or absent. */
+void loading_say(struct loading *l, enum severity severity, const char *key, const char *format,
+                 ...) PRINTF_LIKE(4, 5);
+void loading_say_line(struct loading *l, enum severity severity, const struct line *line,
+                      const char *format, ...) PRINTF_LIKE(4, 5);
+
+/* Reads a file with the configuration; says so when it cannot. False then. */
+bool loading_read(struct loading *l, const char *key, struct span path, size_t max,
+                  struct span *content);
+
+/* The paths of the route being loaded (for strip_prefix). */
+const struct spans *loading_paths(const struct loading *l);
+
+/* Finds an upstream; NULL, said with a suggestion at `at`, when there is none. */
+const struct upstream_conf *loading_upstream(struct loading *l, struct span name,
+                                             struct position at);
+
+/* A module's own route, of ordinary rank. */
+struct default_route {
+    const char *handler;
+    struct span path;
+    struct span method;
+    struct spans listeners, hosts;
+};
+void loading_route(struct loading *l, const struct default_route *route);
+
+/* All modules built in, NULL-terminated; generated from modules/modules.list. */
+extern const struct module *const modules_all[];
+
+#endif
