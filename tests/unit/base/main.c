@@ -1,11 +1,12 @@
 /* The base layer's tests. */
 #include "tests/unit/suites.h"
 
+Suite *exact_suite(void);
 Suite *flow_suite(void);
 
 int main(void)
 {
-    static suite_fn *const suites[] = {flow_suite};
+    static suite_fn *const suites[] = {exact_suite, flow_suite};
 
     return suites_run(suites, sizeof suites / sizeof *suites);
 }
