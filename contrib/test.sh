@@ -1,0 +1,152 @@
+#!/bin/sh
+# Builds headgate and tests it.
+#
+#   contrib/test.sh         installs what is missing, builds, runs the whole suite
+#   contrib/test.sh --ci    what every change must pass: both compilers, distcheck, sanitizers
+#   contrib/test.sh --all   that, and mutants, long seeds and Debian 13
+#
+# The last line is `N passed, N failed`.
+# shellcheck disable=SC2317 # stages are called by name
+set -u
+top=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=contrib/lib.sh
+. "$top/contrib/lib.sh"
+
+mode=suite
+case ${1:-} in
+'') ;;
+--ci) mode=ci ;;
+--all) mode=all ;;
+-h | --help)
+    sed -n 's/^# \{0,1\}//p' "$0" | sed 1d | sed '/^shellcheck/,$d'
+    exit 0
+    ;;
+*)
+    say "usage: contrib/test.sh [--ci | --all]" >&2
+    exit 2
+    ;;
+esac
+
+passed=0
+failed=0
+started=$(date +%s)
+
+finish() { # STATUS
+    seconds=$(($(date +%s) - started))
+    say "    $((seconds / 60)) min $((seconds % 60)) s in all"
+    say "$passed passed, $failed failed"
+    exit "$1"
+}
+
+# The sums automake prints under each test run: `# PASS:  12`.
+tally() { # LOG KIND...
+    log=$1
+    shift
+    for kind; do
+        sed -n "s/^# $kind: *\([0-9][0-9]*\)\$/\1/p" "$log"
+    done | awk '{ n += $1 } END { print n + 0 }'
+}
+
+# stage NAME COMMAND...: times it, counts its tests, ends everything when it fails.
+stage() {
+    name=$1
+    shift
+    printf '%s==>%s %-12s ' "$bold" "$plain" "$name"
+    log=$logs/$name.log
+    begun=$(date +%s)
+    ("$@") </dev/null >"$log" 2>&1
+    status=$?
+    good=$(tally "$log" PASS XFAIL)
+    bad=$(tally "$log" FAIL XPASS ERROR)
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    if [ $status = 0 ] && [ "$bad" = 0 ]; then
+        tests=
+        [ "$good" = 0 ] || tests=", $good tests"
+        printf '%sok%s  %4d s%s\n' "$green" "$plain" $(($(date +%s) - begun)) "$tests"
+        return
+    fi
+    printf '%sFAILED%s after %d s\n\n' "$red" "$plain" $(($(date +%s) - begun))
+    [ "$bad" != 0 ] || failed=$((failed + 1))
+    grep -E '^(FAIL|ERROR|XPASS):' "$log" | head -n 40
+    [ "$bad" != 0 ] || tail -n 40 "$log"
+    say ""
+    say "${red}The stage \"$name\" failed.${plain} Its whole log: $log"
+    [ "$bad" = 0 ] || say "What the failing tests said is in the .log beside each test, below $top/build/."
+    finish 1
+}
+
+in_dir() { # DIR TARGET
+    make -C "$top/build/$1" -j"$jobs" "$2"
+}
+
+build_in() { # DIR CONFIGURE-OPTION...
+    generate && configure_in "$@" && in_dir "$1" all
+}
+
+seeds() { # COUNT DIR
+    HG_SIM_SEEDS=$1
+    export HG_SIM_SEEDS
+    in_dir "$2" check-sim
+}
+
+with_clang() {
+    build_in clang CC=clang --enable-werror && in_dir clang check-unit
+}
+
+with_sanitizers() {
+    build_in asan --enable-sanitizers --enable-werror &&
+        in_dir asan check-unit && seeds 500 asan
+}
+
+with_tsan() {
+    build_in tsan --enable-tsan --enable-werror && in_dir tsan check-threads
+}
+
+mutants() { in_dir gcc mutants; }
+
+long_seeds() { seeds "${HG_LONG_SEEDS:-200000}" gcc; }
+
+# The whole suite in a fresh Debian 13, from what is checked out here.
+debian13() {
+    root=$top/build/trixie
+    [ "$(id -u)" = 0 ] || { echo "debootstrap and chroot need root"; return 1; }
+    [ -f "$root/etc/debian_version" ] || debootstrap --variant=minbase --include=git,ca-certificates \
+        trixie "$root" "${HG_MIRROR:-http://deb.debian.org/debian}" || return 1
+    rm -rf "$root/headgate"
+    mkdir "$root/headgate"
+    (cd "$top" && git ls-files -z | xargs -0 tar cf -) | tar xf - -C "$root/headgate" || return 1
+    # A mount namespace of its own takes the mounts away, whatever happens.
+    unshare -m sh -c "mount --bind /proc '$root/proc' && mount --rbind /dev '$root/dev' &&
+        chroot '$root' /headgate/contrib/test.sh"
+}
+
+mkdir -p "$logs"
+install() { install_packages build test "$@"; }
+
+step "What is needed"
+case $mode in
+suite) install ;;
+ci) install ci ;;
+all) install ci all ;;
+esac
+say "    $(($(date +%s) - started)) s"
+
+if [ $mode = suite ]; then
+    stage build build_in default
+    stage check in_dir default check
+    finish 0
+fi
+
+stage gcc build_in gcc --enable-werror
+stage check in_dir gcc check
+stage distcheck in_dir gcc distcheck-unit
+stage clang with_clang
+stage sanitizers with_sanitizers
+stage threads with_tsan
+if [ $mode = all ]; then
+    stage mutants mutants
+    stage seeds long_seeds
+    stage debian13 debian13
+fi
+finish 0
