@@ -3,10 +3,11 @@
 
 Suite *exact_suite(void);
 Suite *flow_suite(void);
+Suite *number_suite(void);
 
 int main(void)
 {
-    static suite_fn *const suites[] = {exact_suite, flow_suite};
+    static suite_fn *const suites[] = {exact_suite, flow_suite, number_suite};
 
     return suites_run(suites, sizeof suites / sizeof *suites);
 }
