@@ -15,7 +15,10 @@ struct io_backend {
     int (*open)(struct io **io, const struct io_options *options, const char **why);
     void (*free)(struct io *io);
 
-    /* op->kind, sock and arguments are set; must not complete it inside. */
+    /* op->kind, sock and arguments are set; must not complete it inside.
+     * io.c keeps sock->recv and sock->send for all kinds but IO_ACCEPT, of
+     * which several may be in flight: those are the backend's to remember.
+     * op->more is the room of an IO_RECV until the backend puts it to its own use. */
     void (*start)(struct io *io, struct io_op *op);
     void (*cancel)(struct io *io, struct io_op *op);
 
@@ -27,15 +30,18 @@ struct io_backend {
     int (*listen)(void *world, const struct io_listen *spec, int *fd);
     void (*listen_close)(void *world, int fd);
 
-    /* Submits what was started, waits until something completed or wait_ns
-     * passed (0: does not sleep), completes what has (io_complete), and
-     * updates io->now_ns and io->wall_ns.  False when nothing can happen any more. */
+    /* Submits what was started, waits until something completed or it is
+     * io->now_ns + wait_ns (0: does not sleep; TIME_NEVER: no limit), completes
+     * what has (io_complete), and updates io->now_ns and io->wall_ns.  False
+     * when nothing can happen any more. */
     bool (*wait)(struct io *io, uint64_t wait_ns);
 
     /* From any thread: ends the wait. */
     void (*wake)(struct io *io);
 
-    /* NULL where io.c's helper threads do it. */
+    /* NULL where helper threads do it (io/helpers.h), or the system's own call
+     * for the last two.  Operations given to helper threads are cancelled
+     * without the backend. */
     void (*file)(struct io *io, struct io_file *f);
     void (*work)(struct io *io, struct io_work *w);
     void (*resolve)(struct io *io, struct io_resolve *r);
@@ -43,14 +49,17 @@ struct io_backend {
     void (*entropy)(struct io *io, void *out, size_t len);
 };
 
-/* Records the outcome, makes the operation idle, wakes the owner. */
+/* Records the outcome, makes the operation idle, wakes the owner.  Counts
+ * what the statistics say of operations and bytes. */
 void io_complete(struct io *io, struct io_op *op, int fail, uint32_t count);
 
 /* The same for a receive: lends the slice's buffer (one reference, which the
  * owner queue gives back after the owner's next step). */
 void io_complete_slice(struct io *io, struct io_op *op, struct slice slice);
 
-/* Set up and take down the common part. */
+/* Set up and take down the common part.  Before io_init(), now_ns is set;
+ * io_deinit() comes before anything that wake() needs is closed, because
+ * helper threads may be calling it until they are joined. */
 int io_init(struct io *io, const struct io_backend *backend, const struct io_options *options);
 void io_deinit(struct io *io);
 

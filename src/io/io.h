@@ -308,6 +308,8 @@ struct io {
     struct io_message *_Atomic mailbox;
     _Atomic bool sleeping;      /* a poster must wake the thread */
     struct io_helpers *helpers; /* threads for io_work; started at first use */
+    uint32_t busy;              /* operations in flight */
+    uint32_t sockets;           /* adopted or connected, and not closed */
 };
 
 static inline void io_gather(struct io *io, struct io_sender *s)
