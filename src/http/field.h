@@ -62,6 +62,7 @@ enum field_id { FIELD_OTHER, FIELD_LIST(FIELD_ENUM) FIELD_COUNT };
 
 /* Compared without case; FIELD_OTHER when it is none of ours. */
 enum field_id field_find(struct span name);
+enum field_id field_find_token(struct span name); /* when it is known to be a token */
 struct span field_name(enum field_id id);
 
 /* Connection-specific fields, never forwarded (RFC 9110, 7.6.1), but for what

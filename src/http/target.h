@@ -19,7 +19,9 @@ struct target {
     bool has_query;
 };
 
-/* False: malformed (a control, space, '#', a bad escape, non-ASCII byte ...). */
+/* False: malformed (a control, space, '#', non-ASCII byte, a bad escape in the
+ * path; a scheme other than http and https, an authority that is no host).  A
+ * query is taken as browsers send it: '%' may stand for itself there. */
 MUST_USE bool target_parse(struct target *t, struct span text);
 
 struct path {
@@ -30,8 +32,10 @@ struct path {
 
 enum path_fault { PATH_OK, PATH_BAD, PATH_MEMORY };
 
-/* PATH_BAD: %00, a backslash, a bad escape, above the root, or a segment such as
- * "..;x" that some servers take for "..".  Nothing is allocated, and normal
+/* Escapes that stay get upper-case digits, and visible ASCII that RFC 3986 does not
+ * allow in a path ('{', '|', '"' ...) becomes an escape: /%7bx%7D and /{x} are one path.
+ * PATH_BAD: %00, a backslash, a bad escape, above the root, or a segment such as
+ * "..;x" or "..%2F" that some servers take for "..".  "*" stays as it is.  Nothing is allocated, and normal
  * points into `sent`, when sent is in normal form already (one fast scan). */
 enum path_fault path_normalise(struct path *p, struct span sent, struct arena *arena);
 
@@ -42,9 +46,14 @@ struct span percent_decode(struct arena *arena, struct span s, bool plus_is_spac
 /* A Host or :authority value (RFC 9110, 7.2): splits name and port and puts
  * the name in lower case without the trailing dot.  name points into
  * `authority` when nothing was to do, else into `scratch` (256 bytes).
- * False: malformed (userinfo, bad characters, bad brackets, bad port, name over 255). */
+ * An IPv6 address keeps its brackets; an empty name without a port is valid.
+ * False: malformed (userinfo, bad characters, an escape, an empty label, bad brackets,
+ * bad port, name over 255). */
 MUST_USE bool host_parse(struct span authority, char scratch[256], struct span *name,
                          struct span *port);
+
+/* Is it what host_parse() takes? */
+bool host_is_valid(struct span authority);
 
 /* Finds a name in a query; the value as sent.  Names are compared decoded. */
 bool query_find(struct span query, struct span name, struct span *value);

@@ -1,0 +1,90 @@
+/* Host and :authority values (RFC 9110, 7.2; RFC 3986, 3.2.2).
+ *
+ * Names are what DNS and people use: letters, digits, '-', '.', '_', '~'.  RFC 3986
+ * would also allow escapes and punctuation in a name; no host is called so, and
+ * servers disagree about them, so they are refused.
+ */
+#include "http/chars.h"
+#include "http/target.h"
+
+#include "base/address.h"
+
+enum { NAME_MAX_BYTES = 255 };
+
+/* No label is empty but for the root's after one trailing dot. */
+static bool name_is_valid(struct span s)
+{
+    char before = '.';
+
+    if (s.len > NAME_MAX_BYTES)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        if (!char_is(s.ptr[i], CHAR_HOST) || (s.ptr[i] == '.' && before == '.'))
+            return false;
+        before = s.ptr[i];
+    }
+    return true;
+}
+
+/* "[::1]"; no zone and no IPvFuture (RFC 3986, 3.2.2). */
+static bool literal_is_valid(struct span s)
+{
+    struct span inside = {s.ptr + 1, s.len - 2};
+    struct address address;
+
+    for (size_t i = 0; i < inside.len; i++)
+        if (!char_is(inside.ptr[i], CHAR_HEX) && inside.ptr[i] != ':' && inside.ptr[i] != '.')
+            return false;
+    return address_parse_ip(&address, inside) == 0 && address.family == ADDRESS_IPV6;
+}
+
+/* May be empty: "port = *DIGIT" (RFC 3986, 3.2.3). */
+static bool port_is_valid(struct span s)
+{
+    uint64_t number = 0;
+
+    return s.len == 0 || (s.len <= 5 && span_number(s, &number) && number <= 65535);
+}
+
+/* Name and port, both checked.  A name that is empty has no port either. */
+static bool split(struct span authority, struct span *name, struct span *port)
+{
+    bool literal = authority.len > 0 && authority.ptr[0] == '[';
+    size_t len = literal ? span_find(authority, ']') + 1 : span_find(authority, ':');
+
+    if (literal && len > authority.len)
+        return false;
+    *name = span_first(authority, len);
+    *port = span_after(authority, len);
+    if (port->len > 0) {
+        if (port->ptr[0] != ':' || name->len == 0)
+            return false;
+        *port = span_after(*port, 1);
+    }
+    return (literal ? literal_is_valid(*name) : name_is_valid(*name)) && port_is_valid(*port);
+}
+
+bool host_is_valid(struct span authority)
+{
+    struct span name, port;
+
+    return split(authority, &name, &port);
+}
+
+bool host_parse(struct span authority, char scratch[256], struct span *name, struct span *port)
+{
+    size_t i = 0;
+
+    if (!split(authority, name, port))
+        return false;
+    if (name->len > 0 && name->ptr[name->len - 1] == '.')
+        name->len--;
+    while (i < name->len && ascii_lower(name->ptr[i]) == name->ptr[i])
+        i++;
+    if (i == name->len)
+        return true;
+    for (i = 0; i < name->len; i++)
+        scratch[i] = ascii_lower(name->ptr[i]);
+    name->ptr = scratch;
+    return true;
+}
