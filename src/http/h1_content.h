@@ -31,6 +31,20 @@ struct h1_piece {
 enum parse h1_content_next(struct h1_content *c, struct span bytes, struct h1_piece *piece,
                            enum cause *cause);
 
+/* Content is counted when it is taken, perhaps fewer bytes than there are:
+ * h1_content_next() itself leaves `remaining` alone. */
+static inline void h1_content_took(struct h1_content *c, uint64_t n)
+{
+    if (c->framing == FRAMING_LENGTH || c->framing == FRAMING_CHUNKED)
+        c->remaining -= n;
+}
+
+/* Has all of a known length been taken?  Needs no further byte. */
+static inline bool h1_content_complete(const struct h1_content *c)
+{
+    return c->framing == FRAMING_NONE || (c->framing == FRAMING_LENGTH && c->remaining == 0);
+}
+
 /* The peer has ended the stream: was that the end of the content? */
 bool h1_content_ended(const struct h1_content *c);
 
