@@ -69,7 +69,8 @@ stage() {
     printf '%sFAILED%s after %d s\n\n' "$red" "$plain" $(($(date +%s) - begun))
     [ "$bad" != 0 ] || failed=$((failed + 1))
     grep -E '^(FAIL|ERROR|XPASS):' "$log" | head -n 40
-    [ "$bad" != 0 ] || tail -n 40 "$log"
+    [ "$bad" != 0 ] || grep -E 'error:|undefined reference' "$log" | head -n 10
+    [ "$bad" != 0 ] || tail -n 30 "$log"
     say ""
     say "${red}The stage \"$name\" failed.${plain} Its whole log: $log"
     [ "$bad" = 0 ] || say "What the failing tests said is in the .log beside each test, below $top/build/."
