@@ -366,10 +366,10 @@ int number_read(struct span text, size_t *used, double *value)
 
     if (!end)
         return FAIL_BAD;
+    *used = (size_t)(end - text.ptr);
     double x = magnitude(&d);
     if (x == HUGE_VAL)
         return FAIL_FULL;
-    *used = (size_t)(end - text.ptr);
     *value = d.negative ? -x : x;
     return 0;
 }

@@ -10,7 +10,8 @@
 #include "base/span.h"
 
 /* Reads the number that the text begins with; *used is its length.  FAIL_BAD
- * when there is none, FAIL_FULL when it is beyond the greatest double. */
+ * when there is none, FAIL_FULL (with *used set) when it is beyond the greatest
+ * double. */
 MUST_USE int number_read(struct span text, size_t *used, double *value);
 
 enum { NUMBER_TEXT_MAX = 32 };
