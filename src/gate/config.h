@@ -188,10 +188,11 @@ struct config {
     unsigned route_count;
     struct test_conf *tests;
     unsigned test_count;
-    struct module_slot *modules; /* as many as modules_all has */
+    struct module_slot *modules; /* in the order of the table given to config_load */
     unsigned module_count;
     struct router *router;
     _Atomic unsigned users; /* workers that still have exchanges of it, plus main */
+    struct config *before;  /* the previous generation, while it has users; the gate's */
 };
 
 /* Reads, types, compiles.  NULL when there was an error, or no memory; all

@@ -16,16 +16,19 @@
 struct io;
 struct owner;
 struct worker;
+struct generation;
 struct exchange;
 
 /* What the connection that carries an exchange does for it: HTTP/1 today. */
 struct carrier {
-    /* There is room in the request's flow again. */
-    void (*request_wanted)(struct exchange *x);
-    /* Takes the connection's own bytes away for a tunnel: after a 101 was sent,
-     * request_content carries what the client says and response_content what it gets. */
-    bool can_tunnel;
     struct span scheme; /* "http", "https" */
+
+    /* All of the request's content if it has arrived already, without moving
+     * it; false when it has not. */
+    bool (*content_at_hand)(struct exchange *x, struct span *content);
+
+    /* Writes an interim response. */
+    void (*interim)(struct exchange *x, int status, const struct fields *fields);
 };
 
 enum response_state {
@@ -43,55 +46,89 @@ struct exchange_times {
     uint64_t first_byte; /* of the response */
 };
 
-enum { RESPONSE_FIELDS_INLINE = 24 };
+enum {
+    RESPONSE_FIELDS_INLINE = 24,
+    REQUEST_FIELDS_INLINE = 128,
+    CARRIER_ROOM = 192, /* bytes for the connection's own affairs */
+};
 
 struct exchange {
     struct worker *worker;
-    struct owner *owner;            /* the connection's: woken to move the exchange on */
+    struct owner *owner; /* the connection's: woken to move the exchange on */
     const struct carrier *carrier;
-    struct config *config;          /* the generation it began under */
+    struct generation *generation;
+    struct config *config; /* the generation it began under */
     const struct listener_conf *listener;
     const struct route_conf *route; /* NULL: none, or not yet known */
-    struct arena arena;
+    void *state;                    /* the handler's */
 
     struct request request;
-    struct span host;               /* lower case, no port; empty when there is none */
+    struct span host; /* lower case, no port; empty when there is none */
     struct path path;
-    struct route_match match;       /* captures */
-    struct address peer;            /* who is connected */
-    struct address client;          /* whom we believe: peer, or through trusted hops */
     bool peer_trusted;
-    struct span request_id;         /* empty: off */
-    struct flow request_content;
+    struct span request_id; /* empty until exchange_request_id() is asked */
+    struct span whole;      /* what request_content_whole() has gathered */
+    size_t whole_room;
 
     enum response_state response_state;
-    struct response response;       /* status, fields; framing is the connection's affair */
-    struct field response_fields[RESPONSE_FIELDS_INLINE];
-    bool content_known;             /* content_length is the length of what will come */
+    struct response response; /* status, fields; framing is the connection's affair */
+    bool content_known;       /* content_length is the length of what will come */
     uint64_t content_length;
-    struct span content;            /* a response in one piece: valid until the exchange ends */
-    struct flow response_content;   /* or in many */
-    int file;                       /* or from a file: fd, -1 when not; the handler's to close */
+    struct span content; /* a response in one piece: valid until the exchange ends */
+    int file;            /* or from a file: fd, -1 when not; the handler's to close */
     uint64_t file_offset, file_left;
-    struct fields trailers;         /* of the response, after chunked content */
+    struct fields trailers; /* of the response, after chunked content */
 
-    enum cause cause;               /* why it went wrong; CAUSE_NONE: it did not */
-    bool client_gone;               /* nobody is left to answer */
-    bool tunnel;                    /* after 101: bytes, not content */
-    bool continue_wanted;           /* the handler asked for content: 100 goes out if expected */
-    bool close_after;               /* the connection ends with this response */
-    uint8_t content_waiting;        /* request content is being asked for (body_min_rate runs) */
-    void *state;                    /* the handler's */
+    enum cause cause;    /* why it went wrong; CAUSE_NONE: it did not */
+    bool broken;         /* the response has begun and must be cut off */
+    bool client_gone;    /* nobody is left to answer */
+    bool tunnel;         /* after 101: bytes, not content */
+    bool content_wanted; /* the handler asked for content: 100 goes out if expected */
+    bool close_after;    /* the connection ends with this response */
+    bool engaged;        /* the handler has been called */
+    bool head_kept;      /* the head is in the arena, not in the connection's buffer */
     struct exchange_times times;
-    uint64_t bytes_in, bytes_out;   /* content */
-    struct span upstream, server;   /* who answered, for the log */
+    uint64_t bytes_in, bytes_out; /* content */
+    struct span upstream, server; /* who answered, for the log */
     unsigned tries;
+
+    /* What follows is not cleared between exchanges: it is written before it is read. */
+    struct address peer;   /* who is connected; of a unix peer only the family */
+    struct address client; /* whom we believe: peer, or through trusted hops */
+    struct arena arena;
+    struct route_match match; /* captures */
+    struct flow request_content, response_content;
+    char host_scratch[256];
+    struct field response_fields[RESPONSE_FIELDS_INLINE];
+    struct field request_fields[REQUEST_FIELDS_INLINE];
+    uint64_t carrier_room[CARRIER_ROOM / sizeof(uint64_t)];
 };
 
 /* Has the handler run again, soon. */
 void exchange_wake(struct exchange *x);
 
 struct io *exchange_io(const struct exchange *x);
+
+/* --- for connections --------------------------------------------------------- */
+
+/* A fresh one with room for the fields of a head; NULL: no memory. */
+struct exchange *exchange_new(struct worker *w, const struct listener_conf *listener);
+
+/* The head is in x->request: finds the host, the path, the client and the
+ * route, and makes it ready for exchange_answer().  What is wrong is answered. */
+void exchange_begin(struct exchange *x);
+
+/* Runs the handler once, if the response has not ended. */
+void exchange_answer(struct exchange *x);
+
+/* The request's bytes [from, from + len) are about to go: keeps a copy. FAIL_MEMORY. */
+MUST_USE int exchange_keep(struct exchange *x, const char *from, size_t len);
+
+/* Says goodbye to the handler, logs, gives everything back. */
+void exchange_end(struct exchange *x);
+
+/* --- for modules --------------------------------------------------------------- */
+
 static inline struct arena *exchange_arena(struct exchange *x)
 {
     return &x->arena;
@@ -108,6 +145,9 @@ static inline void *exchange_state(const struct exchange *x)
 {
     return x->state;
 }
+/* X-Request-Id: the trusted peer's, or made now; empty when the route says off. */
+struct span exchange_request_id(struct exchange *x);
+
 /* The state of this route's module on this worker. */
 void *exchange_worker_state(const struct exchange *x);
 
@@ -117,10 +157,13 @@ void *exchange_worker_state(const struct exchange *x);
  * sends 100 (Continue) if that was expected (RFC 9110, 10.1.1). Idempotent. */
 void request_content_want(struct exchange *x);
 
-/* For handlers that need all of it at once, up to max bytes.  0: it is in
- * *content (arena or lent: valid until the exchange ends).  1: not yet, answer() will run again.
- * -1: refused: the exchange was answered with 413 or the like already. */
-int request_content_whole(struct exchange *x, size_t max, struct span *content);
+/* For handlers that need all of it at once, up to max bytes. */
+enum whole {
+    WHOLE_READY,   /* *content is all of it, valid until answer() returns */
+    WHOLE_WAIT,    /* return; answer() will run again, then ask again */
+    WHOLE_REFUSED, /* the exchange has been answered already: 413 and the like */
+};
+enum whole request_content_whole(struct exchange *x, size_t max, struct span *content);
 
 static inline bool request_content_done(const struct exchange *x)
 {

@@ -20,11 +20,11 @@
 struct loading;
 
 struct handler {
-    const char *name;    /* as routes write it: "respond", "1mrc.event" */
+    const char *name; /* as routes write it: "respond", "1mrc.event" */
     const char *summary;
     const struct setting *settings;
-    size_t conf_size;    /* zeroed, filled from settings; one per route */
-    size_t state_size;   /* zeroed; one per exchange */
+    size_t conf_size;  /* zeroed, filled from settings; one per route */
+    size_t state_size; /* zeroed; one per exchange */
 
     /* After the settings are filled: checks what a table cannot, opens files,
      * compiles.  Problems are said with loading_say().  May be NULL. */
@@ -32,7 +32,8 @@ struct handler {
     void (*unload)(void *conf); /* closes what load opened; may be NULL */
 
     void (*answer)(struct exchange *x);
-    void (*ended)(struct exchange *x); /* the exchange is going away, however it ended; may be NULL */
+    void (*ended)(
+        struct exchange *x); /* the exchange is going away, however it ended; may be NULL */
 };
 
 struct module {
@@ -88,8 +89,5 @@ struct default_route {
     struct spans listeners, hosts;
 };
 void loading_route(struct loading *l, const struct default_route *route);
-
-/* All modules built in, NULL-terminated; generated from modules/modules.list. */
-extern const struct module *const modules_all[];
 
 #endif

@@ -17,9 +17,9 @@ struct router;
 enum { ROUTE_CAPTURES_MAX = 8 };
 
 struct route_query {
-    unsigned listener;       /* index */
-    struct span host;        /* lower case, no port, no trailing dot; empty: none */
-    struct span path;        /* normal form */
+    unsigned listener; /* index */
+    struct span host;  /* lower case, no port, no trailing dot; empty: none */
+    struct span path;  /* normal form */
     enum method method;
     struct span method_name;
     const struct request *request; /* for match_header */
@@ -39,8 +39,7 @@ struct route_match {
 };
 
 /* Errors (routes equal on all that matters) and shadowed routes (warnings) go to d. */
-struct router *router_new(struct arena *arena, const struct config *config,
-                          struct diagnostics *d);
+struct router *router_new(struct arena *arena, const struct config *config, struct diagnostics *d);
 void router_find(const struct router *router, const struct route_query *q,
                  struct route_match *match);
 

@@ -208,6 +208,9 @@ enum io_file_call {
     IO_FILE_SYNC,  /* fd (a directory too) */
     IO_FILE_RENAME, /* path → path_to, both below dir */
 };
+/* Of IO_FILE_WRITE: wherever the descriptor is; for logs, which may be pipes. */
+#define IO_OFFSET_END UINT64_MAX
+
 enum { /* flags of IO_FILE_OPEN */
     IO_OPEN_BENEATH = 1,  /* no link leads out of dir (openat2 RESOLVE_BENEATH) */
     IO_OPEN_NO_LINKS = 2, /* no symbolic links at all */

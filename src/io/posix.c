@@ -313,8 +313,10 @@ static ssize_t file_write_all(const struct io_file *f)
     uint32_t done = 0;
 
     while (done < f->len) {
-        ssize_t n =
-            pwrite(f->fd, (const char *)f->base + done, f->len - done, (off_t)(f->offset + done));
+        const char *at = (const char *)f->base + done;
+        ssize_t n = f->offset == IO_OFFSET_END
+                        ? write(f->fd, at, f->len - done)
+                        : pwrite(f->fd, at, f->len - done, (off_t)(f->offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)

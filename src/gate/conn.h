@@ -1,0 +1,25 @@
+/* A connection to a client. */
+#ifndef HEADGATE_GATE_CONN_H
+#define HEADGATE_GATE_CONN_H
+
+#include "gate/listener.h"
+#include "http/h1_content.h"
+
+struct conn;
+
+size_t conn_size(void); /* for the slab */
+
+/* Takes the descriptor over, whatever happens. */
+void conn_open(struct listener *l, int fd, const struct address *peer);
+
+/* The listener or the worker is leaving: idle connections end soon, busy ones
+ * with their response. */
+void conn_drain(struct conn *c);
+
+/* Everything is cut, with this cause. */
+void conn_cut(struct conn *c, enum cause cause);
+
+struct conn *conn_of_node(struct link_node *node); /* of worker->conns */
+const struct listener *conn_listener(const struct conn *c);
+
+#endif

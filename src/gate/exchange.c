@@ -1,0 +1,479 @@
+/* The life of an exchange, from its head to its log record; see exchange.h. */
+#include "gate/exchange.h"
+
+#include "gate/access_log.h"
+#include "gate/client.h"
+#include "gate/edit.h"
+#include "gate/module.h"
+#include "gate/worker_own.h"
+#include "http/status.h"
+
+enum { FLOW_LIMIT = 64 * 1024, EXCHANGE_ARENA_MAX = 4 * 1024 * 1024 };
+
+/* The order of the members decides what a new exchange has to clear. */
+#define CLEARED offsetof(struct exchange, peer)
+
+struct exchange *exchange_new(struct worker *w, const struct listener_conf *listener)
+{
+    struct exchange *x = slab_get(&w->exchanges_slab, NULL);
+
+    if (!x)
+        return NULL;
+    memset(x, 0, CLEARED);
+    x->worker = w;
+    x->listener = listener;
+    x->generation = generation_use(w);
+    x->config = x->generation->config;
+    x->file = -1;
+    x->arena.used_max = EXCHANGE_ARENA_MAX;
+    x->request.fields.list = x->request_fields;
+    x->request.fields.max = REQUEST_FIELDS_INLINE;
+    if (listener->limits.fields_max > REQUEST_FIELDS_INLINE) {
+        struct field *more =
+            arena_alloc(&x->arena, listener->limits.fields_max * sizeof(struct field));
+        if (more) {
+            x->request.fields.list = more;
+            x->request.fields.max = listener->limits.fields_max;
+        }
+    }
+    x->response.fields.list = x->response_fields;
+    x->response.fields.max = RESPONSE_FIELDS_INLINE;
+    x->match.route = NULL;
+    x->match.captures = 0;
+    flow_init(&x->request_content, &w->io->bufs, FLOW_LIMIT);
+    flow_init(&x->response_content, &w->io->bufs, FLOW_LIMIT);
+    return x;
+}
+
+static void exchange_discard(void *item)
+{
+    struct exchange *x = item;
+
+    arena_free(&x->arena);
+}
+
+void exchanges_drain(struct worker *w)
+{
+    slab_drain(&w->exchanges_slab, exchange_discard);
+}
+
+/* --- beginning ------------------------------------------------------------------ */
+
+static void respond_allow(struct exchange *x)
+{
+    char *text = arena_alloc(&x->arena, 128);
+    size_t len = 0;
+
+    if (!text)
+        return;
+    for (unsigned m = METHOD_OTHER + 1; m < METHOD_COUNT; m++) {
+        if (!(x->match.methods_other & (1u << m)))
+            continue;
+        struct span name = method_name((enum method)m);
+        if (len > 0) {
+            memcpy(text + len, ", ", 2);
+            len += 2;
+        }
+        memcpy(text + len, name.ptr, name.len);
+        len += name.len;
+    }
+    response_field(x, FIELD_ALLOW, (struct span){text, len});
+}
+
+static enum cause exchange_find_host(struct exchange *x)
+{
+    struct span port;
+
+    if (x->request.host.len == 0)
+        return CAUSE_NONE;
+    if (!host_parse(x->request.host, x->host_scratch, &x->host, &port))
+        return CAUSE_bad_host;
+    return CAUSE_NONE;
+}
+
+static enum cause exchange_find_path(struct exchange *x)
+{
+    switch (path_normalise(&x->path, x->request.target.path, &x->arena)) {
+    case PATH_OK:
+        return CAUSE_NONE;
+    case PATH_BAD:
+        return CAUSE_bad_path;
+    default:
+        return CAUSE_out_of_memory;
+    }
+}
+
+static enum cause exchange_find_route(struct exchange *x)
+{
+    struct route_query q = {
+        .listener = x->listener->index,
+        .host = x->host,
+        .path = x->path.normal,
+        .method = x->request.method,
+        .method_name = x->request.method_name,
+        .request = &x->request,
+        .query = x->request.target.query,
+    };
+
+    if (q.method == METHOD_CONNECT || q.method == METHOD_TRACE)
+        return CAUSE_method_not_allowed;
+    router_find(x->config->router, &q, &x->match);
+    x->route = x->match.route;
+    if (!x->route)
+        return x->match.methods_other ? CAUSE_method_not_allowed : CAUSE_no_route;
+    if (x->path.has_encoded_slash && !x->route->encoded_slash_pass)
+        return CAUSE_bad_path;
+    return CAUSE_NONE;
+}
+
+static enum cause exchange_check_content(struct exchange *x)
+{
+    uint64_t max = x->route->max_body;
+
+    if (max == VALUE_OFF || x->request.framing != FRAMING_LENGTH)
+        return CAUSE_NONE;
+    return x->request.content_length > max ? CAUSE_content_too_large : CAUSE_NONE;
+}
+
+static enum cause exchange_prepare(struct exchange *x)
+{
+    enum cause cause;
+
+    if ((cause = exchange_find_host(x)))
+        return cause;
+    client_find(x);
+    if (x->request.target.form == TARGET_ASTERISK)
+        return CAUSE_NONE;
+    if ((cause = exchange_find_path(x)) || (cause = exchange_find_route(x)) ||
+        (cause = exchange_check_content(x)))
+        return cause;
+    const struct handler *handler = x->route->handler;
+    if (handler->state_size && !(x->state = arena_zalloc(&x->arena, handler->state_size)))
+        return CAUSE_out_of_memory;
+    return CAUSE_NONE;
+}
+
+void exchange_begin(struct exchange *x)
+{
+    worker_counted(&x->worker->stats.requests);
+    enum cause cause = exchange_prepare(x);
+
+    if (cause == CAUSE_method_not_allowed)
+        respond_allow(x);
+    if (cause)
+        respond_failed(x, cause);
+    else if (x->request.target.form == TARGET_ASTERISK) /* RFC 9110, 9.3.7: OPTIONS * */
+        respond(x, 204, (struct span){0});
+}
+
+void exchange_answer(struct exchange *x)
+{
+    if (x->response_state == RESPONSE_ENDED || !x->route || x->broken)
+        return;
+    x->engaged = true;
+    x->route->handler->answer(x);
+}
+
+int exchange_keep(struct exchange *x, const char *from, size_t len)
+{
+    if (x->head_kept)
+        return 0;
+    struct span copy = arena_copy(&x->arena, (struct span){from, len});
+    if (!copy.ptr)
+        return FAIL_MEMORY;
+    x->head_kept = true;
+    request_rebase(&x->request, from, len, copy.ptr);
+    struct span *also[] = {&x->host, &x->path.normal, &x->request_id};
+    for (size_t i = 0; i < COUNT_OF(also); i++)
+        if (also[i]->ptr >= from && also[i]->ptr < from + len)
+            also[i]->ptr = copy.ptr + (also[i]->ptr - from);
+    for (unsigned i = 0; i < x->match.captures; i++) {
+        struct span *value = &x->match.capture[i].value;
+        if (value->ptr >= from && value->ptr < from + len)
+            value->ptr = copy.ptr + (value->ptr - from);
+    }
+    return 0;
+}
+
+void exchange_end(struct exchange *x)
+{
+    struct worker *w = x->worker;
+
+    if (x->engaged && x->route->handler->ended)
+        x->route->handler->ended(x);
+    if (x->request.method_name.len > 0) {
+        if (x->cause)
+            worker_counted(&w->stats.causes[x->cause]);
+        unsigned class = (unsigned)x->response.status / 100;
+        worker_counted(&w->stats.responses[class < 6 ? class : 0]);
+        access_log_exchange(w, x);
+    }
+    flow_clear(&x->request_content);
+    flow_clear(&x->response_content);
+    arena_reset(&x->arena);
+    generation_done(w, x->generation);
+    slab_put(&w->exchanges_slab, x, exchange_discard);
+}
+
+void exchange_wake(struct exchange *x)
+{
+    owner_wake(x->owner);
+}
+
+struct io *exchange_io(const struct exchange *x)
+{
+    return x->worker->io;
+}
+
+void *exchange_worker_state(const struct exchange *x)
+{
+    const struct module *module = x->route->module;
+
+    for (unsigned i = 0; i < x->config->module_count; i++)
+        if (x->config->modules[i].module == module)
+            return x->worker->module_states[i];
+    return NULL;
+}
+
+/* --- the request's content ------------------------------------------------------- */
+
+void request_content_want(struct exchange *x)
+{
+    if (x->content_wanted)
+        return;
+    x->content_wanted = true;
+    owner_wake(x->owner);
+}
+
+/* Room for at least n more bytes behind what was gathered. */
+static bool whole_grow(struct exchange *x, size_t n, size_t max)
+{
+    size_t need = x->whole.len + n;
+
+    if (need <= x->whole_room)
+        return true;
+    size_t room = x->request.framing == FRAMING_LENGTH ? (size_t)x->request.content_length : 1024;
+    while (room < need)
+        room *= 2;
+    if (room > max)
+        room = max;
+    char *at = arena_alloc(&x->arena, room);
+    if (!at)
+        return false;
+    if (x->whole.len)
+        memcpy(at, x->whole.ptr, x->whole.len);
+    x->whole.ptr = at;
+    x->whole_room = room;
+    return true;
+}
+
+enum whole request_content_whole(struct exchange *x, size_t max, struct span *content)
+{
+    struct flow *f = &x->request_content;
+
+    if (x->request.framing == FRAMING_NONE) {
+        *content = (struct span){0};
+        return WHOLE_READY;
+    }
+    if (x->request.framing == FRAMING_LENGTH && x->request.content_length > max) {
+        respond_failed(x, CAUSE_content_too_large);
+        return WHOLE_REFUSED;
+    }
+    if (!x->content_wanted && x->carrier->content_at_hand(x, content))
+        return WHOLE_READY;
+    request_content_want(x);
+    while (!flow_empty(f)) {
+        struct span piece = flow_peek(f);
+        if (piece.len > max - x->whole.len) {
+            respond_failed(x, CAUSE_content_too_large);
+            return WHOLE_REFUSED;
+        }
+        if (!whole_grow(x, piece.len, max)) {
+            respond_failed(x, CAUSE_out_of_memory);
+            return WHOLE_REFUSED;
+        }
+        memcpy((char *)(uintptr_t)x->whole.ptr + x->whole.len, piece.ptr, piece.len);
+        x->whole.len += piece.len;
+        flow_take(f, (uint32_t)piece.len);
+    }
+    if (f->fail) {
+        respond_failed(x, CAUSE_client_truncated);
+        return WHOLE_REFUSED;
+    }
+    if (!flow_done(f)) {
+        owner_wake(x->owner); /* there is room again */
+        return WHOLE_WAIT;
+    }
+    *content = x->whole;
+    return WHOLE_READY;
+}
+
+/* --- the response ----------------------------------------------------------------- */
+
+/* The connection writes these itself. */
+static bool field_is_framing(enum field_id id)
+{
+    switch (id) {
+    case FIELD_CONTENT_LENGTH:
+    case FIELD_TRANSFER_ENCODING:
+    case FIELD_CONNECTION:
+    case FIELD_KEEP_ALIVE:
+    case FIELD_TRAILER:
+    case FIELD_PROXY_CONNECTION:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Room for more fields than most responses have. */
+static int response_fields_grow(struct exchange *x)
+{
+    struct fields *f = &x->response.fields;
+    struct field *more = arena_alloc(&x->arena, 2 * f->max * sizeof *more);
+
+    if (!more || f->max >= 1024)
+        return FAIL_FULL;
+    memcpy(more, f->list, f->count * sizeof *more);
+    f->list = more;
+    f->max *= 2;
+    return 0;
+}
+
+static int response_add(struct exchange *x, enum field_id id, struct span name, struct span value)
+{
+    int err;
+
+    if (field_is_framing(id) || !span_is_field_value(value))
+        return FAIL_BAD;
+    if (x->response.fields.count == x->response.fields.max && (err = response_fields_grow(x)) < 0)
+        return err;
+    return fields_add(&x->response.fields, id, name, value);
+}
+
+int response_field(struct exchange *x, enum field_id id, struct span value)
+{
+    return response_add(x, id, field_name(id), value);
+}
+
+int response_field_named(struct exchange *x, struct span name, struct span value)
+{
+    if (!span_is_token(name))
+        return FAIL_BAD;
+    return response_add(x, field_find(name), name, value);
+}
+
+static void response_begin(struct exchange *x, int status)
+{
+    x->response.status = status;
+    x->response_state = RESPONSE_STARTED;
+    if (x->route && x->route->response_edits.count > 0)
+        edits_apply(&x->route->response_edits, x, &x->response.fields);
+}
+
+void respond(struct exchange *x, int status, struct span content)
+{
+    response_begin(x, status);
+    x->content = content;
+    x->content_known = true;
+    x->content_length = content.len;
+    x->response_state = RESPONSE_ENDED;
+}
+
+void respond_file(struct exchange *x, int status, int fd, uint64_t offset, uint64_t len)
+{
+    response_begin(x, status);
+    x->file = fd;
+    x->file_offset = offset;
+    x->file_left = len;
+    x->content_known = true;
+    x->content_length = len;
+    x->response_state = RESPONSE_ENDED;
+}
+
+void respond_start(struct exchange *x, int status, uint64_t length)
+{
+    response_begin(x, status);
+    x->content_known = length != VALUE_OFF;
+    x->content_length = x->content_known ? length : 0;
+}
+
+void respond_end(struct exchange *x)
+{
+    if (x->response_state != RESPONSE_STARTED)
+        return;
+    x->response_state = RESPONSE_ENDED;
+    flow_end(&x->response_content);
+}
+
+void respond_interim(struct exchange *x, int status, const struct fields *fields)
+{
+    if (!response_started(x) && x->request.version >= HTTP_1_1)
+        x->carrier->interim(x, status, fields);
+}
+
+static const struct error_page *error_page_find(const struct error_pages *pages, int status)
+{
+    for (unsigned i = 0; i < pages->count; i++)
+        if (pages->list[i].status == status)
+            return &pages->list[i];
+    return NULL;
+}
+
+static const struct error_page *exchange_error_page(const struct exchange *x, int status)
+{
+    return error_page_find(x->route ? &x->route->error_pages : &x->config->server.error_pages,
+                           status);
+}
+
+/* RFC 9209: only for what a proxy has to say. */
+static void respond_proxy_status(struct exchange *x, const struct cause_row *row)
+{
+    if (row->proxy_error.len == 0)
+        return;
+    struct span value = arena_print(&x->arena, "headgate; error=%.*s; details=\"%.*s\"",
+                                    SPAN_ARG(row->proxy_error), SPAN_ARG(row->name));
+    if (value.ptr)
+        response_field(x, FIELD_PROXY_STATUS, value);
+}
+
+void respond_reason(struct exchange *x, enum cause cause, struct span reason)
+{
+    const struct cause_row *row = cause_row(cause);
+
+    if (!x->cause)
+        x->cause = cause;
+    if (response_started(x)) {
+        x->broken = true;
+        owner_wake(x->owner);
+        return;
+    }
+    if (row->status == 0) {
+        x->broken = true;
+        return;
+    }
+    /* What the handler had put together belongs to another answer; only Allow is ours. */
+    if (cause != CAUSE_method_not_allowed)
+        x->response.fields.count = 0;
+    respond_proxy_status(x, row);
+    const struct error_page *page = exchange_error_page(x, row->status);
+    if (page) {
+        response_field(x, FIELD_CONTENT_TYPE, page->type);
+        respond(x, row->status, page->body);
+        return;
+    }
+    response_field(x, FIELD_CONTENT_TYPE, SPAN("text/plain; charset=utf-8"));
+    struct span text = arena_print(&x->arena, "%.*s\n", SPAN_ARG(reason));
+    respond(x, row->status, text.ptr ? text : (struct span){0});
+}
+
+void respond_failed(struct exchange *x, enum cause cause)
+{
+    const struct cause_row *row = cause_row(cause);
+    struct span phrase = status_phrase(row->status);
+    struct span text = response_started(x) ? (struct span){0}
+                                           : arena_print(&x->arena, "%d %.*s: %.*s", row->status,
+                                                         SPAN_ARG(phrase), SPAN_ARG(row->name));
+
+    respond_reason(x, cause, text);
+}

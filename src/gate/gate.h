@@ -1,0 +1,74 @@
+/* The process: what main owns, what workers share.
+ *
+ * main reads configuration, binds addresses, starts a thread per worker and
+ * then only gives orders: adopt this generation, drain, reopen logs.  The
+ * simulator does the same without threads.
+ */
+#ifndef HEADGATE_GATE_GATE_H
+#define HEADGATE_GATE_GATE_H
+
+#include "gate/module.h"
+#include "gate/worker_own.h"
+
+/* A listening address; its sockets, one a worker, outlive generations. */
+struct port {
+    struct link_node node;
+    struct listen_address at; /* text is its own copy */
+    int *fds;                 /* by worker; -1 once handed over and closed */
+    bool wanted;              /* by the newest generation */
+};
+
+struct gate {
+    const struct io_backend *backend;
+    void *world;            /* the simulator's */
+    const char *engine_why; /* why a better engine was not taken; NULL */
+    struct worker *workers;
+    unsigned worker_count;
+    struct config *config; /* the newest generation */
+    struct link_node ports;
+    const struct module *const *modules; /* NULL-terminated; as config->modules */
+    unsigned module_count;
+    void **module_processes; /* by that index */
+    uint64_t connections_max;
+    _Atomic uint64_t connections; /* of all workers */
+    uint64_t buffer_memory;       /* bytes, of all workers */
+    unsigned disable;
+    _Atomic unsigned orders;            /* given and not yet carried out */
+    void (*changed)(struct gate *gate); /* a worker wants main to look; from any thread; or NULL */
+};
+
+struct gate_options {
+    const struct io_backend *backend;
+    void *world;
+    const struct module *const *modules;
+    unsigned workers;
+    uint64_t connections_max;
+    uint64_t buffer_memory; /* bytes, of all workers */
+};
+
+/* Sets up for a checked configuration, which it takes over: binds every
+ * address, starts the modules' process state. Problems are said in d; then nothing is left. */
+MUST_USE int gate_open(struct gate *gate, struct config *config, const struct gate_options *options,
+                       struct diagnostics *d);
+
+/* Are orders under way?  The next may be given when not. */
+bool gate_busy(struct gate *gate);
+
+/* Does any listener of it have this address? */
+bool gate_wants(const struct config *config, const struct listen_address *at);
+
+/* Binds what is new, then hands the generation to every worker.  When an
+ * address cannot be bound nothing changes, and the config stays the caller's. */
+MUST_USE int gate_adopt(struct gate *gate, struct config *config, struct diagnostics *d);
+
+void gate_drain(struct gate *gate);
+void gate_stop(struct gate *gate); /* cuts everything now */
+void gate_reopen_logs(struct gate *gate);
+
+/* Frees generations that no worker uses any more. */
+void gate_sweep(struct gate *gate);
+
+/* All workers are closed. */
+void gate_close(struct gate *gate);
+
+#endif

@@ -1,0 +1,220 @@
+/* Accepting: one per address and worker; see listener.h.
+ *
+ * Several accepts are posted at once, each with room for its own client's
+ * address.  When a limit is reached none is posted again until a tenth of it
+ * is free.
+ */
+#include "gate/listener.h"
+
+#include "gate/conn.h"
+#include "gate/gate.h"
+
+#define DRAIN_PAUSE_NS      (10 * NS_PER_MS)
+#define DESCRIPTOR_PAUSE_NS (100 * NS_PER_MS)
+
+static void listener_step(struct owner *owner);
+
+static struct listener *listener_of(struct owner *owner)
+{
+    return container_of(owner, struct listener, owner);
+}
+
+int listener_open(struct worker *w, struct port *port, int fd, struct generation *g,
+                  const struct listener_conf *conf)
+{
+    struct listener *l = mem_zalloc(sizeof *l);
+
+    if (!l)
+        return FAIL_MEMORY;
+    l->worker = w;
+    l->port = port;
+    l->sock.fd = -1;
+    owner_init(&l->owner, &w->io->owners, listener_step);
+    l->timer.owner = &l->owner;
+    l->timer.at = l->timer.wheel_at = TIME_NEVER;
+    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
+        l->accepts[i].op.owner = &l->owner;
+    g->users++;
+    l->generation = g;
+    l->conf = conf;
+    io_adopt(w->io, &l->sock, fd);
+    list_append(&w->listeners, &l->node);
+    owner_wake(&l->owner);
+    return 0;
+}
+
+void listener_adopt(struct listener *l, struct generation *g, const struct listener_conf *conf)
+{
+    struct generation *old = l->generation;
+
+    g->users++;
+    l->generation = g;
+    l->conf = conf;
+    generation_done(l->worker, old);
+    owner_wake(&l->owner);
+}
+
+/* --- limits --------------------------------------------------------------------- */
+
+static bool below(uint64_t n, uint64_t max, bool paused)
+{
+    return n < (paused ? max - max / 10 : max);
+}
+
+static bool listener_has_room(const struct listener *l)
+{
+    struct gate *gate = l->worker->gate;
+    uint64_t all = atomic_load_explicit(&gate->connections, memory_order_relaxed);
+    /* The listener's own limit is shared out evenly: workers do not ask each other. */
+    uint64_t own = l->conf->max_connections;
+    uint64_t share =
+        own == VALUE_OFF ? VALUE_OFF : (own + gate->worker_count - 1) / gate->worker_count;
+
+    return below(all, gate->connections_max, l->paused) && below(l->conns, share, l->paused);
+}
+
+static void listener_pause(struct listener *l)
+{
+    if (l->paused)
+        return;
+    l->paused = true;
+    worker_counted(&l->worker->stats.accept_paused);
+    log_say(LOG_WARNING, "listen %.*s: max_connections reached, accepting pauses",
+            SPAN_ARG(l->port->at.text));
+}
+
+void listener_conn_closed(struct listener *l)
+{
+    struct worker *w = l->worker;
+
+    l->conns--;
+    atomic_fetch_sub_explicit(&w->gate->connections, 1, memory_order_relaxed);
+    io_count(&w->stats.connections_open, (uint64_t)-1);
+    if (l->paused || l->leaving)
+        owner_wake(&l->owner);
+}
+
+/* --- accepting -------------------------------------------------------------------- */
+
+static void listener_take(struct listener *l, struct io_accept *a)
+{
+    struct worker *w = l->worker;
+
+    if (a->op.fail == FAIL_DESCRIPTORS) {
+        if (!l->paused)
+            log_say(LOG_WARNING, "listen %.*s: no descriptors left, accepting pauses",
+                    SPAN_ARG(l->port->at.text));
+        l->paused = true;
+        worker_counted(&w->stats.accept_paused);
+        io_timer_set(w->io, &l->timer, io_now(w->io) + DESCRIPTOR_PAUSE_NS);
+        return;
+    }
+    if (a->op.fail)
+        return;
+    l->drains = 0;
+    l->conns++;
+    atomic_fetch_add_explicit(&w->gate->connections, 1, memory_order_relaxed);
+    worker_counted(&w->stats.connections);
+    worker_counted(&w->stats.connections_open);
+    conn_open(l, a->fd, &a->peer);
+}
+
+static bool listener_busy(const struct listener *l)
+{
+    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
+        if (io_busy(&l->accepts[i].op))
+            return true;
+    return false;
+}
+
+static void listener_post(struct listener *l)
+{
+    if (!listener_has_room(l)) {
+        listener_pause(l);
+        for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
+            if (io_busy(&l->accepts[i].op) && !l->accepts[i].op.cancelled)
+                io_cancel(l->worker->io, &l->accepts[i].op);
+        return;
+    }
+    if (l->timer.at != TIME_NEVER) /* waiting for descriptors */
+        return;
+    if (l->paused)
+        log_say(LOG_NOTICE, "listen %.*s: accepting again", SPAN_ARG(l->port->at.text));
+    l->paused = false;
+    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
+        if (!io_busy(&l->accepts[i].op))
+            io_accept(l->worker->io, &l->accepts[i], &l->sock);
+}
+
+/* --- leaving ----------------------------------------------------------------------- */
+
+static void listener_gone(struct listener *l)
+{
+    struct worker *w = l->worker;
+
+    io_timer_clear(w->io, &l->timer);
+    list_remove(&l->node);
+    owner_retire(&l->owner);
+    generation_done(w, l->generation);
+    mem_free(l);
+    worker_check_done(w);
+}
+
+/* What the kernel has accepted for us already is served: the socket is closed
+ * only when it came up empty twice, a little apart. */
+static void listener_leaving(struct listener *l)
+{
+    struct io *io = l->worker->io;
+
+    if (l->sock.fd >= 0) {
+        if (io_timer_take(&l->timer) || l->worker->stopping)
+            l->drains++;
+        if (l->drains >= 2) {
+            for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
+                if (io_busy(&l->accepts[i].op) && !l->accepts[i].op.cancelled)
+                    io_cancel(io, &l->accepts[i].op);
+            if (!listener_busy(l))
+                io_close(io, &l->sock);
+        } else {
+            for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
+                if (!io_busy(&l->accepts[i].op))
+                    io_accept(io, &l->accepts[i], &l->sock);
+            io_timer_set(io, &l->timer, io_now(io) + DRAIN_PAUSE_NS);
+        }
+    }
+    if (l->sock.fd < 0 && l->conns == 0)
+        listener_gone(l);
+}
+
+void listener_leave(struct listener *l)
+{
+    struct worker *w = l->worker;
+
+    if (!l->leaving) {
+        l->leaving = true;
+        l->drains = 0;
+        struct link_node *next;
+        for (struct link_node *n = w->conns.next; n != &w->conns; n = next) {
+            next = n->next;
+            if (conn_listener(conn_of_node(n)) == l)
+                conn_drain(conn_of_node(n));
+        }
+    }
+    owner_wake(&l->owner);
+}
+
+static void listener_step(struct owner *owner)
+{
+    struct listener *l = listener_of(owner);
+
+    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
+        if (io_take(&l->accepts[i].op))
+            listener_take(l, &l->accepts[i]);
+    if (l->leaving) {
+        listener_leaving(l);
+        return;
+    }
+    if (io_timer_take(&l->timer))
+        l->timer.at = TIME_NEVER;
+    listener_post(l);
+}

@@ -1,0 +1,35 @@
+/* Accepting: one per address and worker. */
+#ifndef HEADGATE_GATE_LISTENER_H
+#define HEADGATE_GATE_LISTENER_H
+
+#include "gate/worker_own.h"
+
+enum { LISTENER_ACCEPTS = 16 };
+
+struct port;
+
+struct listener {
+    struct owner owner;
+    struct link_node node; /* of worker->listeners */
+    struct worker *worker;
+    struct port *port;
+    struct generation *generation; /* that conf belongs to */
+    const struct listener_conf *conf;
+    struct io_sock sock;
+    struct io_timer timer; /* while draining, or out of descriptors */
+    uint32_t conns;
+    bool paused;    /* a limit is reached */
+    bool leaving;   /* not in the newest generation, or draining */
+    uint8_t drains; /* how often accepting came up empty */
+    struct io_accept accepts[LISTENER_ACCEPTS];
+};
+
+MUST_USE int listener_open(struct worker *w, struct port *port, int fd, struct generation *g,
+                           const struct listener_conf *conf);
+void listener_adopt(struct listener *l, struct generation *g, const struct listener_conf *conf);
+void listener_leave(struct listener *l); /* accept what is there already, then close */
+
+/* One of its connections has gone. */
+void listener_conn_closed(struct listener *l);
+
+#endif

@@ -1,0 +1,168 @@
+/* What ${...} stands for in an exchange. */
+#include "gate/exchange.h"
+#include "gate/worker_own.h"
+
+static struct span variable_number(struct exchange *x, unsigned n)
+{
+    return arena_print(&x->arena, "%u", n);
+}
+
+static struct span variable_address(struct exchange *x, const struct address *a)
+{
+    char text[ADDRESS_TEXT_MAX];
+
+    return arena_copy(&x->arena, (struct span){text, address_print_ip(a, text)});
+}
+
+/* Path and query as sent, also of an absolute form. */
+static struct span variable_uri(struct exchange *x)
+{
+    const struct target *t = &x->request.target;
+
+    if (!t->has_query)
+        return t->path;
+    /* They lie side by side in the target, but for the '?'. */
+    if (t->path.ptr + t->path.len + 1 == t->query.ptr)
+        return (struct span){t->path.ptr, t->path.len + 1 + t->query.len};
+    return arena_join(&x->arena, arena_join(&x->arena, t->path, SPAN("?")), t->query);
+}
+
+static struct span variable_capture(const struct exchange *x, struct span name)
+{
+    for (unsigned i = 0; i < x->match.captures; i++)
+        if (span_equal(x->match.capture[i].name, name))
+            return x->match.capture[i].value;
+    return (struct span){0};
+}
+
+static struct span variable_header(const struct exchange *x, struct span name)
+{
+    const struct field *f = fields_find(&x->request.fields, name);
+
+    return f ? f->value : (struct span){0};
+}
+
+/* RFC 6265, 4.2.1: pairs separated by "; ". */
+static struct span variable_cookie(const struct exchange *x, struct span name)
+{
+    for (unsigned i = 0; i < x->request.fields.count; i++) {
+        const struct field *f = &x->request.fields.list[i];
+        struct span rest = f->value;
+        while (f->id == FIELD_COOKIE && rest.len > 0) {
+            size_t end = span_find(rest, ';');
+            struct span pair = span_trim(span_first(rest, end));
+            size_t equal = span_find(pair, '=');
+            if (equal < pair.len && span_equal(span_first(pair, equal), name))
+                return span_after(pair, equal + 1);
+            rest = end < rest.len ? span_after(rest, end + 1) : (struct span){0};
+        }
+    }
+    return (struct span){0};
+}
+
+static struct span variable_query(struct exchange *x, struct span name)
+{
+    struct span value;
+
+    if (!query_find(x->request.target.query, name, &value))
+        return (struct span){0};
+    return percent_decode(&x->arena, value, true);
+}
+
+static struct span variable_value(const struct template_part *p, struct exchange *x)
+{
+    switch (p->variable) {
+    case VARIABLE_client_ip:
+        return variable_address(x, &x->client);
+    case VARIABLE_client_port:
+        return variable_number(x, x->client.port);
+    case VARIABLE_request_id:
+        return exchange_request_id(x);
+    case VARIABLE_method:
+        return x->request.method_name;
+    case VARIABLE_scheme:
+        return x->carrier->scheme;
+    case VARIABLE_host:
+        return x->host;
+    case VARIABLE_path:
+        return x->path.normal;
+    case VARIABLE_query:
+        return x->request.target.query;
+    case VARIABLE_uri:
+        return variable_uri(x);
+    case VARIABLE_route:
+        return x->route ? x->route->name : (struct span){0};
+    case VARIABLE_listener:
+        return x->listener->name;
+    case VARIABLE_upstream:
+        return x->upstream;
+    case VARIABLE_path_name:
+        return variable_capture(x, p->text);
+    case VARIABLE_query_name:
+        return variable_query(x, p->text);
+    case VARIABLE_header_name:
+        return variable_header(x, p->text);
+    case VARIABLE_cookie_name:
+        return variable_cookie(x, p->text);
+    default: /* of TLS: there is none */
+        return (struct span){0};
+    }
+}
+
+struct span template_text(const struct template *t, struct exchange *x)
+{
+    struct span text = SPAN("");
+
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct template_part *p = &t->parts[i];
+        struct span s = p->text;
+        if (p->variable) {
+            s = variable_value(p, x);
+            if (s.len == 0)
+                s = p->fallback;
+        }
+        if (text.len == 0 && s.len > 0)
+            text = s;
+        else if (s.len > 0 && !(text = arena_join(&x->arena, text, s)).ptr)
+            return (struct span){0};
+    }
+    return text;
+}
+
+/* --- X-Request-Id --------------------------------------------------------------------- */
+
+enum { REQUEST_ID_BYTES = 16, REQUEST_ID_MAX = 128 };
+
+static bool request_id_usable(struct span id)
+{
+    if (id.len == 0 || id.len > REQUEST_ID_MAX)
+        return false;
+    for (size_t i = 0; i < id.len; i++)
+        if (id.ptr[i] <= 0x20 || id.ptr[i] >= 0x7f || id.ptr[i] == '"' || id.ptr[i] == '\\')
+            return false;
+    return true;
+}
+
+struct span exchange_request_id(struct exchange *x)
+{
+    static const char digits[] = "0123456789abcdef";
+    enum request_id_mode mode = x->route ? x->route->request_id : REQUEST_ID_TRUST;
+
+    if (x->request_id.len > 0 || mode == REQUEST_ID_OFF)
+        return x->request_id;
+    const struct field *f = fields_get(&x->request.fields, FIELD_X_REQUEST_ID);
+    if (mode == REQUEST_ID_TRUST && x->peer_trusted && f && request_id_usable(f->value)) {
+        x->request_id = f->value;
+        return x->request_id;
+    }
+    char *text = arena_alloc(&x->arena, 2 * REQUEST_ID_BYTES);
+    if (!text)
+        return (struct span){0};
+    for (unsigned i = 0; i < 2 * REQUEST_ID_BYTES; i += 16) {
+        uint64_t bits = random_next(&x->worker->io->random);
+        for (unsigned j = 0; j < 16; j++, bits >>= 4)
+            text[i + j] = digits[bits & 15];
+    }
+    x->request_id = (struct span){text, 2 * REQUEST_ID_BYTES};
+    return x->request_id;
+}

@@ -1,0 +1,84 @@
+/* The inside of a worker, for files of src/gate only. */
+#ifndef HEADGATE_GATE_WORKER_OWN_H
+#define HEADGATE_GATE_WORKER_OWN_H
+
+#include "base/slab.h"
+#include "gate/exchange.h"
+#include "gate/worker.h"
+#include "net/wire.h"
+
+struct gate;
+struct listener;
+struct access_log;
+struct pools;
+
+/* Counts what is normal but worth knowing; read by anyone. */
+struct worker_stats {
+    _Atomic uint64_t connections, connections_open, requests, accept_paused;
+    _Atomic uint64_t responses[6]; /* by status class; 0: none was sent */
+    _Atomic uint64_t causes[CAUSE_COUNT];
+    _Atomic uint64_t log_dropped;
+};
+
+/* A configuration and how many of this worker's exchanges still use it. */
+struct generation {
+    struct link_node node;
+    struct config *config;
+    uint32_t users; /* exchanges, listeners, and 1 while it is the current one */
+};
+
+enum { HEAD_LINES_MAX = 256 };
+
+struct worker {
+    struct gate *gate;
+    struct io *io;
+    unsigned index;
+    struct owner owner; /* timers and orders from main */
+    struct generation *current;
+    struct link_node generations;
+    struct link_node listeners; /* struct listener */
+    struct link_node conns;     /* struct conn */
+    struct wires wires;
+    struct slab conns_slab, exchanges_slab;
+    struct io_timer drain_timer;
+    struct access_log *log;
+    struct pools *pools;
+    void **module_states;        /* by index in config->modules */
+    char common[HEAD_LINES_MAX]; /* "Server: …\r\nDate: …\r\n", for this second */
+    uint32_t common_len;
+    uint64_t common_until; /* ns of io_wall() */
+    bool draining;         /* SIGTERM */
+    bool stopping;         /* drain_timeout is over: everything is cut */
+    bool done;             /* everything is closed; the thread may end */
+    struct worker_stats stats;
+};
+
+static inline void worker_counted(_Atomic uint64_t *counter)
+{
+    io_count(counter, 1);
+}
+
+/* Opens the engine and module state.  On the worker's own thread. */
+MUST_USE int worker_open(struct worker *w, const char **why);
+bool worker_turn(struct worker *w); /* false: done */
+void worker_close(struct worker *w);
+
+/* Orders from main; to be called on the worker's thread (by messages). */
+void worker_adopt(struct worker *w, struct config *config);
+void worker_drain(struct worker *w, uint64_t timeout_ns);
+void worker_stop(struct worker *w);
+
+/* The current generation, for one more user; and the end of that use. */
+struct generation *generation_use(struct worker *w);
+void generation_done(struct worker *w, struct generation *g);
+
+/* "Server: …\r\nDate: …\r\n" */
+struct span worker_common_lines(struct worker *w);
+
+/* A connection or listener has gone: is the drain complete? */
+void worker_check_done(struct worker *w);
+
+/* Frees kept exchanges with their arenas. */
+void exchanges_drain(struct worker *w);
+
+#endif

@@ -1,0 +1,105 @@
+/* Plain descriptors and what the machine offers; see descriptor.h. */
+#include "io/descriptor.h"
+
+#include "base/clock.h"
+#include "base/fail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+int descriptor_append(const char *path, int *fd)
+{
+    *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+    return *fd < 0 ? fail_from_errno(errno) : 0;
+}
+
+int descriptor_copy(int fd, int *copy)
+{
+    *copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return *copy < 0 ? fail_from_errno(errno) : 0;
+}
+
+void descriptor_close(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+void descriptor_write(int fd, const char *text, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, text, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        text += n;
+        len -= (size_t)n;
+    }
+}
+
+void descriptor_pause(uint64_t ns)
+{
+    struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
+
+    nanosleep(&t, NULL);
+}
+
+uint64_t descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1024;
+    if (limit.rlim_cur < limit.rlim_max) {
+        rlim_t had = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+            limit.rlim_cur = had;
+    }
+    return limit.rlim_cur;
+}
+
+/* The first number or two of a small file of the kernel's. */
+static int numbers_in(const char *path, unsigned long long *a, unsigned long long *b)
+{
+    FILE *file = fopen(path, "re");
+    int n;
+
+    if (!file)
+        return 0;
+    n = fscanf(file, "%llu %llu", a, b);
+    fclose(file);
+    return n < 0 ? 0 : n;
+}
+
+unsigned machine_cpus(void)
+{
+    cpu_set_t set;
+    unsigned long long quota = 0, period = 0;
+    unsigned cpus = 1;
+
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        cpus = (unsigned)CPU_COUNT(&set);
+    if (numbers_in("/sys/fs/cgroup/cpu.max", &quota, &period) == 2 && period > 0) {
+        unsigned long long most = (quota + period - 1) / period;
+        if (most > 0 && most < cpus)
+            cpus = (unsigned)most;
+    }
+    return cpus > 0 ? cpus : 1;
+}
+
+uint64_t machine_memory(void)
+{
+    unsigned long long limit = 0, unused = 0;
+    uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+    if (numbers_in("/sys/fs/cgroup/memory.max", &limit, &unused) >= 1 && limit < all)
+        all = limit;
+    return all;
+}

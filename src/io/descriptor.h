@@ -1,0 +1,22 @@
+/* Plain descriptors and what the machine offers: for main and the gate, before
+ * and beside the engine. */
+#ifndef HEADGATE_IO_DESCRIPTOR_H
+#define HEADGATE_IO_DESCRIPTOR_H
+
+#include "base/span.h"
+
+/* Opened for appending, made when it is not there, mode 0640. */
+MUST_USE int descriptor_append(const char *path, int *fd);
+MUST_USE int descriptor_copy(int fd, int *copy);
+void descriptor_close(int fd);
+void descriptor_write(int fd, const char *text, size_t len); /* all of it, or what goes */
+
+void descriptor_pause(uint64_t ns); /* sleeps */
+
+/* Raises the limit of open descriptors to what is allowed; returns it. */
+uint64_t descriptor_limit(void);
+
+unsigned machine_cpus(void);   /* in the affinity mask, at most the cgroup's quota rounded up */
+uint64_t machine_memory(void); /* bytes: the cgroup's limit or the machine's */
+
+#endif

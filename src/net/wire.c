@@ -1,0 +1,454 @@
+/* A stream of bytes to and from a peer; see wire.h. */
+#include "net/wire.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+
+/* Bytes of a buffer, or of a file. */
+struct wire_piece {
+    struct buf *buf; /* NULL: of the file */
+    const char *ptr;
+    uint64_t len;
+    uint64_t offset;
+    int fd;
+};
+
+struct wire_out {
+    struct wire *wire;
+    struct io_sender sender;
+    struct io_op send;
+    uint64_t bytes; /* of all pieces */
+    uint32_t first, count;
+    uint32_t tail_room; /* free bytes behind the last piece, if that buffer is ours to fill */
+    struct wire_piece pieces[WIRE_PIECES];
+    struct io_vec vecs[WIRE_PIECES];
+};
+
+static void wire_gather(struct io_sender *sender);
+
+void wires_init(struct wires *all, struct io *io)
+{
+    all->io = io;
+    slab_init(&all->outs, sizeof(struct wire_out), 256);
+}
+
+void wires_free(struct wires *all)
+{
+    slab_free(&all->outs);
+}
+
+void wire_open(struct wire *w, struct wires *all, struct owner *owner, int fd)
+{
+    *w = (struct wire){.all = all, .owner = owner, .sock = {.fd = -1}, .recv = {.owner = owner}};
+    if (fd >= 0)
+        io_adopt(all->io, &w->sock, fd);
+}
+
+/* --- reading ------------------------------------------------------------------ */
+
+static void wire_failed(struct wire *w, int fail)
+{
+    if (!w->fail)
+        w->fail = (int8_t)fail;
+}
+
+static bool stash_append(struct wire *w, struct span s)
+{
+    size_t used = w->in.len;
+    size_t need = used + s.len;
+
+    if (need > w->stash_size) {
+        size_t size = w->stash_size ? w->stash_size : 512;
+        while (size < need)
+            size *= 2;
+        char *bigger = mem_alloc(size);
+        if (!bigger)
+            return false;
+        if (used)
+            memcpy(bigger, w->in.ptr, used);
+        mem_free(w->stash);
+        w->stash = bigger;
+        w->stash_size = (uint32_t)size;
+    } else if (used && w->in.ptr != w->stash) {
+        memmove(w->stash, w->in.ptr, used);
+    }
+    if (s.len)
+        memcpy(w->stash + used, s.ptr, s.len);
+    w->in = (struct span){w->stash, need};
+    w->lent = false;
+    return true;
+}
+
+static void stash_free(struct wire *w)
+{
+    mem_free(w->stash);
+    w->stash = NULL;
+    w->stash_size = 0;
+}
+
+static void wire_received(struct wire *w)
+{
+    struct slice *s = &w->recv.slice;
+
+    if (w->recv.fail == FAIL_CLOSED) {
+        w->eof = true;
+    } else if (w->recv.fail == FAIL_CANCELLED) {
+        return;
+    } else if (w->recv.fail) {
+        w->eof = true;
+        wire_failed(w, w->recv.fail);
+    } else if (w->in.len > 0) {
+        if (!stash_append(w, (struct span){s->ptr, s->len}))
+            wire_failed(w, FAIL_MEMORY);
+    } else {
+        w->in = (struct span){s->ptr, s->len};
+        w->lent = true;
+    }
+}
+
+void wire_take(struct wire *w, size_t n)
+{
+    assert(n <= w->in.len);
+    w->in = span_after(w->in, n);
+}
+
+uint32_t wire_take_to(struct wire *w, struct flow *f, uint64_t n)
+{
+    if (n > w->in.len)
+        n = w->in.len;
+    if (w->lent && n > FLOW_COPY_MAX && f->count < FLOW_SLICES) {
+        struct slice s = {buf_ref(w->recv.slice.buf), w->in.ptr, (uint32_t)n};
+        if (!flow_give(f, s)) {
+            buf_unref(s.buf);
+            return 0;
+        }
+        wire_take(w, (size_t)n);
+        return (uint32_t)n;
+    }
+    uint32_t copied = flow_write(f, span_first(w->in, (size_t)n));
+    wire_take(w, copied);
+    return copied;
+}
+
+void wire_want(struct wire *w, uint32_t room)
+{
+    if (io_busy(&w->recv) || w->eof || w->fail)
+        return;
+    io_recv(w->all->io, &w->recv, &w->sock, room);
+}
+
+int wire_settle(struct wire *w)
+{
+    if (w->in.len == 0) {
+        w->in = (struct span){0};
+        w->lent = false;
+        if (w->stash)
+            stash_free(w);
+        return 0;
+    }
+    if (!w->lent)
+        return 0;
+    /* stash_append() counts what is in `in` as being in the stash already. */
+    struct span rest = w->in;
+    w->in = (struct span){0};
+    if (stash_append(w, rest))
+        return 0;
+    wire_failed(w, FAIL_MEMORY);
+    return FAIL_MEMORY;
+}
+
+/* --- writing ------------------------------------------------------------------ */
+
+static struct wire_piece *out_at(struct wire_out *out, unsigned i)
+{
+    return &out->pieces[(out->first + i) % WIRE_PIECES];
+}
+
+static struct wire_out *wire_out_get(struct wire *w)
+{
+    struct wire_out *out = w->out;
+
+    if (out)
+        return out;
+    if (!(out = slab_get(&w->all->outs, NULL))) {
+        wire_failed(w, FAIL_MEMORY);
+        return NULL;
+    }
+    out->wire = w;
+    out->sender = (struct io_sender){.gather = wire_gather};
+    out->send = (struct io_op){.owner = w->owner};
+    out->bytes = 0;
+    out->first = out->count = out->tail_room = 0;
+    w->out = out;
+    return out;
+}
+
+static void out_drop_first(struct wire_out *out)
+{
+    struct wire_piece *p = out_at(out, 0);
+
+    if (p->buf)
+        buf_unref(p->buf);
+    out->first = (out->first + 1) % WIRE_PIECES;
+    if (--out->count == 0)
+        out->tail_room = 0;
+}
+
+static void out_sent(struct wire_out *out, uint64_t n)
+{
+    assert(n <= out->bytes);
+    out->bytes -= n;
+    while (n > 0) {
+        struct wire_piece *p = out_at(out, 0);
+        uint64_t part = n < p->len ? n : p->len;
+        p->len -= part;
+        n -= part;
+        if (p->buf)
+            p->ptr += part;
+        else
+            p->offset += part;
+        if (p->len == 0)
+            out_drop_first(out);
+    }
+}
+
+static void wire_out_free(struct wire *w)
+{
+    struct wire_out *out = w->out;
+
+    while (out->count > 0)
+        out_drop_first(out);
+    list_remove(&out->sender.node);
+    slab_put(&w->all->outs, out, NULL);
+    w->out = NULL;
+}
+
+/* The last step of saying something: have it gathered after the steps. */
+static void wire_push(struct wire *w)
+{
+    if (!io_busy(&w->out->send) && !w->fail)
+        io_gather(w->all->io, &w->out->sender);
+}
+
+static void wire_gather(struct io_sender *sender)
+{
+    struct wire_out *out = container_of(sender, struct wire_out, sender);
+    struct wire *w = out->wire;
+    unsigned n = 0;
+
+    if (out->bytes == 0 || io_busy(&out->send) || w->fail)
+        return;
+    struct wire_piece *p = out_at(out, 0);
+    if (!p->buf) {
+        uint32_t len = p->len < UINT32_MAX / 2 ? (uint32_t)p->len : UINT32_MAX / 2;
+        io_send_file(w->all->io, &out->send, &w->sock, p->fd, p->offset, len);
+        return;
+    }
+    for (; n < out->count; n++) {
+        p = out_at(out, n);
+        if (!p->buf)
+            break;
+        out->vecs[n] = (struct io_vec){(void *)(uintptr_t)p->ptr, (size_t)p->len};
+    }
+    io_send(w->all->io, &out->send, &w->sock, out->vecs, n);
+}
+
+static void wire_sent(struct wire *w)
+{
+    struct wire_out *out = w->out;
+
+    if (out->send.fail) {
+        if (out->send.fail != FAIL_CANCELLED)
+            wire_failed(w, out->send.fail);
+        return;
+    }
+    w->moved = true;
+    out_sent(out, out->send.count);
+    if (out->bytes > 0)
+        wire_push(w);
+}
+
+void wire_progress(struct wire *w)
+{
+    if (io_take(&w->recv))
+        wire_received(w);
+    if (!w->out)
+        return;
+    if (io_take(&w->out->send))
+        wire_sent(w);
+    /* bytes, not count: a buffer may have been opened and not written to. */
+    if (w->out->bytes == 0 && !io_busy(&w->out->send)) {
+        wire_out_free(w);
+        if (w->finish)
+            wire_finish(w);
+    }
+}
+
+/* A piece at the end; NULL when there is no place for one. */
+static struct wire_piece *out_append(struct wire_out *out)
+{
+    if (out->count == WIRE_PIECES)
+        return NULL;
+    struct wire_piece *p = out_at(out, out->count++);
+    *p = (struct wire_piece){.fd = -1};
+    out->tail_room = 0;
+    return p;
+}
+
+char *wire_room(struct wire *w, uint32_t n)
+{
+    struct wire_out *out = wire_out_get(w);
+
+    assert(n <= IO_BUF_SIZE);
+    if (!out)
+        return NULL;
+    if (out->tail_room < n) {
+        struct buf *b = buf_get(&w->all->io->bufs);
+        struct wire_piece *p = b ? out_append(out) : NULL;
+        if (!p) {
+            if (b)
+                buf_unref(b);
+            wire_failed(w, FAIL_MEMORY);
+            return NULL;
+        }
+        p->buf = b;
+        p->ptr = b->base;
+        out->tail_room = b->size;
+    }
+    struct buf *b = out_at(out, out->count - 1)->buf;
+    return b->base + (b->size - out->tail_room);
+}
+
+void wire_wrote(struct wire *w, uint32_t n)
+{
+    struct wire_out *out = w->out;
+
+    assert(n <= out->tail_room);
+    out_at(out, out->count - 1)->len += n;
+    out->tail_room -= n;
+    out->bytes += n;
+    wire_push(w);
+}
+
+bool wire_say(struct wire *w, struct span s)
+{
+    while (s.len > 0) {
+        struct wire_out *out = wire_out_get(w);
+        uint32_t part = out && out->tail_room ? out->tail_room : IO_BUF_SIZE;
+        if (part > s.len)
+            part = (uint32_t)s.len;
+        char *at = wire_room(w, part);
+        if (!at)
+            return false;
+        memcpy(at, s.ptr, part);
+        wire_wrote(w, part);
+        s = span_after(s, part);
+    }
+    return true;
+}
+
+bool wire_give(struct wire *w, struct slice s)
+{
+    struct wire_out *out = wire_out_get(w);
+    struct wire_piece *p;
+
+    /* Short ones join what is there: fewer pieces, and their buffer is free. */
+    if (s.len <= FLOW_COPY_MAX || !out || !(p = out_append(out))) {
+        bool said = wire_say(w, (struct span){s.ptr, s.len});
+        buf_unref(s.buf);
+        return said;
+    }
+    p->buf = s.buf;
+    p->ptr = s.ptr;
+    p->len = s.len;
+    out->bytes += s.len;
+    wire_push(w);
+    return true;
+}
+
+bool wire_file(struct wire *w, int fd, uint64_t offset, uint64_t len)
+{
+    struct wire_out *out = wire_out_get(w);
+    struct wire_piece *p = out ? out_append(out) : NULL;
+
+    if (!p) {
+        wire_failed(w, FAIL_MEMORY);
+        return false;
+    }
+    p->fd = fd;
+    p->offset = offset;
+    p->len = len;
+    out->bytes += len;
+    wire_push(w);
+    return true;
+}
+
+uint64_t wire_waiting(const struct wire *w)
+{
+    return w->out ? w->out->bytes : 0;
+}
+
+bool wire_has_room(const struct wire *w)
+{
+    const struct wire_out *out = w->out;
+
+    if (w->fail || w->finish)
+        return false;
+    if (!out)
+        return true;
+    uint64_t most = io_busy(&out->send) ? WIRE_LOW : WIRE_HIGH;
+    return out->bytes < most && out->count <= WIRE_PIECES - 4;
+}
+
+void wire_finish(struct wire *w)
+{
+    w->finish = true;
+    if (w->out || w->finished || w->fail || w->sock.fd < 0)
+        return;
+    w->finished = true;
+    io_shutdown(w->all->io, &w->sock);
+}
+
+bool wire_moved(struct wire *w)
+{
+    bool moved = w->moved;
+
+    w->moved = false;
+    return moved;
+}
+
+/* --- the end ------------------------------------------------------------------- */
+
+bool wire_busy(const struct wire *w)
+{
+    return io_busy(&w->recv) || (w->out && io_busy(&w->out->send));
+}
+
+void wire_cancel(struct wire *w)
+{
+    if (io_busy(&w->recv) && !w->recv.cancelled)
+        io_cancel(w->all->io, &w->recv);
+    if (w->out && io_busy(&w->out->send) && !w->out->send.cancelled)
+        io_cancel(w->all->io, &w->out->send);
+}
+
+void wire_drop(struct wire *w)
+{
+    if (w->out && !io_busy(&w->out->send))
+        wire_out_free(w);
+}
+
+void wire_close(struct wire *w, bool reset)
+{
+    assert(!wire_busy(w));
+    wire_drop(w);
+    stash_free(w);
+    w->in = (struct span){0};
+    if (w->sock.fd < 0)
+        return;
+    if (reset)
+        io_reset(w->all->io, &w->sock);
+    else
+        io_close(w->all->io, &w->sock);
+}

@@ -1,0 +1,106 @@
+/* A stream of bytes to and from a peer.
+ *
+ * Reading: what the engine lends is looked at in place (wire_in) and taken
+ * (wire_take).  What a step leaves is copied to the stash when the step ends
+ * (wire_settle), so that a slow sender pins no buffer of the engine's.
+ *
+ * Writing: everything said in one turn is queued here and leaves as one
+ * vectored send after the steps, at most one in flight.  An idle wire owns
+ * neither stash nor queue.
+ *
+ * The owner of a wire calls wire_progress() first and wire_settle() last in
+ * its step.
+ */
+#ifndef HEADGATE_NET_WIRE_H
+#define HEADGATE_NET_WIRE_H
+
+#include "base/flow.h"
+#include "base/slab.h"
+#include "io/io.h"
+
+enum {
+    WIRE_PIECES = 32,       /* a power of two */
+    WIRE_HIGH = 256 * 1024, /* bytes waiting: stop filling ... */
+    WIRE_LOW = 64 * 1024,   /* ... until there are fewer than these */
+};
+
+struct wire_out;
+
+/* What the wires of one worker share. */
+struct wires {
+    struct io *io;
+    struct slab outs;
+};
+void wires_init(struct wires *all, struct io *io);
+void wires_free(struct wires *all);
+
+struct wire {
+    struct wires *all;
+    struct owner *owner;
+    struct io_sock sock;
+    struct io_op recv;
+    struct span in; /* unread bytes, contiguous: in the stash, or lent */
+    char *stash;
+    uint32_t stash_size;
+    bool lent;            /* `in` is in the engine's buffer */
+    bool eof;             /* the peer has finished; `in` may still hold bytes */
+    bool finish;          /* FIN after the last byte */
+    bool finished;        /* FIN was sent */
+    bool moved;           /* bytes went out since wire_moved() was last asked */
+    int8_t fail;          /* enum fail of a receive or a send; the wire is of no more use */
+    struct wire_out *out; /* NULL when there is nothing to say and nothing in flight */
+};
+
+/* Uses an accepted or connecting descriptor; fd -1: wire_dial() follows. */
+void wire_open(struct wire *w, struct wires *all, struct owner *owner, int fd);
+
+/* Records what has completed.  Call first in the owner's step. */
+void wire_progress(struct wire *w);
+
+/* Unread bytes. */
+static inline struct span wire_in(const struct wire *w)
+{
+    return w->in;
+}
+void wire_take(struct wire *w, size_t n);
+
+/* Moves up to n unread bytes to a flow, by reference where they are many.
+ * Returns how many; fewer when the flow has no slot or there is no memory. */
+uint32_t wire_take_to(struct wire *w, struct flow *f, uint64_t n);
+
+/* Asks for more, unless that is under way, or all has come. */
+void wire_want(struct wire *w, uint32_t room);
+
+/* Keeps the unread bytes beyond the step.  FAIL_MEMORY. */
+MUST_USE int wire_settle(struct wire *w);
+
+/* --- writing; false and NULL mean no memory, and set fail ------------------- */
+
+/* Room for n bytes in one piece, n <= IO_BUF_SIZE; then how many were used. */
+char *wire_room(struct wire *w, uint32_t n);
+void wire_wrote(struct wire *w, uint32_t n);
+
+bool wire_say(struct wire *w, struct span s);   /* copies */
+bool wire_give(struct wire *w, struct slice s); /* takes over the reference, always */
+bool wire_file(struct wire *w, int fd, uint64_t offset, uint64_t len);
+
+/* Bytes that wait, files included. */
+uint64_t wire_waiting(const struct wire *w);
+
+/* May more be said?  Between the watermarks and while pieces are left. */
+bool wire_has_room(const struct wire *w);
+
+/* Sends FIN when all is said. */
+void wire_finish(struct wire *w);
+
+/* Have bytes gone out since the last call? For write_timeout. */
+bool wire_moved(struct wire *w);
+
+/* --- the end ----------------------------------------------------------------- */
+
+bool wire_busy(const struct wire *w);        /* operations in flight */
+void wire_cancel(struct wire *w);            /* asks them to end */
+void wire_drop(struct wire *w);              /* forgets what is queued and not being sent */
+void wire_close(struct wire *w, bool reset); /* must not be busy */
+
+#endif
