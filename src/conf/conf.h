@@ -16,6 +16,8 @@ struct source {
     /* Expands a glob to sorted paths; a pattern may match nothing. */
     int (*glob)(void *data, struct arena *arena, const char *pattern, struct spans *paths);
     const char *(*environment)(void *data, const char *name); /* NULL: unset */
+    /* The folder that relative names begin from; may be NULL: they stay relative. */
+    struct span (*folder)(void *data, struct arena *arena);
     void *data;
 };
 extern const struct source source_disk;
@@ -29,29 +31,50 @@ struct diagnostic {
     struct span text;
 };
 
-/* Everything that is wrong, in the order of the files and lines. */
+enum { DIAGNOSTICS_MAX = 100 }; /* errors that are kept; more are counted */
+
+/* Everything that is wrong.  All text is copied to the arena, so it outlives
+ * the configuration it is about. */
 struct diagnostics {
     struct arena *arena;
-    struct diagnostic *first;
-    unsigned errors, warnings, dropped; /* at most 100 errors are kept */
+    struct diagnostic *first, **last;
+    struct diagnostics_file *files; /* in the order they were read */
+    unsigned errors, warnings, dropped;
+    bool memory; /* there was none: an error without a place */
 };
+void diagnostics_file(struct diagnostics *d, const char *name);
+void diagnostics_memory(struct diagnostics *d);
 void diagnostics_say(struct diagnostics *d, enum severity severity, struct position at,
                      const char *format, ...) PRINTF_LIKE(4, 5);
-/* "file:line:col: error: text\n"; sorted by file order and line. */
-void diagnostics_print(const struct diagnostics *d, void (*line)(void *data, struct span text),
+/* "file:line:col: error: text"; sorts by the order of the files, line and column. */
+void diagnostics_print(struct diagnostics *d, void (*line)(void *data, struct span text),
                        void *data);
+
+/* A run of a value's bytes that stand together in the file. */
+struct piece {
+    size_t offset; /* in the value */
+    unsigned line, column;
+    bool fixed; /* of the environment: all of it stands at one place */
+};
 
 struct conf_value {
     struct conf_value *next; /* the key was repeated */
-    struct span text;        /* joined, environment put in, quotes still there */
+    struct span text;        /* joined, environment put in; quotes and $${ still there */
     struct position at;
+    const struct piece *pieces;
+    unsigned piece_count;
 };
+
+/* Where a byte of a value was written. */
+struct position conf_value_at(const struct conf_value *value, size_t offset);
+
 struct conf_entry {
     struct conf_entry *next;
     struct span key;
     struct position at;
     struct conf_value *values;
     bool used; /* some table knew it */
+    bool bad;  /* a value of it was refused already */
 };
 struct conf_section {
     struct conf_section *next;
@@ -61,6 +84,7 @@ struct conf_section {
 };
 struct conf {
     struct arena *arena;
+    const struct source *source;
     struct conf_section *sections; /* in file order */
 };
 
@@ -77,10 +101,21 @@ struct conf_entry *conf_find(const struct conf_section *section, const char *key
 void conf_fill(struct conf *conf, struct conf_section *section, struct conf_section *server,
                const struct setting *table, void *into, struct diagnostics *d);
 
+/* Fills the members of SETTING_INHERIT keys from [server] (or defaults), so
+ * that what is wrong with them is said once, there. */
+void conf_fill_inherited(struct conf *conf, struct conf_section *server,
+                         const struct setting *table, void *into, struct diagnostics *d);
+
+/* Whether the members of a setting are equal in two structs of the same table. */
+bool setting_equal(const struct setting *setting, const void *a, const void *b);
+
 /* After all tables of a section were applied: unknown keys are errors with the
  * closest of `tables` (a NULL-terminated array of tables) suggested. */
 void conf_unknown(struct conf_section *section, const struct setting *const tables[],
                   struct diagnostics *d);
+
+/* The value's position; the section's if the key is NULL or not there. */
+struct position conf_at(const struct conf_section *section, const char *key);
 
 /* Says something about a key of a section (its value's position; the
  * section's if it is not there). */
@@ -88,11 +123,11 @@ void conf_say(const struct conf_section *section, const char *key, enum severity
               struct diagnostics *d, const char *format, ...) PRINTF_LIKE(5, 6);
 
 /* The closest of some words to what was written, or NULL when none is close. */
-const char *suggest(struct span written, const char *const *words, size_t count);
+MUST_USE const char *suggest(struct span written, const char *const *words, size_t count);
 
 /* -T: one section as it is in effect, each key under "# file:line" or
  * "# default"; what it prints reads back the same. */
-void conf_print(const struct conf_section *section, const struct conf_section *server,
+void conf_print(const struct conf *conf, const struct conf_section *section, const struct conf_section *server,
                 const struct setting *const tables[],
                 void (*line)(void *data, struct span text), void *data);
 
@@ -100,15 +135,24 @@ void conf_print(const struct conf_section *section, const struct conf_section *s
 void setting_help(const char *section, const struct setting *table,
                   void (*line)(void *data, struct span text), void *data);
 
-/* Values on their own, for parsers of SETTING_LINES options: 0 or FAIL_BAD with *why. */
+/* A path as written in a file: relative ones begin from its folder.  ptr NULL: no memory. */
+struct span conf_resolve(const struct conf *conf, const char *file, struct span path);
+
+/* Values on their own, for parsers of SETTING_LINE*: 0, or FAIL_BAD or
+ * FAIL_MEMORY with *why, a static text or one in the arena. */
+int value_bool(struct span text, bool *yes, const char **why);
 int value_duration(struct span text, uint64_t *ns, const char **why);
 int value_size(struct span text, uint64_t *bytes, const char **why);
 int value_count(struct span text, uint64_t *n, const char **why);
 int value_percent(struct span text, uint64_t *thousandths, const char **why);
 int value_rate(struct span text, struct rate *rate, const char **why);
 int value_ranges(struct arena *arena, struct span text, struct ranges *ranges, const char **why);
-int value_net(struct span text, struct net *net, const char **why);
+int value_net(struct arena *arena, struct span text, struct net *net, const char **why);
 int value_host(struct arena *arena, struct span text, bool wildcard, struct span *host,
                const char **why);
+int value_name(struct span text, const char **why);
+int value_token(struct span text, const char **why);
+int value_path(struct arena *arena, struct span text, const char **why);
+int value_route_path(struct arena *arena, struct span text, const char **why);
 
 #endif

@@ -13,8 +13,8 @@
 #include "base/clock.h"
 #include "base/span.h"
 
-/* `off` where SETTING_OFF allows it, for durations, sizes and counts; `auto`
- * (SETTING_AUTO) is VALUE_AUTO. */
+/* `off` where SETTING_OFF allows it, for durations, sizes and counts; for all
+ * other types it leaves the member zero.  `auto` (SETTING_AUTO) is VALUE_AUTO. */
 #define VALUE_OFF  UINT64_MAX
 #define VALUE_AUTO (UINT64_MAX - 1)
 
@@ -27,13 +27,14 @@ enum setting_type {     /* the member it fills */
     SETTING_SIZE,       /* uint64_t, bytes */
     SETTING_PERCENT,    /* uint64_t, thousandths of a percent: 20% is 20000 */
     SETTING_RATE,       /* struct rate */
-    SETTING_RANGE,      /* struct ranges: 200, 200-299, lists of them */
+    SETTING_RANGE,      /* struct ranges: 200, 200-299, a list of them */
     SETTING_WORD,       /* int: index into words */
     SETTING_WORDS,      /* uint64_t: bit i is words[i]; a list */
     SETTING_WORD_ORDER, /* struct spans: a list of the words, in the order written */
     SETTING_NAME,       /* struct span: [A-Za-z0-9][A-Za-z0-9._-]{0,39} */
     SETTING_NAMES,      /* struct spans */
-    SETTING_TOKENS,     /* struct spans: RFC 9110 tokens (methods, field names, upgrade tokens) */
+    SETTING_TOKEN,      /* struct span: an RFC 9110 token (method, field name, upgrade token) */
+    SETTING_TOKENS,     /* struct spans */
     SETTING_HOST,       /* struct span, lower case */
     SETTING_HOSTS,      /* struct spans */
     SETTING_PATH,       /* struct span: a plain absolute path */
@@ -45,7 +46,9 @@ enum setting_type {     /* the member it fills */
     SETTING_DIR,        /* struct span */
     SETTING_TEXT,       /* struct span */
     SETTING_TEMPLATE,   /* struct template * */
-    SETTING_LINES,      /* struct lines: one item per line, for a parser of its own */
+    SETTING_LINE,       /* struct line: a scalar of several words, for a parser of its own */
+    SETTING_LIST,       /* struct lines: split at commas, each item for a parser of its own */
+    SETTING_LINES,      /* struct lines: one item per line, commas belong to it */
 };
 
 enum {
@@ -54,7 +57,18 @@ enum {
     SETTING_AUTO = 1 << 2,    /* the word `auto` is a value */
     SETTING_RESTART = 1 << 3, /* a change takes effect at restart */
     SETTING_INHERIT = 1 << 4, /* may also stand in [server], as the default */
-    SETTING_OPTIONS = 1 << 5, /* words name=value may follow; they go to struct line members */
+    SETTING_LATER = 1 << 5,   /* known to the language, refused by this build */
+    /* Of SETTING_LINE, LIST and LINES: the first or second word is a file, or
+     * the first may be unix:PATH; relative ones are resolved.  A word that is
+     * one of `words` is no file. */
+    SETTING_FILE_FIRST = 1 << 6,
+    SETTING_FILE_SECOND = 1 << 7,
+    SETTING_UNIX_FIRST = 1 << 8,
+    /* Of the same types: the whole line is one text; or from the third word on
+     * it is one template, to be read with template_parse(). */
+    SETTING_REST_FIRST = 1 << 9,
+    SETTING_REST_THIRD = 1 << 10,
+    SETTING_READER = 1 << 11, /* the reader's own (include): nothing to fill */
 };
 
 struct rate {
@@ -93,11 +107,12 @@ struct position {
     unsigned line, column; /* from 1; column in bytes */
 };
 
-/* A line of a SETTING_LINES key: its text, and the same split into words with
- * quotes resolved. */
+/* A value for a parser of its own: its text, and the same split into words
+ * with quotes resolved, each with where it was written. */
 struct line {
     struct span text;
     struct spans words;
+    struct position *places; /* of the words */
     struct position at;
 };
 struct lines {
@@ -113,6 +128,7 @@ struct setting {
     const char *fallback;      /* as one would write it; NULL: the member stays zero */
     uint64_t min, max;         /* of numbers; max 0 is no maximum */
     const char *const *words;  /* of SETTING_WORD*, NULL-terminated */
+    const char *const *later;  /* words of the language that this build refuses */
     const char *help;          /* one sentence */
 };
 

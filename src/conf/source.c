@@ -1,0 +1,117 @@
+/* Files, globs and the environment of the system, for conf_read(). */
+#include "conf/conf.h"
+
+#include "base/fail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_MAX = 64 << 20 };
+
+static int read_all(int fd, struct arena *arena, struct span *text)
+{
+    struct stat st;
+    size_t size = 16384, len = 0;
+
+    if (fstat(fd, &st) < 0)
+        return fail_from_errno(errno);
+    if (S_ISDIR(st.st_mode))
+        return FAIL_IS_DIR;
+    if (st.st_size > FILE_MAX)
+        return FAIL_FULL;
+    if (st.st_size > 0)
+        size = (size_t)st.st_size + 1;
+    char *bytes = arena_alloc(arena, size);
+    for (;;) {
+        if (!bytes)
+            return FAIL_MEMORY;
+        ssize_t n = read(fd, bytes + len, size - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_from_errno(errno);
+        if (n == 0)
+            break;
+        len += (size_t)n;
+        if (len < size)
+            continue;
+        /* It grew, or it is a pipe. */
+        if (size >= FILE_MAX)
+            return FAIL_FULL;
+        char *larger = arena_alloc(arena, size * 2);
+        if (larger)
+            memcpy(larger, bytes, len);
+        bytes = larger;
+        size *= 2;
+    }
+    *text = (struct span){bytes, len};
+    return 0;
+}
+
+static int disk_read(void *data, struct arena *arena, const char *path, struct span *text)
+{
+    (void)data;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return fail_from_errno(errno);
+    int err = read_all(fd, arena, text);
+    close(fd);
+    return err;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int disk_glob(void *data, struct arena *arena, const char *pattern, struct spans *paths)
+{
+    glob_t found = {0};
+    int err = 0;
+
+    (void)data;
+    *paths = (struct spans){0};
+    int answer = glob(pattern, GLOB_NOSORT, NULL, &found);
+    if (answer != 0 && answer != GLOB_NOMATCH)
+        err = answer == GLOB_NOSPACE ? FAIL_MEMORY : FAIL_IO;
+    if (answer == 0) {
+        qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, by_bytes);
+        paths->list = arena_alloc(arena, found.gl_pathc * sizeof *paths->list);
+        for (size_t i = 0; paths->list && i < found.gl_pathc; i++) {
+            paths->list[i] = arena_copy(arena, span_of(found.gl_pathv[i]));
+            if (!paths->list[i].ptr)
+                paths->list = NULL;
+            else
+                paths->count++;
+        }
+        err = paths->list ? 0 : FAIL_MEMORY;
+    }
+    globfree(&found);
+    return err;
+}
+
+static const char *disk_environment(void *data, const char *name)
+{
+    (void)data;
+    return getenv(name);
+}
+
+static struct span disk_folder(void *data, struct arena *arena)
+{
+    char path[PATH_MAX];
+
+    (void)data;
+    return getcwd(path, sizeof path) ? arena_copy(arena, span_of(path)) : (struct span){0};
+}
+
+const struct source source_disk = {
+    .read = disk_read,
+    .glob = disk_glob,
+    .environment = disk_environment,
+    .folder = disk_folder,
+};

@@ -1,0 +1,11 @@
+/* The conf layer's tests. */
+#include "tests/unit/suites.h"
+
+Suite *syntax_suite(void);
+
+int main(void)
+{
+    static suite_fn *const suites[] = {syntax_suite};
+
+    return suites_run(suites, sizeof suites / sizeof *suites);
+}
