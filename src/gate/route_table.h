@@ -1,0 +1,114 @@
+/* What a compiled router is made of; between route.c, which builds it, and
+ * route_match.c, which looks things up.
+ *
+ * Each host has a trie of path segments.  Tries share one array of nodes and
+ * one of entries, so that a lookup follows indices through a few lines of
+ * memory.  A pattern ends either at a node (exact) or in a `*` below it
+ * (prefix), and what can end at one place is a list of entries, those with
+ * more conditions first.
+ */
+#ifndef HEADGATE_GATE_ROUTE_TABLE_H
+#define HEADGATE_GATE_ROUTE_TABLE_H
+
+#include "gate/route.h"
+
+#include <endian.h>
+
+enum { ROUTE_SEGMENTS_MAX = 128 };
+
+/* One host and path of a route, and its conditions in the form that is
+ * quickest to refuse with. */
+struct route_entry {
+    const struct route_conf *route;
+    uint64_t listener_bits;
+    uint32_t method_bits; /* bit i: enum method i; all ones: any method at all */
+    uint16_t rank;        /* how many conditions it has */
+    uint8_t names;        /* captures, in the order of the pattern */
+    const struct span *name;
+};
+
+struct route_list {
+    uint32_t first, count;
+};
+
+/* A literal segment below a node.  A table of them is searched from the
+ * segment's hash on; node 0 marks a free place (roots are nobody's child). */
+struct route_child {
+    uint64_t word; /* its first 8 bytes, see route_word() */
+    const char *ptr;
+    uint32_t len;
+    uint32_t node;
+};
+
+struct route_node {
+    uint32_t child;      /* the first of its places in children */
+    uint32_t child_mask; /* how many places, less one; a power of two less one */
+    uint32_t named;      /* the node below a {name}; 0: none */
+    bool has_children;
+    struct route_list exact, prefix;
+};
+
+struct route_host {
+    struct span name; /* ".example.com" for "*.example.com" */
+    uint32_t root;    /* 0: a free place */
+};
+
+struct router {
+    struct route_node *nodes; /* 0 is not used */
+    struct route_child *children;
+    struct route_entry *entries;
+    struct route_host *hosts;
+    uint32_t host_mask;
+    uint32_t any;                        /* the root of routes without a host; 0: none */
+    uint32_t wildcard_min, wildcard_max; /* lengths of the wildcards' names; max 0: none */
+    bool has_hosts;
+};
+
+/* Up to 8 bytes as a number: padded with zeros, so that equal words of equal
+ * length are equal bytes.  Reads nothing beyond them. */
+static inline uint64_t route_word(const char *p, size_t len)
+{
+    if (len >= 8) {
+        uint64_t all;
+        memcpy(&all, p, 8);
+        return le64toh(all);
+    }
+    if (len >= 4) {
+        uint32_t low, high;
+        memcpy(&low, p, 4);
+        memcpy(&high, p + len - 4, 4);
+        return le32toh(low) | (uint64_t)le32toh(high) << (8 * (len - 4));
+    }
+    if (len == 0)
+        return 0;
+    return (uint64_t)(uint8_t)p[0] | (uint64_t)(uint8_t)p[len / 2] << (8 * (len / 2)) |
+           (uint64_t)(uint8_t)p[len - 1] << (8 * (len - 1));
+}
+
+static inline uint32_t route_hash(uint64_t word, const char *p, size_t len)
+{
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t h = (word ^ len) * odd;
+
+    for (size_t at = 8; at < len; at += 8) {
+        size_t left = len - at;
+        h = (h ^ (h >> 29) ^ route_word(p + at, left < 8 ? left : 8)) * odd;
+    }
+    return (uint32_t)(h >> 32) ^ (uint32_t)(h >> 53);
+}
+
+/* Conditions as a language: does it hold, and what do two say about each other? */
+bool conditions_hold(const struct conditions *c, const struct route_query *q);
+bool conditions_exclude(const struct conditions *a, const struct conditions *b);
+/* True when every request for which b holds also fulfils a. */
+bool conditions_follow(const struct conditions *a, const struct conditions *b);
+
+static inline bool route_lists_method(const struct route_conf *route, struct span name)
+{
+    for (unsigned i = 0; i < route->methods.count; i++)
+        if (span_equal(route->methods.list[i], name))
+            return true;
+    return false;
+}
+
+#endif
