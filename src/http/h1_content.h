@@ -23,10 +23,11 @@ struct h1_piece {
     size_t content; /* then so many bytes of content follow */
 };
 
-/* Looks at the bytes at hand, at least one.  PARSE_DONE: after dropping skip (content is 0)
+/* Looks at the bytes at hand; there may be none.  PARSE_DONE: after dropping skip (content is 0)
  * the content has ended.  PARSE_MORE: drop skip, use content; call again with
  * what follows (skip and content may both be 0: more bytes are needed with the
  * present ones kept, at most the length of a trailer section).  PARSE_BAD: cause in *cause.
+ * Of a response's content the caller reports the upstream_ causes instead.
  * Chunk extensions are skipped, within limits; a chunk-size line is at most 256 bytes. */
 enum parse h1_content_next(struct h1_content *c, struct span bytes, struct h1_piece *piece,
                            enum cause *cause);
@@ -45,7 +46,7 @@ static inline bool h1_content_complete(const struct h1_content *c)
     return c->framing == FRAMING_NONE || (c->framing == FRAMING_LENGTH && c->remaining == 0);
 }
 
-/* The peer has ended the stream: was that the end of the content? */
+/* Does the content end here, should the peer end the stream now? */
 bool h1_content_ended(const struct h1_content *c);
 
 /* "1f40\r\n" into out; returns the length.  A chunk is this, the bytes, CRLF. */

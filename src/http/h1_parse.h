@@ -26,6 +26,7 @@ struct h1_limits {
 struct h1_parser {
     const struct h1_limits *limits;
     uint32_t scanned;    /* bytes of this head already searched for its end */
+    bool started;        /* the first line is complete and good */
     uint32_t head_bytes; /* after PARSE_DONE: its length with the empty line */
     enum cause cause;    /* after PARSE_BAD */
 };
@@ -35,17 +36,24 @@ static inline void h1_parser_init(struct h1_parser *p, const struct h1_limits *l
     *p = (struct h1_parser){.limits = limits};
 }
 
-/* r->fields.list and .max are the caller's; everything else is written.
+/* A bad first line is refused as soon as it is complete or too long, a bad field line
+ * when the head is, at a bare LF, or at head_max: with the first thing wrong in it.
+ *
+ * r->fields.list and .max are the caller's; everything else is written, by each call
+ * anew.  At most fields_max fields, nor more than .max.
  * Up to one empty line (CRLF) before the request line is skipped (RFC 9112, 2.2)
  * and counts in head_bytes.  Does not parse the target further than into r->target
  * and r->host; does check Host (RFC 9112, 3.2), both lengths, codings, version. */
 enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct request *r);
 
-/* request_method decides whether a response has content (HEAD, CONNECT). */
+/* A length of 0 is FRAMING_LENGTH too.  The causes are the upstream_ ones.
+ * request_method decides whether a response has content (HEAD, CONNECT). */
 enum parse h1_parse_response(struct h1_parser *p, struct span bytes, enum method request_method,
                              struct response *r);
 
-/* Trailer sections: fields up to the empty line. */
+/* Trailer sections: fields up to the empty line, added to *fields, or only checked
+ * when it is NULL.  Those that may not stand there (framing, routing, content
+ * type ...: RFC 9110, 6.5.1) are dropped: nobody downstream can merge them by mistake. */
 enum parse h1_parse_trailers(struct h1_parser *p, struct span bytes, struct fields *fields);
 
 /* Scanners, chosen at run time by what the CPU has.  For tests and

@@ -2,12 +2,13 @@
 #include "tests/unit/suites.h"
 
 Suite *field_suite(void);
+Suite *h1_suite(void);
 Suite *path_suite(void);
 Suite *target_suite(void);
 
 int main(void)
 {
-    static suite_fn *const suites[] = {field_suite, target_suite, path_suite};
+    static suite_fn *const suites[] = {field_suite, target_suite, path_suite, h1_suite};
 
     return suites_run(suites, sizeof suites / sizeof *suites);
 }

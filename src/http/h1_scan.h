@@ -1,0 +1,29 @@
+/* The inner loop of HTTP/1: field lines, many bytes at a time where the CPU can. */
+#ifndef HEADGATE_HTTP_H1_SCAN_H
+#define HEADGATE_HTTP_H1_SCAN_H
+
+#include "http/field.h"
+
+enum h1_lines_end {
+    LINES_END,  /* the empty line has been read; at is behind it */
+    LINES_MORE, /* the bytes ran out within a line */
+    LINES_BAD,  /* a line is no field line (RFC 9112, 5) */
+    LINES_FULL, /* there is one more line than fields_max; at is its start */
+};
+
+struct h1_lines {
+    const char *at, *end;
+    struct fields *fields; /* lines are added to it, with their ids */
+    uint32_t fields_max;   /* at most fields->max */
+    uint64_t twice;        /* bit id is set when a field of that id came again */
+};
+
+struct h1_scanner {
+    struct span name;
+    enum h1_lines_end (*lines)(struct h1_lines *l);
+};
+
+/* The one in use. */
+const struct h1_scanner *h1_scanner(void);
+
+#endif

@@ -1,0 +1,124 @@
+/* Heads to bytes.
+ *
+ * Nothing is written that a reader could take for more than it is: every name
+ * must be a token, every value free of controls, a target free of blanks.
+ */
+#include "http/h1_write.h"
+
+#include "http/chars.h"
+#include "http/status.h"
+
+static char *put(char *at, struct span s)
+{
+    if (s.len > 0)
+        memcpy(at, s.ptr, s.len);
+    return at + s.len;
+}
+
+size_t h1_write_status(char *at, size_t room, int status)
+{
+    struct span line = status_line(status);
+    char unknown[] = "HTTP/1.1 000 Unknown\r\n";
+
+    if (line.len == 0) {
+        if (status < 100 || status > 999)
+            return 0;
+        unknown[9] = (char)('0' + status / 100);
+        unknown[10] = (char)('0' + status / 10 % 10);
+        unknown[11] = (char)('0' + status % 10);
+        line = (struct span){unknown, sizeof unknown - 1};
+    }
+    if (line.len > room)
+        return 0;
+    put(at, line);
+    return line.len;
+}
+
+static bool is_target(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!char_is(s.ptr[i], CHAR_TARGET))
+            return false;
+    return s.len > 0;
+}
+
+size_t h1_write_request_line(char *at, size_t room, struct span method, struct span target)
+{
+    const struct span rest = SPAN(" HTTP/1.1\r\n");
+    size_t need = method.len + 1 + target.len + rest.len;
+
+    if (need > room || !span_is_token(method) || !is_target(target))
+        return 0;
+    at = put(at, method);
+    *at++ = ' ';
+    at = put(at, target);
+    put(at, rest);
+    return need;
+}
+
+static char *put_field(char *at, struct span name, struct span value)
+{
+    at = put(at, name);
+    at = put(at, SPAN(": "));
+    at = put(at, value);
+    return put(at, SPAN("\r\n"));
+}
+
+static size_t field_bytes(struct span name, struct span value)
+{
+    return name.len + value.len + 4;
+}
+
+size_t h1_write_field(char *at, size_t room, struct span name, struct span value)
+{
+    size_t need = field_bytes(name, value);
+
+    if (need > room || !span_is_token(name) || !span_is_field_value(value))
+        return 0;
+    put_field(at, name, value);
+    return need;
+}
+
+size_t h1_write_length(char *at, size_t room, uint64_t content_length)
+{
+    char digits[20];
+    size_t first = sizeof digits;
+
+    do {
+        digits[--first] = (char)('0' + content_length % 10);
+        content_length /= 10;
+    } while (content_length > 0);
+
+    struct span value = {digits + first, sizeof digits - first};
+    size_t need = field_bytes(SPAN("Content-Length"), value);
+    if (need > room)
+        return 0;
+    put_field(at, SPAN("Content-Length"), value);
+    return need;
+}
+
+size_t h1_fields_bytes(const struct fields *fields)
+{
+    size_t bytes = 0;
+
+    for (uint32_t i = 0; i < fields->count; i++)
+        bytes += field_bytes(fields->list[i].name, fields->list[i].value);
+    return bytes;
+}
+
+/* All or nothing: looks at every field before it writes the first. */
+size_t h1_write_fields(char *at, size_t room, const struct fields *fields)
+{
+    size_t need = h1_fields_bytes(fields);
+
+    if (need > room)
+        return 0;
+    for (uint32_t i = 0; i < fields->count; i++) {
+        const struct field *f = &fields->list[i];
+        if (!span_is_token(f->name) || !span_is_field_value(f->value))
+            return 0;
+    }
+    for (uint32_t i = 0; i < fields->count; i++)
+        at = put_field(at, fields->list[i].name, fields->list[i].value);
+    return need;
+}
