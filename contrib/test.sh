@@ -47,6 +47,15 @@ tally() { # LOG KIND...
     done | awk '{ n += $1 } END { print n + 0 }'
 }
 
+# The failed points of the stage's test runs, each below what its test said.
+what_failed() {
+    find "$top/build" -name test-suite.log -newer "$logs/.begun" -exec awk '
+        /^# / { said = said $0 "\n"; next }
+        /^(not ok|Bail out)/ { printf "%s%s\n", said, $0 }
+        /^ERROR: / { print }
+        { said = "" }' '{}' +
+}
+
 # stage NAME COMMAND...: times it, counts its tests, ends everything when it fails.
 stage() {
     name=$1
@@ -54,6 +63,7 @@ stage() {
     printf '%s==>%s %-12s ' "$bold" "$plain" "$name"
     log=$logs/$name.log
     begun=$(date +%s)
+    : >"$logs/.begun"
     ("$@") </dev/null >"$log" 2>&1
     status=$?
     good=$(tally "$log" PASS XFAIL)
@@ -68,12 +78,11 @@ stage() {
     fi
     printf '%sFAILED%s after %d s\n\n' "$red" "$plain" $(($(date +%s) - begun))
     [ "$bad" != 0 ] || failed=$((failed + 1))
-    grep -E '^(FAIL|ERROR|XPASS):' "$log" | head -n 40
+    what_failed | head -n 60
     [ "$bad" != 0 ] || grep -E 'error:|undefined reference' "$log" | head -n 10
     [ "$bad" != 0 ] || tail -n 30 "$log"
     say ""
     say "${red}The stage \"$name\" failed.${plain} Its whole log: $log"
-    [ "$bad" = 0 ] || say "What the failing tests said is in the .log beside each test, below $top/build/."
     finish 1
 }
 
