@@ -125,7 +125,10 @@ TEXTS = [
     nested(32), nested(33), nested(2000), nested(32, '{}'), nested(31, '{}'), nested(31, '{"y":2}'),
     '{"x":' + '{"x":' * 31 + '[]' + '}' * 31 + ',"userId":"a","value":1}',
     '{"x":' + '{"x":' * 32 + '[]' + '}' * 32 + ',"userId":"a","value":1}',
-]
+    '{"userId":"\\u007f\\u0080\\u07ff\\u0800\\ud7ff\\ue000\\uffff","value":1}',
+] + ['{"userId":"%s%c%s","value":1}' % (before, c, after)
+     for c in [*range(0x21), 0x22, 0x5c, 0x7f, 0x80]
+     for before, after in (('', ''), ('1234567', '90123456'))]
 
 BYTES = [b'{"userId":"%s","value":1}' % s for s in (
     b'\x80', b'\xbf', b'\xc0\x80', b'\xc1\xbf', b'\xc2\x80', b'\xc2', b'\xc2\x7f', b'\xc2\xc0',
