@@ -1,0 +1,186 @@
+/* Open addressing with linear probing over a log.
+ *
+ * A slot has 32 bits of the hash beside the index, so a wrong entry of the log
+ * is hardly ever looked at.  When the table is three quarters full one of twice
+ * the size takes over: each addition moves a few users, in the order of the
+ * log.  The old table stays whole until all are moved, and is asked second.
+ */
+#include "modules/1mrc/users.h"
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+#include <assert.h>
+
+enum {
+    SLOTS_FIRST = 512,
+    MOVES = 16, /* users moved by an addition; done long before the table is full again */
+    CHUNKS_FIRST = 16,
+};
+
+struct users_log {
+    uint32_t readers; /* the set and its shares */
+    uint32_t chunk_count, chunk_room;
+    struct user_hash **chunks;
+};
+
+static struct user_hash log_at(const struct users_log *log, uint32_t i)
+{
+    return log->chunks[i / USERS_CHUNK][i % USERS_CHUNK];
+}
+
+static void log_leave(struct users_log *log)
+{
+    if (!log || --log->readers > 0)
+        return;
+    for (uint32_t i = 0; i < log->chunk_count; i++)
+        mem_free(log->chunks[i]);
+    mem_free(log->chunks);
+    mem_free(log);
+}
+
+/* Makes room for the entry behind the first count. */
+static int log_reserve(struct users *u)
+{
+    if (!u->log) {
+        u->log = mem_zalloc(sizeof *u->log);
+        if (!u->log)
+            return FAIL_MEMORY;
+        u->log->readers = 1;
+    }
+    struct users_log *log = u->log;
+    if (u->count < log->chunk_count * (uint64_t)USERS_CHUNK)
+        return 0;
+    if (log->chunk_count == log->chunk_room) {
+        uint32_t room = log->chunk_room ? 2 * log->chunk_room : CHUNKS_FIRST;
+        void *more = mem_resize(log->chunks, room * sizeof *log->chunks);
+        if (!more)
+            return FAIL_MEMORY;
+        log->chunks = more;
+        log->chunk_room = room;
+    }
+    struct user_hash *chunk = mem_alloc(USERS_CHUNK * sizeof *chunk);
+    if (!chunk)
+        return FAIL_MEMORY;
+    log->chunks[log->chunk_count++] = chunk;
+    return 0;
+}
+
+static uint64_t slot_of(struct user_hash h, uint32_t index)
+{
+    return (h.a & ~(uint64_t)UINT32_MAX) | (index + 1);
+}
+
+static bool table_has(const struct users *u, const struct users_table *t, struct user_hash h)
+{
+    if (!t->slots)
+        return false;
+    for (uint32_t i = (uint32_t)h.b & t->mask;; i = (i + 1) & t->mask) {
+        uint64_t slot = t->slots[i];
+        if (slot == 0)
+            return false;
+        if ((slot ^ h.a) >> 32)
+            continue;
+        struct user_hash found = log_at(u->log, (uint32_t)slot - 1);
+        if (found.a == h.a && found.b == h.b)
+            return true;
+    }
+}
+
+static void table_put(struct users_table *t, struct user_hash h, uint32_t index)
+{
+    uint32_t i = (uint32_t)h.b & t->mask;
+
+    while (t->slots[i])
+        i = (i + 1) & t->mask;
+    t->slots[i] = slot_of(h, index);
+}
+
+static void move_some(struct users *u)
+{
+    if (!u->old.slots)
+        return;
+    for (int n = 0; n < MOVES && u->moved < u->old_count; n++, u->moved++)
+        table_put(&u->table, log_at(u->log, u->moved), u->moved);
+    if (u->moved < u->old_count)
+        return;
+    mem_free(u->old.slots);
+    u->old = (struct users_table){0};
+}
+
+/* Makes room for one more.  Without memory for a larger table the one we have
+ * goes on until it is nearly full. */
+static int table_reserve(struct users *u)
+{
+    uint64_t size = u->table.slots ? (uint64_t)u->table.mask + 1 : 0;
+
+    if (u->count < size / 4 * 3)
+        return 0;
+    uint64_t *slots = NULL;
+    uint64_t larger = size ? 2 * size : SLOTS_FIRST;
+    if (larger <= UINT64_C(1) << 32)
+        slots = mem_zalloc(larger * sizeof *slots);
+    if (!slots)
+        return u->count < size / 16 * 15 ? 0 : FAIL_MEMORY;
+    assert(!u->old.slots);
+    u->old = u->table;
+    u->old_count = u->count;
+    u->moved = 0;
+    u->table = (struct users_table){slots, (uint32_t)(larger - 1)};
+    return 0;
+}
+
+bool users_has(const struct users *u, struct user_hash h)
+{
+    return table_has(u, &u->table, h) || table_has(u, &u->old, h);
+}
+
+int users_add(struct users *u, struct user_hash h, bool *added)
+{
+    int err;
+
+    *added = false;
+    if (users_has(u, h))
+        return 0;
+    if (u->count >= USERS_MOST)
+        return FAIL_FULL;
+    if ((err = log_reserve(u)) < 0 || (err = table_reserve(u)) < 0)
+        return err;
+    u->log->chunks[u->count / USERS_CHUNK][u->count % USERS_CHUNK] = h;
+    table_put(&u->table, h, u->count++);
+    move_some(u);
+    *added = true;
+    return 0;
+}
+
+void users_clear(struct users *u)
+{
+    log_leave(u->log);
+    mem_free(u->table.slots);
+    mem_free(u->old.slots);
+    *u = (struct users){0};
+}
+
+int users_share(const struct users *u, struct users_share *out)
+{
+    *out = (struct users_share){0};
+    if (u->count == 0)
+        return 0;
+    /* The chunks stay where they are; the list of them may not. */
+    size_t size = u->log->chunk_count * sizeof *out->chunks;
+    out->chunks = mem_alloc(size);
+    if (!out->chunks)
+        return FAIL_MEMORY;
+    memcpy(out->chunks, u->log->chunks, size);
+    out->log = u->log;
+    out->log->readers++;
+    out->count = u->count;
+    return 0;
+}
+
+void users_share_drop(struct users_share *share)
+{
+    mem_free(share->chunks);
+    log_leave(share->log);
+    *share = (struct users_share){0};
+}
