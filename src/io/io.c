@@ -21,6 +21,9 @@ enum { GATHERS_MAX = 3 };
 enum { BUFS_KEPT_MAX = 256 };
 
 const struct io_backend *const io_backends[] = {
+#ifdef HAVE_URING
+    &io_uring_backend,
+#endif
     &io_epoll_backend,
     NULL,
 };

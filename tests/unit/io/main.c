@@ -1,12 +1,23 @@
 /* The io layer's tests, as far as no backend is needed: those are in tests/backends. */
+#include "config.h"
+
 #include "tests/unit/suites.h"
 
 Suite *wheel_suite(void);
 Suite *mailbox_suite(void);
+Suite *uring_suite(void);
+Suite *uring_limits_suite(void);
 
 int main(void)
 {
-    static suite_fn *const suites[] = {wheel_suite, mailbox_suite};
+    static suite_fn *const suites[] = {
+        wheel_suite,
+        mailbox_suite,
+#ifdef HAVE_URING
+        uring_suite,
+        uring_limits_suite,
+#endif
+    };
 
     return suites_run(suites, sizeof suites / sizeof *suites);
 }

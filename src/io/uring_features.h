@@ -1,0 +1,42 @@
+/* What the kernel offers and the oldest liburing we build with (2.3) cannot name.
+ *
+ * Constants and layouts of the kernel's interface, which never change once
+ * released.  Whether a kernel really has one is found out by uring_probe.c,
+ * by trying it, never by its version.
+ */
+#ifndef HEADGATE_IO_URING_FEATURES_H
+#define HEADGATE_IO_URING_FEATURES_H
+
+#include <assert.h>
+#include <liburing.h>
+#include <stdint.h>
+
+/* liburing 2.6 and later ask for this one themselves: there is no index array then. */
+#ifndef IORING_SETUP_NO_SQARRAY
+#define IORING_SETUP_NO_SQARRAY (1U << 16)
+#endif
+
+/* Linux 6.12, liburing 2.8: a wait for several completions that is content
+ * with one after min_wait_usec. */
+#ifndef IORING_FEAT_MIN_TIMEOUT
+#define IORING_FEAT_MIN_TIMEOUT (1U << 15)
+#endif
+
+/* struct io_uring_getevents_arg, whose `pad` became `min_wait_usec`. */
+struct uring_wait_arg {
+    uint64_t sigmask;
+    uint32_t sigmask_sz;
+    uint32_t min_wait_usec;
+    uint64_t ts;
+};
+static_assert(sizeof(struct uring_wait_arg) == sizeof(struct io_uring_getevents_arg),
+              "the kernel's layout");
+
+/* Linux 6.17: a multishot receive that ends by itself after this many bytes.
+ * The field is called optlen there and shares its place with file_index. */
+static inline void uring_sqe_set_total(struct io_uring_sqe *sqe, uint32_t bytes)
+{
+    sqe->file_index = bytes;
+}
+
+#endif

@@ -1,0 +1,367 @@
+/* The receiving side of a socket: slices that arrive when the kernel likes,
+ * handed out when io_recv() asks.
+ *
+ * The kernel is told once to receive until further notice (multishot), and
+ * fills buffers of its choice from then on.  So bytes can come before anybody
+ * wants them, and the kernel can hold on to a socket whose user is gone.  An
+ * inlet stands between: it keeps the slices that came early, knows what is
+ * with the kernel, and lives until the kernel has let go.
+ *
+ * Like an owner's step, inlet_settle() looks at the whole state and does what
+ * is possible now; everything else only records.
+ */
+#include "io/uring.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+enum {
+    FEED_MAX = 32, /* starved ones served from memory in one turn */
+};
+#define STARVED_NS (5 * NS_PER_MS) /* how long before memory is asked for a buffer */
+
+/* --- records --------------------------------------------------------------- */
+
+static struct inlet *inlet_new(struct uring *u, int fd)
+{
+    struct link_node *node = list_pop(&u->inlets_free);
+    struct inlet *in =
+        node ? container_of(node, struct inlet, node) : mem_alloc(sizeof(struct inlet));
+
+    if (in)
+        *in = (struct inlet){.fd = fd};
+    return in;
+}
+
+/* The kernel has let go and so has the user. */
+static void inlet_end(struct uring *u, struct inlet *in)
+{
+    close(in->fd);
+    list_append(&u->inlets_free, &in->node);
+}
+
+void inlets_free(struct uring *u)
+{
+    struct link_node *node;
+
+    while ((node = list_pop(&u->inlets_free)))
+        mem_free(container_of(node, struct inlet, node));
+}
+
+/* --- slices that came early ------------------------------------------------ */
+
+static void queue_put(struct inlet *in, struct ring_buf *b, uint32_t len)
+{
+    b->len = len;
+    if (in->last)
+        in->last->buf.next = &b->buf;
+    else
+        in->first = b;
+    in->last = b;
+    in->unclaimed += len;
+}
+
+static struct ring_buf *queue_take(struct inlet *in)
+{
+    struct ring_buf *b = in->first;
+    struct buf *next = b->buf.next;
+
+    in->first = next ? container_of(next, struct ring_buf, buf) : NULL;
+    if (!next)
+        in->last = NULL;
+    b->buf.next = NULL;
+    in->unclaimed -= b->len;
+    return b;
+}
+
+static void queue_drop(struct inlet *in)
+{
+    while (in->first)
+        buf_unref(&queue_take(in)->buf);
+}
+
+/* --- what to ask the kernel for -------------------------------------------- */
+
+/* Small messages are cheapest by multishot into small buffers, bulk by one
+ * big buffer at a time.  Room alone does not say which it is, a relay asks
+ * for all it can take even when thirteen bytes will come; a slice that filled
+ * its buffer does.
+ *
+ * One wakeup of a multishot receive can take half a megabyte from the socket.
+ * Where the kernel cannot be told a total, it is left to request heads. */
+static enum inlet_mode mode_wanted(const struct uring *u, const struct inlet *in)
+{
+    if (!u->small.count)
+        return INLET_POLL;
+    if (in->full && in->room >= IO_ROOM_BULK && u->bulk.count && group_free(&u->bulk) > 0)
+        return INLET_BULK;
+    if (u->disable & IO_NO_MULTISHOT_RECEIVE)
+        return INLET_ONCE;
+    if (in->full && in->room > IO_ROOM_SMALL && !u->features.receive_total)
+        return INLET_ONCE;
+    return INLET_MULTISHOT;
+}
+
+static struct group *group_of(struct uring *u, enum inlet_mode mode)
+{
+    return mode == INLET_BULK ? &u->bulk : &u->small;
+}
+
+/* Asking the socket first instead of waiting for it to be readable is right
+ * only where bytes are likely to be there, in the middle of bulk.  Elsewhere
+ * it costs a failed attempt, and when the group is empty a failure even
+ * though nothing has come. */
+static bool poll_first(const struct uring *u, enum inlet_mode mode)
+{
+    return mode != INLET_BULK && !(u->disable & IO_NO_POLL_FIRST);
+}
+
+static void inlet_arm(struct uring *u, struct inlet *in)
+{
+    enum inlet_mode mode = mode_wanted(u, in);
+    struct io_uring_sqe *sqe = uring_sqe(u);
+
+    if (mode == INLET_POLL) {
+        io_uring_prep_poll_add(sqe, in->fd, POLLIN);
+    } else {
+        io_uring_prep_recv(sqe, in->fd, NULL, 0, 0);
+        sqe->flags |= IOSQE_BUFFER_SELECT;
+        sqe->buf_group = group_of(u, mode)->id;
+        if (poll_first(u, mode))
+            sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+        if (mode == INLET_MULTISHOT) {
+            sqe->ioprio |= IORING_RECV_MULTISHOT;
+            if (u->features.receive_total)
+                uring_sqe_set_total(sqe, in->room ? in->room : 1);
+        }
+    }
+    uring_send_off(u, sqe, in, TAG_INLET);
+    in->mode = (uint8_t)mode;
+}
+
+static void inlet_disarm(struct uring *u, struct inlet *in)
+{
+    if (in->cancelling)
+        return;
+    in->cancelling = true;
+    uring_cancel(u, in, TAG_INLET);
+}
+
+/* --- deciding ---------------------------------------------------------------- */
+
+static void inlet_starve(struct uring *u, struct inlet *in)
+{
+    io_count(&u->io.stats.buffers_empty, 1);
+    if (!in->op || in->closing)
+        return;
+    in->starved_ns = u->io.now_ns;
+    list_append(&u->starved, &in->node);
+}
+
+/* For a buffer from memory: when there is no ring of buffers, or it is empty
+ * and stays so.  The socket is said to be readable. */
+static void inlet_receive_now(struct uring *u, struct inlet *in)
+{
+    struct buf *b = buf_get(&u->io.bufs);
+
+    if (!b) {
+        inlet_starve(u, in);
+        return;
+    }
+    ssize_t n = recv(in->fd, b->base, b->size, MSG_DONTWAIT);
+    if (n > 0) {
+        struct io_op *op = in->op;
+        in->op = NULL;
+        in->full = (size_t)n == b->size;
+        io_complete_slice(&u->io, op, (struct slice){.buf = b, .ptr = b->base, .len = (uint32_t)n});
+        return;
+    }
+    buf_unref(b);
+    if (n == 0)
+        in->end = FAIL_CLOSED;
+    else if (errno != EAGAIN && errno != EINTR)
+        in->end = (int16_t)fail_from_errno(errno);
+}
+
+static bool inlet_can_answer(const struct inlet *in)
+{
+    return in->op && (in->first || in->end || in->op->cancelled);
+}
+
+static void inlet_answer(struct uring *u, struct inlet *in)
+{
+    struct io_op *op = in->op;
+
+    in->op = NULL;
+    list_remove(&in->node);
+    if (!in->first) {
+        io_complete(&u->io, op, in->end ? in->end : FAIL_CANCELLED, 0);
+        return;
+    }
+    struct ring_buf *b = queue_take(in);
+    in->full = b->len >= IO_BUF_SIZE;
+    io_complete_slice(&u->io, op,
+                      (struct slice){.buf = &b->buf, .ptr = b->buf.base, .len = b->len});
+}
+
+/* In wait() only: this may complete an operation. */
+static void inlet_settle(struct uring *u, struct inlet *in)
+{
+    if (in->closing) {
+        if (in->mode == INLET_OFF)
+            inlet_end(u, in);
+        return;
+    }
+    if (inlet_can_answer(in))
+        inlet_answer(u, in);
+    if (in->op) {
+        if (in->mode == INLET_OFF && !link_linked(&in->node))
+            inlet_arm(u, in);
+    } else if (in->mode == INLET_MULTISHOT && in->unclaimed > in->room) {
+        inlet_disarm(u, in);
+    }
+}
+
+/* --- what the kernel says ---------------------------------------------------- */
+
+static void inlet_received(struct uring *u, struct inlet *in, struct ring_buf *b, int len)
+{
+    if (len <= 0 || in->closing) {
+        buf_unref(&b->buf);
+        return;
+    }
+    if (!in->op || in->first)
+        io_count(&u->io.stats.slices_unclaimed, 1);
+    queue_put(in, b, (uint32_t)len);
+}
+
+static void inlet_failed(struct uring *u, struct inlet *in, enum inlet_mode mode, int error)
+{
+    switch (error) {
+    case ENOBUFS:
+        if (mode == INLET_BULK)
+            in->full = false; /* so that a small one will do */
+        else
+            inlet_starve(u, in);
+        break;
+    case ECANCELED: /* by us, who know why */
+    case EINTR:
+        break;
+    case EAGAIN:
+        if (!uring_unset_nonblock(in->fd))
+            in->end = FAIL_IO;
+        break;
+    default:
+        in->end = (int16_t)fail_from_errno(error);
+    }
+}
+
+void inlet_completed(struct uring *u, struct inlet *in, int res, unsigned flags)
+{
+    enum inlet_mode mode = in->mode;
+
+    if (flags & IORING_CQE_F_BUFFER)
+        inlet_received(u, in, group_taken(group_of(u, mode), flags), res);
+    if (!(flags & IORING_CQE_F_MORE)) { /* the only sign that the kernel has let go */
+        in->mode = INLET_OFF;
+        in->cancelling = false;
+    }
+    if (res < 0)
+        inlet_failed(u, in, mode, -res);
+    else if (mode == INLET_POLL && in->op && !in->closing)
+        inlet_receive_now(u, in);
+    else if (mode != INLET_POLL && res == 0)
+        in->end = FAIL_CLOSED;
+    inlet_settle(u, in);
+}
+
+/* --- what the user says ------------------------------------------------------ */
+
+void inlet_start(struct uring *u, struct io_op *op)
+{
+    struct io_sock *sock = op->sock;
+    struct inlet *in = sock->queue;
+
+    if (!in && !(in = sock->queue = inlet_new(u, sock->fd))) {
+        uring_finish_later(u, op, FAIL_MEMORY, 0);
+        return;
+    }
+    assert(!in->op);
+    in->op = op;
+    in->room = op->more;
+    if (inlet_can_answer(in))
+        list_append(&u->ready, &in->node);
+    else if (in->mode == INLET_OFF)
+        inlet_arm(u, in);
+    else if (in->mode == INLET_MULTISHOT && mode_wanted(u, in) != INLET_MULTISHOT)
+        inlet_disarm(u, in);
+}
+
+/* What is with the kernel stays there, for the next io_recv(). */
+void inlet_cancel(struct uring *u, struct io_op *op)
+{
+    struct inlet *in = op->sock->queue;
+
+    if (!in || in->op != op)
+        return; /* its outcome is on the way */
+    list_remove(&in->node);
+    list_append(&u->ready, &in->node);
+}
+
+/* While the kernel has a receive it holds the file too, and close(2) would
+ * send no FIN: so it has to let go first. */
+void inlet_close(struct uring *u, struct io_sock *sock)
+{
+    struct inlet *in = sock->queue;
+
+    assert(!in->op);
+    sock->queue = NULL;
+    queue_drop(in);
+    in->closing = true;
+    if (in->mode == INLET_OFF)
+        inlet_end(u, in);
+    else
+        inlet_disarm(u, in);
+}
+
+/* --- once a turn --------------------------------------------------------------- */
+
+void inlets_deliver(struct uring *u)
+{
+    struct link_node *node;
+
+    while ((node = list_pop(&u->ready)))
+        inlet_settle(u, container_of(node, struct inlet, node));
+}
+
+static struct inlet *starved_first(struct uring *u)
+{
+    return list_empty(&u->starved) ? NULL : container_of(u->starved.next, struct inlet, node);
+}
+
+/* Never at once, which would be a busy loop: when an eighth of the buffers is
+ * back, or, because whoever has them may be waiting for us, after a while
+ * with a buffer from memory. */
+void inlets_feed(struct uring *u)
+{
+    struct inlet *in = starved_first(u);
+    uint32_t back = group_free(&u->small);
+
+    if (u->small.count && back >= u->small.count / 8) {
+        for (; in && back > 0; back--, in = starved_first(u)) {
+            list_remove(&in->node);
+            inlet_settle(u, in);
+        }
+        return;
+    }
+    for (int n = 0; in && n < FEED_MAX; n++, in = starved_first(u)) {
+        if (u->io.now_ns - in->starved_ns < STARVED_NS)
+            return;
+        list_remove(&in->node);
+        inlet_receive_now(u, in);
+        inlet_settle(u, in);
+    }
+}
