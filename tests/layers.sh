@@ -23,6 +23,7 @@ forbidden() {
     net) echo "http conf gate" ;;
     http) echo "io net conf gate" ;;
     conf) echo "io net http gate" ;;
+    gate) echo "modules" ;;
     esac
 }
 
@@ -90,18 +91,30 @@ functions_of() { # LIBRARY
     nm -g --defined-only "$build/lib$1.a" 2>/dev/null | awk '$2 == "T" { print $3 }'
 }
 
+# How make links a layer's unit test; net, which has none, is put where io is.
+link_line() { # LAYER
+    case $1 in
+    net) link_line io | sed 's| libio\.a | libnet.a |; s| libbase\.a | libio.a libbase.a |' ;;
+    *)
+        program=tests/unit/$1/$1
+        [ -x "$build/$program" ] || return
+        (cd "$build" && MAKEFLAGS='' make -n V=1 -W "lib$1.a" "$program") 2>/dev/null |
+            grep -e " -o $program " | tail -n 1
+        ;;
+    esac
+}
+
 for layer in base io net http conf; do
-    program=tests/unit/$layer/$layer
-    [ -x "$build/$program" ] && [ -f "$build/lib$layer.a" ] || continue
-    (cd "$build" && MAKEFLAGS= make -n V=1 -W "lib$layer.a" "$program") 2>/dev/null |
-        grep -e " -o $program " | tail -n 1 >"$scratch/link.$layer"
+    [ -f "$build/lib$layer.a" ] || continue
+    link_line $layer >"$scratch/link.$layer"
+    [ -s "$scratch/link.$layer" ] || continue
 
     own=$(functions_of $layer | head -n 1)
     [ -n "$own" ] || continue
     link_with_call $layer "$own"
     result $? "$layer links with a call inside it"
     for upper in $(forbidden $layer); do
-        call=$(functions_of $upper | head -n 1)
+        call=$(functions_of "$upper" | head -n 1)
         [ -n "$call" ] || continue
         if link_with_call $layer "$call"; then
             status=1
