@@ -33,21 +33,21 @@ struct error_pages {
 };
 
 struct server_conf {
-    uint64_t workers;         /* VALUE_AUTO */
-    struct span engine;       /* "auto" ... */
-    uint64_t engine_disable;  /* IO_NO_* bits */
+    uint64_t workers;        /* VALUE_AUTO */
+    struct span engine;      /* "auto" ... */
+    uint64_t engine_disable; /* IO_NO_* bits */
     struct span user, group, pid_file, control;
     uint64_t max_connections; /* VALUE_AUTO */
     uint64_t buffer_memory;   /* VALUE_AUTO */
     uint64_t drain_timeout, reload_timeout;
     bool tests_required;
     struct log_target access_log, error_log;
-    int log_level;            /* enum log_level */
+    int log_level;             /* enum log_level */
     struct span server_header; /* empty: off */
-    struct spans resolvers;   /* "system" alone: the system's */
+    struct spans resolvers;    /* "system" alone: the system's */
     uint64_t resolver_timeout, resolver_ttl_min, resolver_ttl_max;
     struct error_pages error_pages; /* of requests without a route */
-    bool share_ports;         /* test only: from HEADGATE_SHARE_PORTS in the environment */
+    bool share_ports;               /* test only: from HEADGATE_SHARE_PORTS in the environment */
 };
 
 enum client_ip_source { CLIENT_IP_XFF, CLIENT_IP_FORWARDED, CLIENT_IP_OFF, CLIENT_IP_FIELD };
@@ -71,21 +71,21 @@ struct listener_conf {
 enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN };
 
 struct server_entry { /* a server of an upstream */
-    struct span text;        /* as written, without options: its name in logs */
-    struct span host;        /* name or IP, or empty for unix */
+    struct span text; /* as written, without options: its name in logs */
+    struct span host; /* name or IP, or empty for unix */
     uint16_t port;
     struct address *addresses; /* resolved when the configuration was read */
     unsigned address_count;
     unsigned weight;
     bool backup, down;
-    uint64_t max_in_flight;  /* VALUE_OFF */
+    uint64_t max_in_flight; /* VALUE_OFF */
 };
 
 enum { /* retry_on */
-    RETRY_CONNECT = 1 << 0,
-    RETRY_UNPROCESSED = 1 << 1,
-    RETRY_RESET = 1 << 2,
-    RETRY_TIMEOUT = 1 << 3,
+       RETRY_CONNECT = 1 << 0,
+       RETRY_UNPROCESSED = 1 << 1,
+       RETRY_RESET = 1 << 2,
+       RETRY_TIMEOUT = 1 << 3,
 };
 
 struct upstream_conf {
@@ -113,8 +113,13 @@ struct edits {
     unsigned count;
 };
 
-enum condition_kind { CONDITION_PRESENT, CONDITION_ABSENT, CONDITION_EQUAL, CONDITION_NOT_EQUAL,
-                      CONDITION_PREFIX };
+enum condition_kind {
+    CONDITION_PRESENT,
+    CONDITION_ABSENT,
+    CONDITION_EQUAL,
+    CONDITION_NOT_EQUAL,
+    CONDITION_PREFIX
+};
 struct condition {
     enum condition_kind kind;
     bool in_query; /* else a header field */
@@ -130,19 +135,19 @@ enum request_id_mode { REQUEST_ID_TRUST, REQUEST_ID_NEW, REQUEST_ID_OFF };
 
 struct route_conf {
     struct span name;
-    unsigned index;           /* in config->routes */
+    unsigned index; /* in config->routes */
     struct position at;
     const struct module *module;
     const struct handler *handler;
-    const void *conf;         /* the handler's own struct */
-    const void *module_conf;  /* the module's */
-    struct spans listeners;   /* names; empty: all */
-    uint64_t listener_bits;   /* bit i: config->listeners[i]; all ones when none is named */
-    struct spans hosts;       /* empty: any */
+    const void *conf;        /* the handler's own struct */
+    const void *module_conf; /* the module's */
+    struct spans listeners;  /* names; empty: all */
+    uint64_t listener_bits;  /* bit i: config->listeners[i]; all ones when none is named */
+    struct spans hosts;      /* empty: any */
     struct spans paths;
-    struct spans methods;     /* empty: any */
+    struct spans methods; /* empty: any */
     struct conditions match;
-    uint64_t max_body;        /* VALUE_OFF */
+    uint64_t max_body;         /* VALUE_OFF */
     struct rate body_min_rate; /* amount 0: off */
     bool encoded_slash_pass;
     enum request_id_mode request_id;
@@ -159,8 +164,8 @@ struct test_conf {
     struct lines headers;
     struct address client;
     struct span listener;
-    struct span expect_route;  /* empty: not asked */
-    uint64_t expect_status;    /* 0: not asked */
+    struct span expect_route; /* empty: not asked */
+    uint64_t expect_status;   /* 0: not asked */
     struct spans expect_upstream;
     struct span expect_path;
     struct span expect_header_name, expect_header_value;
@@ -205,6 +210,9 @@ const struct upstream_conf *config_upstream(const struct config *config, struct 
 
 /* Names the first setting that differs and needs a restart, or NULL. */
 const char *config_needs_restart(const struct config *before, const struct config *after);
+
+/* Bytes in use when every connection, exchange and buffer there may be is there. */
+uint64_t config_worst_case_bytes(const struct config *config);
 
 /* -T and --help-settings */
 void config_print(const struct config *config, void (*line)(void *data, struct span text),

@@ -435,6 +435,7 @@ static bool conn_next(struct conn *c)
     default:
         break;
     }
+    x->head = span_first(in, parser.head_bytes);
     wire_take(&c->wire, parser.head_bytes);
     conn_exchange_begin(c, x);
     struct h1_exchange *h = h1_of(x);
@@ -454,12 +455,11 @@ static void conn_serve(struct conn *c)
             owner_wake_later(&c->owner);
             break;
         }
-        struct span head = wire_in(&c->wire);
         if (!c->x && (!wire_has_room(&c->wire) || !conn_next(c)))
             break;
         if (!conn_exchange(c)) {
             /* The head must outlive the bytes it came in. */
-            if (!c->x->head_kept && exchange_keep(c->x, head.ptr, head.len) < 0)
+            if (exchange_keep(c->x) < 0)
                 conn_close(c);
             break;
         }

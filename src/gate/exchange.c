@@ -174,14 +174,18 @@ void exchange_answer(struct exchange *x)
     x->route->handler->answer(x);
 }
 
-int exchange_keep(struct exchange *x, const char *from, size_t len)
+int exchange_keep(struct exchange *x)
 {
+    const char *from = x->head.ptr;
+    size_t len = x->head.len;
+
     if (x->head_kept)
         return 0;
-    struct span copy = arena_copy(&x->arena, (struct span){from, len});
+    struct span copy = arena_copy(&x->arena, x->head);
     if (!copy.ptr)
         return FAIL_MEMORY;
     x->head_kept = true;
+    x->head = copy;
     request_rebase(&x->request, from, len, copy.ptr);
     struct span *also[] = {&x->host, &x->path.normal, &x->request_id};
     for (size_t i = 0; i < COUNT_OF(also); i++)

@@ -62,6 +62,7 @@ struct exchange {
     const struct route_conf *route; /* NULL: none, or not yet known */
     void *state;                    /* the handler's */
 
+    struct span head; /* the bytes that request points into */
     struct request request;
     struct span host; /* lower case, no port; empty when there is none */
     struct path path;
@@ -121,8 +122,9 @@ void exchange_begin(struct exchange *x);
 /* Runs the handler once, if the response has not ended. */
 void exchange_answer(struct exchange *x);
 
-/* The request's bytes [from, from + len) are about to go: keeps a copy. FAIL_MEMORY. */
-MUST_USE int exchange_keep(struct exchange *x, const char *from, size_t len);
+/* The bytes of the head are about to go, or are to be quoted for long: keeps a
+ * copy.  Idempotent.  FAIL_MEMORY. */
+MUST_USE int exchange_keep(struct exchange *x);
 
 /* Says goodbye to the handler, logs, gives everything back. */
 void exchange_end(struct exchange *x);

@@ -14,7 +14,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "conf/setting.h"
+#include "gate/edit.h"
 #include "gate/exchange.h"
+#include "gate/leg.h"
 #include "gate/worker.h"
 
 struct loading;

@@ -1,19 +1,303 @@
 /* Connections to origins; see pool.h. */
 #include "gate/pool.h"
 
+#include "base/mem.h"
+#include "gate/link.h"
+
+#include <assert.h>
+
+static bool text_copy(struct span *to, struct span from)
+{
+    char *at = mem_alloc(from.len);
+
+    if (!at)
+        return false;
+    memcpy(at, from.ptr, from.len);
+    *to = (struct span){at, from.len};
+    return true;
+}
+
+static void text_free(struct span s)
+{
+    mem_free((char *)(uintptr_t)s.ptr);
+}
+
+static struct pool_server *server_of(struct link_node *n)
+{
+    return container_of(n, struct pool_server, node);
+}
+
+static struct link *link_of(struct link_node *n)
+{
+    return container_of(n, struct link, node);
+}
+
+/* --- coming and going ----------------------------------------------------------------- */
+
 int pools_open(struct worker *w)
 {
-    (void)w;
+    if (!(w->pools = mem_zalloc(sizeof *w->pools)))
+        return FAIL_MEMORY;
+    list_init(&w->pools->list);
+    slab_init(&w->pools->links, sizeof(struct link), 256);
     return 0;
 }
 
-void pools_adopt(struct worker *w, struct config *config)
+static struct pool *pool_get(struct worker *w, struct span name)
 {
-    (void)w, (void)config;
+    struct pool *p;
+
+    for (struct link_node *n = w->pools->list.next; n != &w->pools->list; n = n->next) {
+        p = container_of(n, struct pool, node);
+        if (span_equal(p->name, name))
+            return p;
+    }
+    if (!(p = mem_zalloc(sizeof *p)))
+        return NULL;
+    if (!text_copy(&p->name, name)) {
+        mem_free(p);
+        return NULL;
+    }
+    p->worker = w;
+    list_init(&p->servers);
+    list_append(&w->pools->list, &p->node);
+    return p;
+}
+
+static struct pool_server *server_get(struct pool *p, struct span text)
+{
+    struct pool_server *s;
+
+    for (struct link_node *n = p->servers.next; n != &p->servers; n = n->next)
+        if (span_equal(server_of(n)->text, text))
+            return server_of(n);
+    if (!(s = mem_zalloc(sizeof *s)))
+        return NULL;
+    if (!text_copy(&s->text, text)) {
+        mem_free(s);
+        return NULL;
+    }
+    s->pool = p;
+    list_init(&s->idle);
+    list_init(&s->busy);
+    list_append(&p->servers, &s->node);
+    return s;
+}
+
+static void pool_free_if_unused(struct pool *p)
+{
+    if (!list_empty(&p->servers))
+        return;
+    list_remove(&p->node);
+    text_free(p->name);
+    mem_free(p);
+}
+
+static void server_close_idle(struct pool_server *s)
+{
+    struct link_node *next;
+
+    for (struct link_node *n = s->idle.next; n != &s->idle; n = next) {
+        next = n->next;
+        link_close(link_of(n));
+    }
+}
+
+static void server_free_if_unused(struct pool_server *s)
+{
+    struct pool *p = s->pool;
+
+    if (s->views > 0)
+        return;
+    server_close_idle(s);
+    if (!list_empty(&s->idle) || !list_empty(&s->busy))
+        return;
+    list_remove(&s->node);
+    text_free(s->text);
+    mem_free(s);
+    pool_free_if_unused(p);
+}
+
+void pool_link_gone(struct pool_server *server)
+{
+    struct worker *w = server->pool->worker;
+
+    server_free_if_unused(server);
+    if (w->draining)
+        owner_wake(&w->owner);
+}
+
+static struct pool_view *view_new(struct worker *w, const struct upstream_conf *conf)
+{
+    struct pool_view *view =
+        mem_zalloc(sizeof *view + conf->server_count * sizeof(struct pool_server *));
+
+    if (!view || !(view->pool = pool_get(w, conf->name))) {
+        mem_free(view);
+        return NULL;
+    }
+    for (unsigned i = 0; i < conf->server_count; i++) {
+        struct pool_server *s = server_get(view->pool, conf->servers[i].text);
+        if (!s)
+            break;
+        s->views++;
+        s->keepalive = conf->keepalive;
+        s->keepalive_ns = conf->keepalive_time;
+        view->servers[view->count++] = s;
+    }
+    return view;
+}
+
+int pools_adopt(struct worker *w, struct generation *g)
+{
+    unsigned count = g->config->upstream_count;
+
+    if (!(g->pools = mem_zalloc((count + 1) * sizeof(struct pool_view *))))
+        return FAIL_MEMORY;
+    for (unsigned i = 0; i < count; i++) {
+        const struct upstream_conf *conf = &g->config->upstreams[i];
+        g->pools[i] = view_new(w, conf);
+        if (!g->pools[i] || g->pools[i]->count < conf->server_count)
+            return FAIL_MEMORY;
+    }
+    return 0;
+}
+
+void pools_leave(struct worker *w, struct generation *g)
+{
+    (void)w;
+    for (unsigned i = 0; g->pools && i < g->config->upstream_count; i++) {
+        struct pool_view *view = g->pools[i];
+        if (!view)
+            continue;
+        struct pool *p = view->pool;
+        bool none = view->count == 0;
+        for (unsigned j = 0; j < view->count; j++) {
+            view->servers[j]->views--;
+            server_free_if_unused(view->servers[j]);
+        }
+        if (none)
+            pool_free_if_unused(p);
+        mem_free(view);
+    }
+    mem_free(g->pools);
+    g->pools = NULL;
 }
 
 bool pools_close(struct worker *w)
 {
-    (void)w;
-    return true;
+    bool none = true;
+
+    for (struct link_node *n = w->pools->list.next; n != &w->pools->list; n = n->next) {
+        struct pool *p = container_of(n, struct pool, node);
+        for (struct link_node *m = p->servers.next; m != &p->servers; m = m->next) {
+            struct pool_server *s = server_of(m);
+            server_close_idle(s);
+            if (!list_empty(&s->idle) || !list_empty(&s->busy))
+                none = false;
+        }
+    }
+    return none;
+}
+
+void pools_free(struct worker *w)
+{
+    if (!w->pools)
+        return;
+    assert(list_empty(&w->pools->list));
+    slab_free(&w->pools->links);
+    mem_free(w->pools);
+    w->pools = NULL;
+}
+
+/* --- choosing ----------------------------------------------------------------------------- */
+
+static bool server_may_serve(const struct server_entry *e, unsigned i, uint64_t tried, bool backup)
+{
+    if (e->down || e->weight == 0 || e->address_count == 0 || e->backup != backup)
+        return false;
+    return i >= LEG_TRIED_MAX || !(tried & (UINT64_C(1) << i));
+}
+
+/* Smooth weighted round robin: everyone gains its weight, the richest serves
+ * and pays the sum.  Over any stretch each has had its share, well mixed. */
+static int choose_round_robin(const struct pool_view *view, const struct upstream_conf *conf,
+                              uint64_t tried, bool backup)
+{
+    int best = -1;
+    int64_t sum = 0;
+
+    for (unsigned i = 0; i < conf->server_count; i++) {
+        if (!server_may_serve(&conf->servers[i], i, tried, backup))
+            continue;
+        struct pool_server *s = view->servers[i];
+        s->current_weight += conf->servers[i].weight;
+        sum += conf->servers[i].weight;
+        if (best < 0 || s->current_weight > view->servers[best]->current_weight)
+            best = (int)i;
+    }
+    if (best >= 0)
+        view->servers[best]->current_weight -= sum;
+    return best;
+}
+
+/* The fewest exchanges under way for its weight; a/b < c/d without division. */
+static int choose_least(const struct pool_view *view, const struct upstream_conf *conf,
+                        uint64_t tried, bool backup)
+{
+    int best = -1;
+
+    for (unsigned i = 0; i < conf->server_count; i++) {
+        const struct server_entry *e = &conf->servers[i];
+        if (!server_may_serve(e, i, tried, backup))
+            continue;
+        if (best < 0 || (uint64_t)view->servers[i]->in_flight * conf->servers[best].weight <
+                            (uint64_t)view->servers[best]->in_flight * e->weight)
+            best = (int)i;
+    }
+    return best;
+}
+
+int pool_choose(const struct pool_view *view, const struct upstream_conf *conf, uint64_t tried)
+{
+    for (int backup = 0; backup < 2; backup++) {
+        int i = conf->balance == BALANCE_LEAST_CONN ? choose_least(view, conf, tried, backup)
+                                                    : choose_round_robin(view, conf, tried, backup);
+        if (i >= 0)
+            return i;
+    }
+    return -1;
+}
+
+/* --- idle links ------------------------------------------------------------------------------ */
+
+struct link *pool_idle(struct pool_server *server)
+{
+    struct link_node *next;
+
+    for (struct link_node *n = server->idle.next; n != &server->idle; n = next) {
+        struct link *l = link_of(n);
+        next = n->next;
+        list_remove(n);
+        server->idle_count--;
+        list_append(&server->busy, n);
+        if (link_usable(l))
+            return l;
+        link_close(l);
+    }
+    return NULL;
+}
+
+void pool_keep(struct link *l)
+{
+    struct pool_server *s = l->server;
+
+    if (s->views == 0 || s->pool->worker->draining || s->keepalive == VALUE_OFF ||
+        s->idle_count >= s->keepalive) {
+        link_close(l);
+        return;
+    }
+    list_remove(&l->node);
+    list_prepend(&s->idle, &l->node);
+    s->idle_count++;
 }

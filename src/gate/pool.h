@@ -1,14 +1,72 @@
-/* Connections to origins, kept per worker and server; see link.h. */
+/* Connections to origins: per worker, group and server.
+ *
+ * A pool outlives generations: it is found again by the group's name and the
+ * server's text, so that idle connections survive a reload.
+ */
 #ifndef HEADGATE_GATE_POOL_H
 #define HEADGATE_GATE_POOL_H
 
 #include "gate/worker_own.h"
 
+struct link;
+struct pool;
+
+struct pool_server {
+    struct link_node node; /* of pool->servers */
+    struct pool *pool;
+    struct span text;      /* own copy: the key */
+    struct link_node idle; /* struct link, last used first */
+    struct link_node busy; /* and connecting, and closing */
+    unsigned idle_count;
+    unsigned in_flight; /* legs */
+    unsigned views;     /* generations that name it */
+    unsigned next_address;
+    int64_t current_weight;           /* of smooth weighted round robin */
+    uint64_t keepalive, keepalive_ns; /* of the newest generation */
+};
+
+struct pool {
+    struct link_node node; /* of pools->list */
+    struct worker *worker;
+    struct span name; /* own copy: the key */
+    struct link_node servers;
+};
+
+/* A group as one generation sees it. */
+struct pool_view {
+    struct pool *pool;
+    unsigned count;
+    struct pool_server *servers[]; /* by index in upstream_conf */
+};
+
+struct pools {
+    struct link_node list;
+    struct slab links;
+};
+
 MUST_USE int pools_open(struct worker *w);
-void pools_adopt(struct worker *w, struct config *config);
+
+/* Gives a generation its views, and takes them away. */
+MUST_USE int pools_adopt(struct worker *w, struct generation *g);
+void pools_leave(struct worker *w, struct generation *g);
 
 /* Closes what is idle; true once nothing is left, else worker_check_done() is
- * called when the last one has gone. */
+ * called when the last link has gone. */
 bool pools_close(struct worker *w);
+
+void pools_free(struct worker *w); /* after pools_close() and the last generation */
+
+/* The server for a leg: one that was not tried, by the group's balance; -1 when
+ * there is none. */
+int pool_choose(const struct pool_view *view, const struct upstream_conf *conf, uint64_t tried);
+
+/* An idle link to it, or NULL. */
+struct link *pool_idle(struct pool_server *server);
+
+/* Keeps a link for the next leg, or closes it when enough are kept. */
+void pool_keep(struct link *l);
+
+/* After a link was freed: servers that nobody names any more go too. */
+void pool_link_gone(struct pool_server *server);
 
 #endif

@@ -43,6 +43,7 @@ void generation_done(struct worker *w, struct generation *g)
         return;
     assert(g != w->current);
     struct config *config = g->config;
+    pools_leave(w, g);
     list_remove(&g->node);
     mem_free(g);
     if (atomic_fetch_sub_explicit(&config->users, 1, memory_order_acq_rel) == 1 && w->gate->changed)
@@ -58,6 +59,12 @@ static struct generation *generation_new(struct worker *w, struct config *config
     g->config = config;
     g->users = 1;
     list_append(&w->generations, &g->node);
+    if (pools_adopt(w, g) < 0) {
+        pools_leave(w, g);
+        list_remove(&g->node);
+        mem_free(g);
+        return NULL;
+    }
     return g;
 }
 
@@ -169,11 +176,13 @@ int worker_open(struct worker *w, const char **why)
     wires_init(&w->wires, w->io);
     slab_init(&w->conns_slab, conn_size(), 1024);
     slab_init(&w->exchanges_slab, sizeof(struct exchange), 256);
+    if ((err = pools_open(w)) < 0)
+        return err;
     if (!(w->current = generation_new(w, gate->config)))
         return FAIL_MEMORY;
     atomic_fetch_add_explicit(&gate->config->users, 1, memory_order_relaxed);
     if ((err = access_log_open(w, &gate->config->server.access_log)) < 0 ||
-        (err = pools_open(w)) < 0 || (err = worker_modules_start(w)) < 0)
+        (err = worker_modules_start(w)) < 0)
         return err;
     return worker_listen(w);
 }
@@ -199,6 +208,7 @@ void worker_close(struct worker *w)
         w->current = NULL;
         generation_done(w, g);
     }
+    pools_free(w);
     slab_free(&w->conns_slab);
     exchanges_drain(w);
     wires_free(&w->wires);
@@ -225,7 +235,6 @@ void worker_adopt(struct worker *w, struct config *config)
         if (m->worker_adopt)
             m->worker_adopt(w, w->module_states[i], config->modules[i].conf);
     }
-    pools_adopt(w, config);
     access_log_adopt(w, &config->server.access_log);
     struct link_node *next;
     for (struct link_node *n = w->listeners.next; n != &w->listeners; n = next) {

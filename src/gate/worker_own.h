@@ -24,7 +24,8 @@ struct worker_stats {
 struct generation {
     struct link_node node;
     struct config *config;
-    uint32_t users; /* exchanges, listeners, and 1 while it is the current one */
+    uint32_t users;           /* exchanges, listeners, and 1 while it is the current one */
+    struct pool_view **pools; /* by index in config->upstreams */
 };
 
 enum { HEAD_LINES_MAX = 256 };

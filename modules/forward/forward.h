@@ -1,0 +1,38 @@
+/* What the parts of forward share. */
+#ifndef HEADGATE_FORWARD_H
+#define HEADGATE_FORWARD_H
+
+#include "gate/module.h"
+
+enum forwarded_mode { FORWARDED_X, FORWARDED_RFC7239, FORWARDED_BOTH, FORWARDED_OFF };
+
+struct forward_target {
+    const struct upstream_conf *upstream;
+    uint64_t weight;
+};
+
+struct forward_conf {
+    struct lines upstream_lines;
+    struct span strip_prefix;
+    struct template *rewrite;
+    struct template *host_header; /* NULL: pass */
+    int forwarded;                /* enum forwarded_mode */
+    struct spans upgrade;
+    uint64_t timeout;
+    uint64_t first_byte_timeout, idle_timeout, stream_timeout; /* VALUE_AUTO: the upstream's */
+    uint64_t tries;                                            /* VALUE_AUTO: the upstream's */
+    const struct upstream_conf *upstream;
+};
+
+/* The request as the origin gets it.  CAUSE_NONE, or why it cannot be sent. */
+enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
+                           const struct upstream_conf *upstream, struct leg_request *out);
+
+/* The origin's fields onto the response. False: no memory. */
+bool forward_response(struct exchange *x, const struct response *from);
+
+/* The path and query the origin gets; also what [test] expect_path compares.
+ * ptr NULL: no memory, or a result that is no path. */
+struct span forward_path(struct exchange *x, const struct forward_conf *conf);
+
+#endif

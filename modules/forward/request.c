@@ -1,0 +1,261 @@
+/* The request as the origin gets it: hop-by-hop fields go, Via and the
+ * forwarded fields come (RFC 9110, 7.6). */
+#include "modules/forward/forward.h"
+
+#include <stdio.h>
+
+enum { OWN_VIAS_MAX = 8, EXTRA_FIELDS = 16 };
+
+static const char HEX[] = "0123456789ABCDEF";
+
+/* --- the target ----------------------------------------------------------------------------- */
+
+/* Values put together by a template, ready to stand in a request line: what
+ * could end it or begin a fragment is escaped, escapes are left alone. */
+static struct span path_encode(struct arena *arena, struct span s)
+{
+    char *at = arena_alloc(arena, 3 * s.len + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; at && i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c > 0x20 && c < 0x7f && c != '#') {
+            at[n++] = (char)c;
+            continue;
+        }
+        at[n++] = '%';
+        at[n++] = HEX[c >> 4];
+        at[n++] = HEX[c & 15];
+    }
+    return (struct span){at, n};
+}
+
+static struct span strip(struct span path, struct span prefix)
+{
+    while (prefix.len > 0 && prefix.ptr[prefix.len - 1] == '/')
+        prefix.len--;
+    if (prefix.len == 0 || !span_starts(path, prefix))
+        return path;
+    struct span rest = span_after(path, prefix.len);
+    if (rest.len == 0)
+        return SPAN("/");
+    return rest.ptr[0] == '/' ? rest : path;
+}
+
+struct span forward_path(struct exchange *x, const struct forward_conf *conf)
+{
+    const struct target *t = &x->request.target;
+    struct span path = t->path;
+
+    if (t->form == TARGET_ASTERISK)
+        return path;
+    if (conf->rewrite) {
+        struct span given = template_text(conf->rewrite, x);
+        if (given.len == 0 || given.ptr[0] != '/')
+            return (struct span){0};
+        path = path_encode(&x->arena, given);
+        if (!path.ptr || span_find(path, '?') < path.len) /* it brings its own query */
+            return path;
+    } else {
+        /* What was matched is what is served: with dot segments, the normal form. */
+        if (x->path.had_dots || conf->strip_prefix.len > 0)
+            path = x->path.normal;
+        path = strip(path, conf->strip_prefix);
+    }
+    if (!t->has_query)
+        return path;
+    return arena_join(&x->arena, arena_join(&x->arena, path, SPAN("?")), t->query);
+}
+
+/* --- fields ------------------------------------------------------------------------------------
+ */
+
+static bool connection_names(const struct exchange *x, struct span name)
+{
+    return x->request.fields.seen & (UINT64_C(1) << FIELD_CONNECTION) &&
+           fields_has_item(&x->request.fields, FIELD_CONNECTION, name);
+}
+
+static bool field_is_forwarded_kind(enum field_id id)
+{
+    return id == FIELD_FORWARDED || id == FIELD_X_FORWARDED_FOR || id == FIELD_X_FORWARDED_PROTO ||
+           id == FIELD_X_FORWARDED_HOST;
+}
+
+static bool field_passes(const struct exchange *x, const struct forward_conf *conf,
+                         const struct field *f)
+{
+    enum field_id id = (enum field_id)f->id;
+
+    if (field_hop_by_hop(id))
+        return false;
+    switch (id) {
+    case FIELD_HOST:
+    case FIELD_CONTENT_LENGTH:
+    case FIELD_EXPECT:
+    case FIELD_VIA:
+    case FIELD_X_REQUEST_ID:
+    case FIELD_HTTP2_SETTINGS:
+        return false;
+    default:
+        break;
+    }
+    if (field_is_forwarded_kind(id) && conf->forwarded != FORWARDED_OFF)
+        return false;
+    return !connection_names(x, f->name);
+}
+
+static struct span forwarded_append(struct exchange *x, enum field_id id, struct span ours)
+{
+    struct span all = {0};
+
+    for (unsigned i = 0; x->peer_trusted && i < x->request.fields.count; i++) {
+        const struct field *f = &x->request.fields.list[i];
+        if (f->id != id || f->value.len == 0)
+            continue;
+        all = all.len ? arena_print(&x->arena, "%.*s, %.*s", SPAN_ARG(all), SPAN_ARG(f->value))
+                      : f->value;
+    }
+    return all.len ? arena_print(&x->arena, "%.*s, %.*s", SPAN_ARG(all), SPAN_ARG(ours)) : ours;
+}
+
+/* What a trusted peer said of the first hop stays; else it is what we saw. */
+static struct span forwarded_first(const struct exchange *x, enum field_id id, struct span ours)
+{
+    const struct field *f = x->peer_trusted ? fields_get(&x->request.fields, id) : NULL;
+
+    return f && f->value.len ? f->value : ours;
+}
+
+static int add(struct fields *f, enum field_id id, struct span value)
+{
+    return fields_add(f, id, field_name(id), value);
+}
+
+static int add_x_forwarded(struct exchange *x, struct fields *out, struct span ip)
+{
+    int err = add(out, FIELD_X_FORWARDED_FOR, forwarded_append(x, FIELD_X_FORWARDED_FOR, ip));
+
+    if (err == 0)
+        err = add(out, FIELD_X_FORWARDED_PROTO,
+                  forwarded_first(x, FIELD_X_FORWARDED_PROTO, x->carrier->scheme));
+    if (err == 0 && x->request.host.len > 0)
+        err = add(out, FIELD_X_FORWARDED_HOST,
+                  forwarded_first(x, FIELD_X_FORWARDED_HOST, x->request.host));
+    return err;
+}
+
+static int add_rfc7239(struct exchange *x, struct fields *out, struct span ip)
+{
+    const char *format = x->peer.family == ADDRESS_IPV6 ? "for=\"[%.*s]\";proto=%.*s%s%.*s%s"
+                                                        : "for=%.*s;proto=%.*s%s%.*s%s";
+    bool host = x->request.host.len > 0;
+    struct span ours =
+        arena_print(&x->arena, format, SPAN_ARG(ip), SPAN_ARG(x->carrier->scheme),
+                    host ? ";host=\"" : "", SPAN_ARG(x->request.host), host ? "\"" : "");
+
+    return add(out, FIELD_FORWARDED, forwarded_append(x, FIELD_FORWARDED, ours));
+}
+
+static int add_forwarded(struct exchange *x, const struct forward_conf *conf, struct fields *out)
+{
+    char text[ADDRESS_TEXT_MAX];
+    size_t len = address_print_ip(&x->peer, text);
+    struct span ip = arena_copy(&x->arena, (struct span){text, len});
+    int err = 0;
+
+    if (!ip.ptr)
+        return FAIL_MEMORY;
+    if (x->peer.family == ADDRESS_UNIX)
+        ip = SPAN("unknown");
+    if (conf->forwarded == FORWARDED_X || conf->forwarded == FORWARDED_BOTH)
+        err = add_x_forwarded(x, out, ip);
+    if (err == 0 && (conf->forwarded == FORWARDED_RFC7239 || conf->forwarded == FORWARDED_BOTH))
+        err = add_rfc7239(x, out, ip);
+    return err;
+}
+
+static bool is_own_via(struct span item)
+{
+    struct span own = SPAN(" headgate");
+
+    return item.len > own.len && span_equal(span_after(item, item.len - own.len), own);
+}
+
+/* RFC 9110, 7.6.3.  False: the request has been here too often. */
+static bool add_via(struct exchange *x, struct fields *out, int *err)
+{
+    struct span ours = x->request.version == HTTP_1_0 ? SPAN("1.0 headgate") : SPAN("1.1 headgate");
+    unsigned own = 0;
+
+    for (unsigned i = 0; i < x->request.fields.count; i++) {
+        const struct field *f = &x->request.fields.list[i];
+        struct span rest = f->value, item;
+        if (f->id != FIELD_VIA)
+            continue;
+        while (field_item(&rest, &item))
+            own += is_own_via(item);
+        *err = fields_add(out, FIELD_VIA, f->name, f->value);
+        if (*err < 0)
+            return true;
+    }
+    *err = add(out, FIELD_VIA, ours);
+    return own <= OWN_VIAS_MAX;
+}
+
+static struct span forward_host(struct exchange *x, const struct forward_conf *conf,
+                                const struct upstream_conf *upstream)
+{
+    if (!conf->host_header)
+        return x->request.host;
+    if (span_equal(conf->host_header->source, SPAN("server")))
+        return upstream->server_count ? upstream->servers[0].text : x->request.host;
+    return template_text(conf->host_header, x);
+}
+
+/* The one token both sides may switch to. */
+static struct span upgrade_token(const struct exchange *x, const struct forward_conf *conf)
+{
+    if (!x->request.upgrade || x->request.framing != FRAMING_NONE || x->request.version < HTTP_1_1)
+        return (struct span){0};
+    for (unsigned i = 0; i < conf->upgrade.count; i++)
+        if (fields_has_item(&x->request.fields, FIELD_UPGRADE, conf->upgrade.list[i]))
+            return conf->upgrade.list[i];
+    return (struct span){0};
+}
+
+enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
+                           const struct upstream_conf *upstream, struct leg_request *out)
+{
+    uint32_t max = x->request.fields.count + EXTRA_FIELDS + x->route->request_edits.count;
+    struct fields *fields = &out->fields;
+    int err = 0;
+
+    *fields =
+        (struct fields){.list = arena_alloc(&x->arena, max * sizeof(struct field)), .max = max};
+    out->method = x->request.method_name;
+    out->target = forward_path(x, conf);
+    out->upgrade = upgrade_token(x, conf);
+    if (!fields->list)
+        return CAUSE_out_of_memory;
+    if (!out->target.ptr)
+        return CAUSE_internal_error;
+    struct span host = forward_host(x, conf, upstream);
+    err = add(fields, FIELD_HOST, host.ptr ? host : SPAN(""));
+    for (unsigned i = 0; err == 0 && i < x->request.fields.count; i++) {
+        const struct field *f = &x->request.fields.list[i];
+        if (field_passes(x, conf, f))
+            err = fields_add(fields, (enum field_id)f->id, f->name, f->value);
+    }
+    if (err == 0)
+        err = add_forwarded(x, conf, fields);
+    struct span id = exchange_request_id(x);
+    if (err == 0 && id.len > 0)
+        err = add(fields, FIELD_X_REQUEST_ID, id);
+    if (err == 0 && !add_via(x, fields, &err))
+        return CAUSE_loop_detected;
+    if (err < 0)
+        return CAUSE_out_of_memory;
+    edits_apply(&x->route->request_edits, x, fields);
+    return CAUSE_NONE;
+}

@@ -1,0 +1,53 @@
+/* redirect: sends every client somewhere else. */
+#include "gate/module.h"
+
+struct redirect_conf {
+    struct template *to;
+    int status;
+};
+
+static const char *const redirect_statuses[] = {"301", "302", "303", "307", "308", NULL};
+static const int redirect_codes[] = {301, 302, 303, 307, 308};
+
+static const struct setting redirect_settings[] = {
+    {.name = "to",
+     .type = SETTING_TEMPLATE,
+     .flags = SETTING_REQUIRED,
+     .offset = SETTING_MEMBER(struct redirect_conf, to, struct template *),
+     .help = "Where to: the Location."},
+    {.name = "status",
+     .type = SETTING_WORD,
+     .words = redirect_statuses,
+     .fallback = "308",
+     .offset = SETTING_MEMBER(struct redirect_conf, status, int),
+     .help = "The status code."},
+    {0},
+};
+
+static void redirect_answer(struct exchange *x)
+{
+    const struct redirect_conf *r = exchange_conf(x);
+    struct span to = template_text(r->to, x);
+
+    /* "//host" would lead to another host. */
+    while (to.len > 1 && to.ptr[0] == '/' && to.ptr[1] == '/')
+        to = span_after(to, 1);
+    if (to.len == 0 || response_field(x, FIELD_LOCATION, to) < 0)
+        respond_failed(x, CAUSE_internal_error);
+    else
+        respond(x, redirect_codes[r->status], (struct span){0});
+}
+
+static const struct handler redirect_handler = {
+    .name = "redirect",
+    .summary = "send clients to another URL",
+    .settings = redirect_settings,
+    .conf_size = sizeof(struct redirect_conf),
+    .answer = redirect_answer,
+};
+
+const struct module redirect_module = {
+    .name = "redirect",
+    .summary = "sends clients to other URLs",
+    .handlers = (const struct handler *const[]){&redirect_handler, NULL},
+};

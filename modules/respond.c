@@ -1,0 +1,72 @@
+/* respond: answers from the configuration. */
+#include "gate/module.h"
+
+struct respond_conf {
+    uint64_t status;
+    struct span type;
+    struct template *body;
+    struct span body_file;
+    struct span content; /* of body_file */
+};
+
+static const struct setting respond_settings[] = {
+    {.name = "status",
+     .type = SETTING_COUNT,
+     .fallback = "200",
+     .min = 200,
+     .max = 599,
+     .offset = SETTING_MEMBER(struct respond_conf, status, uint64_t),
+     .help = "The status code."},
+    {.name = "type",
+     .type = SETTING_TEXT,
+     .fallback = "text/plain; charset=utf-8",
+     .offset = SETTING_MEMBER(struct respond_conf, type, struct span),
+     .help = "The Content-Type of the content."},
+    {.name = "body",
+     .type = SETTING_TEMPLATE,
+     .offset = SETTING_MEMBER(struct respond_conf, body, struct template *),
+     .help = "The content."},
+    {.name = "body_file",
+     .type = SETTING_FILE,
+     .offset = SETTING_MEMBER(struct respond_conf, body_file, struct span),
+     .help = "A file that holds the content, read with the configuration, at most 1m."},
+    {0},
+};
+
+static void respond_load(struct loading *l, void *conf)
+{
+    struct respond_conf *r = conf;
+
+    if (r->body && r->body_file.len > 0)
+        loading_say(l, SEVERITY_ERROR, "body_file", "body is set too: one of them");
+    else if (r->body_file.len > 0)
+        loading_read(l, "body_file", r->body_file, 1024 * 1024, &r->content);
+}
+
+static void respond_answer(struct exchange *x)
+{
+    const struct respond_conf *r = exchange_conf(x);
+    struct span content = r->content;
+
+    if (r->body)
+        content = r->body->constant && r->body->count ? r->body->parts[0].text
+                                                      : template_text(r->body, x);
+    if (content.len > 0)
+        response_field(x, FIELD_CONTENT_TYPE, r->type);
+    respond(x, (int)r->status, content);
+}
+
+static const struct handler respond_handler = {
+    .name = "respond",
+    .summary = "answer from the configuration",
+    .settings = respond_settings,
+    .conf_size = sizeof(struct respond_conf),
+    .load = respond_load,
+    .answer = respond_answer,
+};
+
+const struct module respond_module = {
+    .name = "respond",
+    .summary = "answers from the configuration",
+    .handlers = (const struct handler *const[]){&respond_handler, NULL},
+};

@@ -1,0 +1,68 @@
+/* A leg: one exchange with an origin that answers an exchange with a client.
+ *
+ * A leg borrows a link (a connection) of a pool for one request and its
+ * response and gives it back once.  Content goes straight between the
+ * client's flows and the link: x->request_content is what is sent,
+ * x->response_content is what comes.  The exchange is woken whenever the leg
+ * has something to say.
+ */
+#ifndef HEADGATE_GATE_LEG_H
+#define HEADGATE_GATE_LEG_H
+
+#include "gate/exchange.h"
+
+struct link;
+struct pool_server;
+
+enum leg_state {
+    LEG_NEW,     /* nothing is under way: leg_open() may be called */
+    LEG_WAITING, /* connecting, sending, waiting for the head */
+    LEG_HEAD,    /* the response head is there, content is coming */
+    LEG_DONE,    /* all of the response is in the flow */
+    LEG_FAILED,  /* see cause */
+};
+
+enum { LEG_FIELDS_MAX = 100, LEG_TRIED_MAX = 64 };
+
+/* What is sent.  Fields are complete but for framing and Connection. */
+struct leg_request {
+    struct span method, target;
+    struct fields fields;
+    struct span upgrade; /* the token asked for; empty: none */
+};
+
+struct leg {
+    struct exchange *x;
+    const struct upstream_conf *upstream;
+    struct link *link; /* on loan; NULL when there is none */
+    struct leg_request request;
+    enum leg_state state;
+    enum cause cause;    /* of LEG_FAILED */
+    bool fresh_failed;   /* it never reached the origin: any method may be tried again */
+    bool reused;         /* the link had served others before */
+    bool response_begun; /* a byte of a response came */
+    bool content_lost;   /* request content was sent that is kept nowhere */
+    bool cut;            /* failed after the head was passed on */
+    bool interim;        /* some 1xx head, in response, is to be passed on first */
+    struct response response;
+    struct span replay; /* request content sent so far, as long as it may be kept */
+    size_t replay_room;
+    uint64_t tried;                             /* bits: servers of the group that were tried */
+    uint64_t first_byte_ns, idle_ns, stream_ns; /* timeouts in effect */
+};
+
+/* Borrows a link to a server that was not tried yet (if there is one left), or
+ * begins to make one.  With no server to try: LEG_FAILED at once. */
+void leg_open(struct leg *leg);
+
+/* Gives the link back: to the pool when nothing is left over, else it is closed.
+ * Idempotent.  To be called at last when the exchange ends. */
+void leg_close(struct leg *leg);
+
+/* After a failure: ready for another leg_open(). */
+void leg_again(struct leg *leg);
+
+/* After LEG_HEAD with status 101: both flows carry bytes from now on. */
+void leg_tunnel(struct leg *leg);
+
+#endif
