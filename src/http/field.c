@@ -7,27 +7,20 @@
 
 #include "base/fail.h"
 #include "http/chars.h"
+#include "http/field_slots.h"
 
 #include <assert.h>
 
 #define FIELD_ROW(id, text) [FIELD_##id] = SPAN_INIT(text),
-static const struct span names[FIELD_COUNT] = {[FIELD_OTHER] = SPAN_INIT(""),
-                                               FIELD_LIST(FIELD_ROW)};
+const struct span field_names[FIELD_COUNT] = {[FIELD_OTHER] = SPAN_INIT(""), FIELD_LIST(FIELD_ROW)};
 #undef FIELD_ROW
 
 static_assert(FIELD_COUNT <= 64, "struct fields keeps a bit for each");
 
-/* Multipliers found by trying: no two names share a slot.  A new name that
- * shares one with another makes the test of this table fail, which then says
- * so; other multipliers (any odd ones under 64) are tried until it does not. */
-static unsigned slot(struct span name)
-{
-    unsigned first = (uint8_t)name.ptr[0] | 0x20, last = (uint8_t)name.ptr[name.len - 1] | 0x20;
-
-    return (35 * (unsigned)name.len + 27 * first + 59 * last) & 127;
-}
-
-static const uint8_t slots[128] = {
+/* No two names share a slot: the multipliers of field_slot() were found by trying.
+ * A new name that shares one with another makes the test of this table fail, which then
+ * says so; other multipliers are tried until it does not. */
+const uint8_t field_slots[128] = {
     [3] = FIELD_ACCEPT_RANGES,
     [5] = FIELD_ACCEPT_ENCODING,
     [9] = FIELD_FORWARDED,
@@ -76,48 +69,9 @@ static const uint8_t slots[128] = {
     [127] = FIELD_CONTENT_RANGE,
 };
 
-/* The eight or four bytes at p, letters in lower case.  OR makes lower-case
- * letters of upper-case ones and other bytes of a few more, none of them a
- * token's beside the '-', digits and letters that stand in our names. */
-static uint64_t low8(const char *p)
-{
-    uint64_t word;
-
-    memcpy(&word, p, sizeof word);
-    return word | 0x2020202020202020;
-}
-
-static uint32_t low4(const char *p)
-{
-    uint32_t word;
-
-    memcpy(&word, p, sizeof word);
-    return word | 0x20202020;
-}
-
-/* Both are tokens of the same length. */
-static bool same(const char *a, const char *b, size_t len)
-{
-    if (len >= 8) {
-        size_t at = 0;
-        for (; at + 8 < len; at += 8)
-            if (low8(a + at) != low8(b + at))
-                return false;
-        return low8(a + len - 8) == low8(b + len - 8);
-    }
-    if (len >= 4)
-        return low4(a) == low4(b) && low4(a + len - 4) == low4(b + len - 4);
-    for (size_t i = 0; i < len; i++)
-        if ((a[i] | 0x20) != (b[i] | 0x20))
-            return false;
-    return true;
-}
-
 enum field_id field_find_token(struct span name)
 {
-    enum field_id id = slots[slot(name)];
-
-    return names[id].len == name.len && same(names[id].ptr, name.ptr, name.len) ? id : FIELD_OTHER;
+    return field_look_up(name);
 }
 
 enum field_id field_find(struct span name)
@@ -127,7 +81,7 @@ enum field_id field_find(struct span name)
 
 struct span field_name(enum field_id id)
 {
-    return names[id];
+    return field_names[id];
 }
 
 bool field_hop_by_hop(enum field_id id)

@@ -10,10 +10,8 @@
 #include "http/h1_parse.h"
 
 #include "http/chars.h"
+#include "http/h1_rules.h"
 #include "http/h1_scan.h"
-#include "http/status.h"
-
-#define SEEN(fields, id) ((fields)->seen >> (id)&1)
 
 static enum parse bad(struct h1_parser *p, enum cause cause)
 {
@@ -80,21 +78,18 @@ static enum parse start_failed(struct h1_parser *p, struct span head, struct spa
 }
 
 /* Without a list to put them in, field lines are read a few at a time. */
-static enum h1_lines_end read_lines(struct h1_lines *l)
+static enum h1_lines_end drop_lines(struct h1_lines *l)
 {
-    const struct h1_scanner *scanner = h1_scanner();
     struct field few[8];
     struct fields dropped = {.list = few};
     uint32_t left = l->fields_max;
     enum h1_lines_end answer;
 
-    if (l->fields)
-        return scanner->lines(l);
     l->fields = &dropped;
     do {
         dropped.count = 0;
         l->fields_max = left < COUNT_OF(few) ? left : COUNT_OF(few);
-        answer = scanner->lines(l);
+        answer = h1_scanner()->lines(l);
         left -= dropped.count;
     } while (answer == LINES_FULL && left > 0);
     return answer;
@@ -108,7 +103,7 @@ static enum parse parse_fields(struct h1_parser *p, struct span head, struct h1_
     p->started = true;
     if (p->scanned < start)
         p->scanned = (uint32_t)start;
-    switch (read_lines(l)) {
+    switch (l->fields ? h1_scanner()->lines(l) : drop_lines(l)) {
     case LINES_END:
         p->head_bytes = (uint32_t)(l->at - head.ptr);
         return PARSE_DONE;
@@ -122,109 +117,56 @@ static enum parse parse_fields(struct h1_parser *p, struct span head, struct h1_
     return fields_due(p, head) ? bad(p, CAUSE_bad_header) : PARSE_MORE;
 }
 
-static struct h1_lines lines_of(const struct h1_parser *p, struct span rest, struct fields *f)
+/* The lines of head from `at` on. */
+static struct h1_lines lines_of(const struct h1_parser *p, struct span head, const char *at,
+                                struct fields *f)
 {
     uint32_t max = p->limits->fields_max;
 
     if (f && f->max < max)
         max = f->max;
-    return (struct h1_lines){rest.ptr, rest.ptr + rest.len, f, max, 0};
+    return (struct h1_lines){head.ptr, at, head.ptr + head.len, f, max, 0};
 }
 
-/* What Connection says (RFC 9110, 7.6.1; RFC 9112, 9.3). */
-struct connection {
-    bool close, keep_alive, upgrade;
-};
-
-static struct connection connection_of(const struct fields *f)
+/* Behind the method and its SP (RFC 9112, 3.1); NULL when there is none. */
+static const char *parse_method(const char *at, const char *end, struct request *r)
 {
-    struct connection c = {0};
+    const char *start = at;
 
-    if (!SEEN(f, FIELD_CONNECTION))
-        return c;
-    for (uint32_t i = 0; i < f->count; i++) {
-        struct span rest = f->list[i].value, item;
-        while (f->list[i].id == FIELD_CONNECTION && field_item(&rest, &item)) {
-            c.close |= span_equal_nocase(item, SPAN("close"));
-            c.keep_alive |= span_equal_nocase(item, SPAN("keep-alive"));
-            c.upgrade |= span_equal_nocase(item, SPAN("upgrade"));
-        }
+    if (end - at > 4 && memcmp(at, "GET ", 4) == 0) {
+        r->method = METHOD_GET;
+        r->method_name = (struct span){at, 3};
+        return at + 4;
     }
-    return c;
-}
-
-/* Digits and nothing else; a length is a file offset to everybody behind us,
- * so the top bit stays free (RFC 9110, 8.6). */
-static bool parse_length(struct span value, uint64_t *length)
-{
-    return span_number(value, length) && *length <= INT64_MAX;
-}
-
-/* How it is delimited, whatever kind of message it is; framing stays NONE when
- * neither field is there.  RFC 9112, 6.1 and 6.3: both fields, a coding in
- * HTTP/1.0, and a repeated length are refused, even a repetition of the same. */
-static enum cause framing_of(const struct fields *f, uint64_t twice, enum http_version version,
-                             enum framing *framing, uint64_t *length)
-{
-    const uint64_t lengths = (uint64_t)1 << FIELD_CONTENT_LENGTH;
-    const uint64_t codings = (uint64_t)1 << FIELD_TRANSFER_ENCODING;
-
-    *framing = FRAMING_NONE;
-    *length = 0;
-    if (!(f->seen & (lengths | codings)))
-        return CAUSE_NONE;
-    if (!(f->seen & codings)) {
-        *framing = FRAMING_LENGTH;
-        if ((twice & lengths) || !parse_length(fields_get(f, FIELD_CONTENT_LENGTH)->value, length))
-            return CAUSE_bad_framing;
-        return CAUSE_NONE;
+    if (end - at > 5 && memcmp(at, "POST ", 5) == 0) {
+        r->method = METHOD_POST;
+        r->method_name = (struct span){at, 4};
+        return at + 5;
     }
-    if ((f->seen & lengths) || version == HTTP_1_0)
-        return CAUSE_bad_framing;
-    *framing = FRAMING_CHUNKED;
-    if (!(twice & codings) &&
-        span_equal_nocase(fields_get(f, FIELD_TRANSFER_ENCODING)->value, SPAN("chunked")))
-        return CAUSE_NONE;
-
-    /* Not simply "chunked": is it a list that at least ends in it, once? */
-    bool last = false, others = false;
-    for (uint32_t i = 0; i < f->count; i++) {
-        struct span rest = f->list[i].value, item;
-        while (f->list[i].id == FIELD_TRANSFER_ENCODING && field_item(&rest, &item)) {
-            if (last)
-                return CAUSE_bad_framing;
-            last = span_equal_nocase(item, SPAN("chunked"));
-            others |= !last;
-        }
-    }
-    return last && others ? CAUSE_unknown_coding : CAUSE_bad_framing;
-}
-
-/* Method, SP, target, SP: the spans, unchecked but for their characters
- * (RFC 9112, 3).  False with a cause; nothing is said about whether the line
- * is complete. */
-static bool split_request_line(const char **start, const char *end, struct request *r,
-                               enum cause *cause)
-{
-    const char *at = *start, *target;
-
     while (at < end && char_is(*at, CHAR_TOKEN))
         at++;
-    *cause = CAUSE_bad_request_line;
-    if (at == *start || at == end || *at != ' ')
-        return false;
-    r->method_name = (struct span){*start, (size_t)(at - *start)};
-    target = ++at;
-    while (at < end && char_is(*at, CHAR_TARGET))
-        at++;
-    if (at == end)
-        return false;
-    if (*at != ' ' && *at != '\r' && *at != '\n')
-        *cause = CAUSE_bad_target;
-    if (at == target || *at != ' ')
-        return false;
-    r->target_text = (struct span){target, (size_t)(at - target)};
-    *start = at + 1;
+    if (at == start || at == end || *at != ' ')
+        return NULL;
+    r->method_name = (struct span){start, (size_t)(at - start)};
+    r->method = method_find(r->method_name);
+    return at + 1;
+}
+
+/* Most targets are a path, perhaps with a query, and have no escapes in the path: then
+ * the marks say all there is to know. */
+static bool parse_target(struct request *r, struct span text, const char *mark)
+{
+    struct target *t = &r->target;
+    size_t path_len = (size_t)(mark - text.ptr);
+
+    r->target_text = text;
+    if (*text.ptr != '/' || (path_len < text.len && *mark == '%'))
+        return target_parse(t, text);
+    t->path = span_first(text, path_len);
+    if (path_len < text.len) {
+        t->has_query = true;
+        t->query = span_after(text, path_len + 1);
+    }
     return true;
 }
 
@@ -240,84 +182,59 @@ static int parse_version(const char *at)
     return 0;
 }
 
-static bool parse_request_line(const char **at, const char *end, struct request *r,
+/* Part by part: cleared as a whole it becomes a string instruction, which takes
+ * longer than parsing a short head. */
+static void request_clear(struct request *r)
+{
+    r->method = METHOD_OTHER;
+    r->method_name = (struct span){0};
+    r->version = HTTP_1_1;
+    r->target_text = (struct span){0};
+    r->target = (struct target){0};
+    r->host = (struct span){0};
+    r->fields.count = 0;
+    r->fields.seen = 0;
+    r->framing = FRAMING_NONE;
+    r->content_length = 0;
+    r->expects_continue = r->keep_alive = r->upgrade = false;
+}
+
+/* Method, SP, target, SP, version, CRLF (RFC 9112, 3).  False with a cause;
+ * nothing is said about whether the line is complete. */
+static bool parse_request_line(struct span head, const char **start, struct request *r,
                                enum cause *cause)
 {
-    if (!split_request_line(at, end, r, cause))
-        return false;
+    const char *end = head.ptr + head.len, *target = parse_method(*start, end, r);
+
     *cause = CAUSE_bad_request_line;
-    if (end - *at < 10 || (*at)[8] != '\r' || (*at)[9] != '\n')
+    if (!target || target == end)
         return false;
-    int version = parse_version(*at);
-    *at += 10;
+    struct h1_target_marks m = h1_scanner()->target(head.ptr, target, end);
+    const char *at = m.stop;
+    if (at == end)
+        return false;
+    if (*at != ' ' && *at != '\r' && *at != '\n')
+        *cause = CAUSE_bad_target;
+    if (at == target || *at != ' ')
+        return false;
+    at++;
+    if (end - at < 10 || at[8] != '\r' || at[9] != '\n')
+        return false;
+    int version = parse_version(at);
     if (version <= 0) {
         *cause = version < 0 ? CAUSE_unknown_version : CAUSE_bad_request_line;
         return false;
     }
     r->version = (enum http_version)version;
-    r->method = method_find(r->method_name);
+    *start = at + 10;
     *cause = CAUSE_bad_target;
-    if (!target_parse(&r->target, r->target_text))
+    if (!parse_target(r, (struct span){target, (size_t)(m.stop - target)}, m.mark))
         return false;
 
     /* RFC 9112, 3.2.3 and 3.2.4: each of these two forms has its one method. */
     if ((r->target.form == TARGET_AUTHORITY) != (r->method == METHOD_CONNECT))
         return false;
     return r->target.form != TARGET_ASTERISK || r->method == METHOD_OPTIONS;
-}
-
-/* RFC 9112, 3.2: exactly one valid Host in HTTP/1.1; 3.2.2: an absolute
- * target's authority is what counts. */
-static enum cause check_host(struct request *r, uint64_t twice)
-{
-    const struct field *host = fields_get(&r->fields, FIELD_HOST);
-
-    if (twice >> FIELD_HOST & 1)
-        return CAUSE_bad_host;
-    if (!host && r->version != HTTP_1_0)
-        return CAUSE_bad_host;
-    if (host && !host_is_valid(host->value))
-        return CAUSE_bad_host;
-    if (r->target.form == TARGET_ABSOLUTE || r->target.form == TARGET_AUTHORITY)
-        r->host = r->target.authority;
-    else if (host)
-        r->host = host->value;
-    return CAUSE_NONE;
-}
-
-/* RFC 9110, 10.1.1: 100-continue is all there is to expect; HTTP/1.0 does not
- * know it, and without content there is nothing to continue with. */
-static enum cause check_expect(struct request *r)
-{
-    const struct fields *f = &r->fields;
-
-    if (!SEEN(f, FIELD_EXPECT))
-        return CAUSE_NONE;
-    for (uint32_t i = 0; i < f->count; i++) {
-        struct span rest = f->list[i].value, item;
-        while (f->list[i].id == FIELD_EXPECT && field_item(&rest, &item))
-            if (!span_equal_nocase(item, SPAN("100-continue")))
-                return CAUSE_expectation_failed;
-    }
-    r->expects_continue =
-        r->version != HTTP_1_0 && (r->framing == FRAMING_CHUNKED || r->content_length > 0);
-    return CAUSE_NONE;
-}
-
-/* What the fields mean together. */
-static enum cause check_request(struct request *r, uint64_t twice)
-{
-    struct connection c = connection_of(&r->fields);
-    enum cause cause = check_host(r, twice);
-
-    r->keep_alive = !c.close && (r->version != HTTP_1_0 || c.keep_alive);
-    /* RFC 9110, 7.8: Upgrade in HTTP/1.0 is ignored. */
-    r->upgrade = c.upgrade && r->version != HTTP_1_0 && SEEN(&r->fields, FIELD_UPGRADE);
-    if (!cause)
-        cause = framing_of(&r->fields, twice, r->version, &r->framing, &r->content_length);
-    if (!cause)
-        cause = check_expect(r);
-    return cause;
 }
 
 enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct request *r)
@@ -328,7 +245,7 @@ enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct reque
 
     if (head.len == 0 || !verdict_due(p, head, p->limits->request_line_max))
         return more(p, head);
-    *r = (struct request){.fields = {.list = r->fields.list, .max = r->fields.max}};
+    request_clear(r);
 
     /* RFC 9112, 2.2: one empty line is left over from a broken client's content. */
     if (*at == '\r') {
@@ -341,16 +258,15 @@ enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct reque
     struct span line = {at, (size_t)(end - at)};
     if (line.len == 0)
         return head.len >= p->limits->head_max ? bad(p, CAUSE_header_too_large) : more(p, head);
-    if (!char_is(*at, CHAR_TOKEN))
-        return bad(p, CAUSE_bad_request_line);
-    if (!parse_request_line(&at, end, r, &cause))
-        return start_failed(p, head, line, cause);
+    if (!parse_request_line(head, &at, r, &cause))
+        return char_is(*line.ptr, CHAR_TOKEN) ? start_failed(p, head, line, cause)
+                                              : bad(p, CAUSE_bad_request_line);
     if ((size_t)(at - line.ptr) > (size_t)p->limits->request_line_max + 2)
         return bad(p, CAUSE_request_line_too_long);
 
-    struct h1_lines l = lines_of(p, (struct span){at, (size_t)(end - at)}, &r->fields);
+    struct h1_lines l = lines_of(p, head, at, &r->fields);
     enum parse answer = parse_fields(p, head, &l);
-    if (answer == PARSE_DONE && (cause = check_request(r, l.twice)))
+    if (answer == PARSE_DONE && (cause = h1_check_request(r, l.twice)))
         return bad(p, cause);
     return answer;
 }
@@ -387,34 +303,6 @@ static bool parse_status_line(const char **start, const char *end, struct respon
     return true;
 }
 
-/* RFC 9112, 6.3, in its order. */
-static enum cause check_response(struct response *r, uint64_t twice, enum method method)
-{
-    struct connection c = connection_of(&r->fields);
-    enum cause cause = framing_of(&r->fields, twice, r->version, &r->framing, &r->content_length);
-
-    if (cause)
-        return cause;
-    r->keep_alive = !c.close && (r->version != HTTP_1_0 || c.keep_alive);
-    r->upgrade = c.upgrade && r->version != HTTP_1_0 && SEEN(&r->fields, FIELD_UPGRADE);
-    if (r->status == 101 || (method == METHOD_CONNECT && r->status / 100 == 2)) {
-        r->framing = FRAMING_TUNNEL;
-        r->keep_alive = false;
-    } else if (status_has_no_content(r->status)) {
-        /* One that announces content all the same may be followed by it:
-         * not a connection to use again (RFC 9110, 8.6; RFC 9112, 6.1). */
-        if (r->status != 304 && (r->framing == FRAMING_CHUNKED || r->content_length > 0))
-            r->keep_alive = false;
-        r->framing = FRAMING_NONE;
-    } else if (method == METHOD_HEAD) {
-        r->framing = FRAMING_NONE;
-    } else if (r->framing == FRAMING_NONE) {
-        r->framing = FRAMING_CLOSE;
-        r->keep_alive = false;
-    }
-    return CAUSE_NONE;
-}
-
 /* The same mistakes are other causes when an origin makes them. */
 static enum parse blame_origin(struct h1_parser *p)
 {
@@ -438,9 +326,9 @@ static enum parse parse_response(struct h1_parser *p, struct span head, enum met
     if (!parse_status_line(&at, end, r))
         return start_failed(p, head, head, CAUSE_upstream_bad_head);
 
-    struct h1_lines l = lines_of(p, (struct span){at, (size_t)(end - at)}, &r->fields);
+    struct h1_lines l = lines_of(p, head, at, &r->fields);
     enum parse answer = parse_fields(p, head, &l);
-    if (answer == PARSE_DONE && (cause = check_response(r, l.twice, method)))
+    if (answer == PARSE_DONE && (cause = h1_check_response(r, l.twice, method)))
         return bad(p, cause);
     return answer;
 }
@@ -498,7 +386,7 @@ enum parse h1_parse_trailers(struct h1_parser *p, struct span bytes, struct fiel
     p->started = true;
     if (head.len == 0 || !verdict_due(p, head, 0))
         return more(p, head);
-    struct h1_lines l = lines_of(p, head, fields);
+    struct h1_lines l = lines_of(p, head, head.ptr, fields);
     enum parse answer = parse_fields(p, head, &l);
     if (fields && answer == PARSE_DONE)
         drop_forbidden(fields, before);

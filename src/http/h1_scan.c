@@ -1,41 +1,60 @@
-/* Field lines to fields.
+/* Field lines to fields, and where a target ends.
  *
  * A line is a name of token characters, a colon, and a value up to the first
  * control that is no HTAB, which must be the CR of CRLF (RFC 9112, 2.2 and 5).  So
  * two questions are asked of the bytes: where does the token end, and where
  * is the next control?  Bare CR, bare LF, NUL, whitespace before the colon
  * and obs-fold all fail one of them; nothing looks for them in particular.
+ * A target too is two questions: where is '?' or '%', and where does it end?
+ *
+ * With vectors both questions are answered for a block of bytes at once, as
+ * two masks with a bit for each byte.  Nothing outside the head is read: near its end
+ * a block is taken from the end backwards, and the bits of bytes before shifted out.
  */
 #include "http/h1_scan.h"
 
 #include "http/chars.h"
+#include "http/field_slots.h"
 #include "http/h1_parse.h"
 
 #include <stdatomic.h>
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* The first byte from at on that ends what is asked for; end when none does. */
-typedef const char *find_fn(const char *at, const char *end);
+/* Answers to the two questions; the end of the bytes is "nowhere". */
+struct marks {
+    const char *mark, *stop;
+};
 
-static ALWAYS_INLINE const char *name_end_scalar(const char *at, const char *end)
+typedef struct marks find_fn(const char *begin, const char *at, const char *end);
+
+static ALWAYS_INLINE struct marks line_scalar(const char *begin, const char *at, const char *end)
 {
+    (void)begin;
     while (at < end && char_is(*at, CHAR_TOKEN))
         at++;
-    return at;
-}
-
-static ALWAYS_INLINE const char *value_end_scalar(const char *at, const char *end)
-{
+    const char *mark = at;
     while (at < end && char_is(*at, CHAR_VALUE))
         at++;
-    return at;
+    return (struct marks){mark, at};
+}
+
+static ALWAYS_INLINE struct marks target_scalar(const char *begin, const char *at, const char *end)
+{
+    (void)begin;
+    while (at < end && char_is(*at, CHAR_TARGET) && *at != '?' && *at != '%')
+        at++;
+    const char *mark = at;
+    while (at < end && char_is(*at, CHAR_TARGET))
+        at++;
+    return (struct marks){mark, at};
 }
 
 /* A line that begins with no token character: the empty one, or none. */
-static ALWAYS_INLINE enum h1_lines_end last_line(struct h1_lines *l, const char *at)
+static enum h1_lines_end last_line(struct h1_lines *l)
 {
-    l->at = at;
+    const char *at = l->at;
+
     if (at == l->end)
         return LINES_MORE;
     if (*at != '\r')
@@ -57,9 +76,11 @@ static ALWAYS_INLINE void add(struct h1_lines *l, struct span name, const char *
                               const char *end)
 {
     struct fields *f = l->fields;
-    enum field_id id = field_find_token(name);
+    enum field_id id = field_look_up(name);
     uint64_t bit = (uint64_t)1 << id;
 
+    while (value < end && is_blank(*value))
+        value++;
     while (end > value && is_blank(end[-1]))
         end--;
     l->twice |= f->seen & bit;
@@ -67,68 +88,272 @@ static ALWAYS_INLINE void add(struct h1_lines *l, struct span name, const char *
     f->list[f->count++] = (struct field){name, {value, (size_t)(end - value)}, (uint16_t)id};
 }
 
-static ALWAYS_INLINE enum h1_lines_end lines(struct h1_lines *l, find_fn *name_end,
-                                             find_fn *value_end)
+static ALWAYS_INLINE enum h1_lines_end lines(struct h1_lines *l, find_fn *find)
 {
-    const char *at = l->at, *const end = l->end;
+    const char *at = l->at, *const end = l->end, *const begin = l->begin;
 
     for (;;) {
-        const char *colon = name_end(at, end);
-        if (colon == at)
-            return last_line(l, at);
+        struct marks m = find(begin, at, end);
         l->at = at;
+        if (m.mark == at)
+            return last_line(l);
         if (l->fields->count >= l->fields_max)
             return LINES_FULL;
-        if (colon == end)
+        if (m.mark == end)
             return LINES_MORE;
-        if (*colon != ':')
+        if (*m.mark != ':')
             return LINES_BAD;
-        const char *value = colon + 1;
-        while (value < end && is_blank(*value))
-            value++;
-        const char *cr = value_end(value, end);
-        if (cr == end)
-            return LINES_MORE;
-        if (*cr != '\r')
+        if (end - m.stop < 2)
+            return m.stop == end || *m.stop == '\r' ? LINES_MORE : LINES_BAD;
+        if (m.stop[0] != '\r' || m.stop[1] != '\n')
             return LINES_BAD;
-        if (end - cr < 2)
-            return LINES_MORE;
-        if (cr[1] != '\n')
-            return LINES_BAD;
-        add(l, (struct span){at, (size_t)(colon - at)}, value, cr);
-        at = cr + 2;
+        add(l, (struct span){at, (size_t)(m.mark - at)}, m.mark + 1, m.stop);
+        at = m.stop + 2;
     }
 }
 
 static enum h1_lines_end lines_scalar(struct h1_lines *l)
 {
-    return lines(l, name_end_scalar, value_end_scalar);
+    return lines(l, line_scalar);
 }
 
-static const struct h1_scanner scanners[] = {
-    {SPAN_INIT("scalar"), lines_scalar},
+static struct h1_target_marks marks_scalar(const char *begin, const char *at, const char *end)
+{
+    struct marks m = target_scalar(begin, at, end);
+
+    return (struct h1_target_marks){m.mark, m.stop};
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+
+/* A bit for each byte of a block, the first byte's lowest. */
+struct masks {
+    uint64_t mark, stop;
 };
+
+/* Looks at half a block. */
+typedef struct masks half_fn(const char *at);
+
+/* The masks of the block at `at`, or of the bytes there are: at least half a
+ * block lies between begin and end. */
+static ALWAYS_INLINE struct masks look(const char *begin, const char *at, const char *end,
+                                       half_fn *half_at, size_t half)
+{
+    size_t rest = (size_t)(end - at);
+
+    (void)begin; /* it is what makes the last load one of our own bytes */
+    if (rest < half) {
+        struct masks m = half_at(end - half);
+        return (struct masks){m.mark >> (half - rest), m.stop >> (half - rest)};
+    }
+    size_t second = rest < 2 * half ? rest - half : half;
+    struct masks a = half_at(at), b = half_at(at + second);
+    return (struct masks){a.mark | b.mark << second, a.stop | b.stop << second};
+}
+
+static ALWAYS_INLINE struct marks find_in_blocks(const char *begin, const char *at, const char *end,
+                                                 half_fn *half_at, size_t half)
+{
+    struct marks found = {end, end};
+    struct masks m = look(begin, at, end, half_at, half);
+
+    while (!m.mark && !m.stop && (size_t)(end - at) > 2 * half) {
+        at += 2 * half;
+        m = look(begin, at, end, half_at, half);
+    }
+    if (m.mark)
+        found.mark = at + __builtin_ctzll(m.mark);
+    while (!m.stop && (size_t)(end - at) > 2 * half) {
+        at += 2 * half;
+        m.stop = look(begin, at, end, half_at, half).stop;
+    }
+    if (m.stop)
+        found.stop = at + __builtin_ctzll(m.stop);
+    return found;
+}
+
+/* Membership in a set of ASCII characters by two table look-ups: a row for the
+ * low four bits, a bit in it for the high ones.  A byte from 0x80 on finds 0 in
+ * the first, as the instruction has it. */
+#define TOKEN_ROWS                                                                                 \
+    (char)0xe8, (char)0xfc, (char)0xf8, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc,            \
+        (char)0xfc, (char)0xf8, (char)0xf8, (char)0xf4, (char)0x54, (char)0xd0, (char)0x54,        \
+        (char)0xf4, (char)0x70
+#define TARGET_ROWS                                                                                \
+    (char)0xf8, (char)0xfc, (char)0xfc, (char)0xf8, (char)0xfc, (char)0xfc, (char)0xfc,            \
+        (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc,        \
+        (char)0xfc, (char)0x7c
+#define HIGH_BITS 1, 2, 4, 8, 16, 32, 64, (char)128, 0, 0, 0, 0, 0, 0, 0, 0
+
+#define SSE42 __attribute__((target("sse4.2")))
+
+static SSE42 ALWAYS_INLINE __m128i load16(const char *at)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)at);
+}
+
+static SSE42 ALWAYS_INLINE uint64_t outside16(__m128i bytes, __m128i rows)
+{
+    __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+    __m128i bit = _mm_shuffle_epi8(_mm_setr_epi8(HIGH_BITS), high);
+    __m128i in = _mm_and_si128(_mm_shuffle_epi8(rows, bytes), bit);
+
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(in, _mm_setzero_si128()));
+}
+
+static SSE42 ALWAYS_INLINE struct masks line16(const char *at)
+{
+    __m128i bytes = load16(at);
+    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    __m128i tab = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'));
+    __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+    __m128i stop = _mm_or_si128(_mm_andnot_si128(tab, low), del);
+
+    return (struct masks){outside16(bytes, _mm_setr_epi8(TOKEN_ROWS)),
+                          (uint32_t)_mm_movemask_epi8(stop)};
+}
+
+static SSE42 ALWAYS_INLINE struct masks target16(const char *at)
+{
+    __m128i bytes = load16(at);
+    __m128i mark = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('?')),
+                                _mm_cmpeq_epi8(bytes, _mm_set1_epi8('%')));
+
+    return (struct masks){(uint32_t)_mm_movemask_epi8(mark),
+                          outside16(bytes, _mm_setr_epi8(TARGET_ROWS))};
+}
+
+static SSE42 ALWAYS_INLINE struct marks line_sse42(const char *begin, const char *at,
+                                                   const char *end)
+{
+    return find_in_blocks(begin, at, end, line16, 16);
+}
+
+static SSE42 enum h1_lines_end lines_sse42(struct h1_lines *l)
+{
+    return l->end - l->begin < 16 ? lines_scalar(l) : lines(l, line_sse42);
+}
+
+static SSE42 struct h1_target_marks marks_sse42(const char *begin, const char *at, const char *end)
+{
+    if (end - begin < 16)
+        return marks_scalar(begin, at, end);
+    struct marks m = find_in_blocks(begin, at, end, target16, 16);
+    return (struct h1_target_marks){m.mark, m.stop};
+}
+
+#define AVX2 __attribute__((target("avx2,bmi,bmi2")))
+
+static AVX2 ALWAYS_INLINE __m256i load32(const char *at)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)at);
+}
+
+static AVX2 ALWAYS_INLINE uint64_t outside32(__m256i bytes, __m256i rows)
+{
+    __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15));
+    __m256i bit = _mm256_shuffle_epi8(_mm256_setr_epi8(HIGH_BITS, HIGH_BITS), high);
+    __m256i in = _mm256_and_si256(_mm256_shuffle_epi8(rows, bytes), bit);
+
+    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(in, _mm256_setzero_si256()));
+}
+
+static AVX2 ALWAYS_INLINE struct masks line32(const char *at)
+{
+    __m256i bytes = load32(at);
+    __m256i low = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
+    __m256i tab = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\t'));
+    __m256i del = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(0x7f));
+    __m256i stop = _mm256_or_si256(_mm256_andnot_si256(tab, low), del);
+
+    return (struct masks){outside32(bytes, _mm256_setr_epi8(TOKEN_ROWS, TOKEN_ROWS)),
+                          (uint32_t)_mm256_movemask_epi8(stop)};
+}
+
+static AVX2 ALWAYS_INLINE struct masks target32(const char *at)
+{
+    __m256i bytes = load32(at);
+    __m256i mark = _mm256_or_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('?')),
+                                   _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('%')));
+
+    return (struct masks){(uint32_t)_mm256_movemask_epi8(mark),
+                          outside32(bytes, _mm256_setr_epi8(TARGET_ROWS, TARGET_ROWS))};
+}
+
+static AVX2 ALWAYS_INLINE struct marks line_avx2(const char *begin, const char *at, const char *end)
+{
+    return find_in_blocks(begin, at, end, line32, 32);
+}
+
+static AVX2 enum h1_lines_end lines_avx2(struct h1_lines *l)
+{
+    return l->end - l->begin < 32 ? lines_scalar(l) : lines(l, line_avx2);
+}
+
+static AVX2 struct h1_target_marks marks_avx2(const char *begin, const char *at, const char *end)
+{
+    if (end - begin < 32)
+        return marks_scalar(begin, at, end);
+    struct marks m = find_in_blocks(begin, at, end, target32, 32);
+    return (struct h1_target_marks){m.mark, m.stop};
+}
+
+static bool has_sse42(void)
+{
+    return __builtin_cpu_supports("sse4.2");
+}
+
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2");
+}
+
+#define VECTOR_SCANNERS                                                                            \
+    {{SPAN_INIT("avx2"), lines_avx2, marks_avx2}, has_avx2},                                       \
+        {{SPAN_INIT("sse4.2"), lines_sse42, marks_sse42}, has_sse42},
+#else
+#define VECTOR_SCANNERS
+#endif
+
+static bool always(void)
+{
+    return true;
+}
+
+/* The best first. */
+static const struct {
+    struct h1_scanner scanner;
+    bool (*available)(void);
+} scanners[] = {VECTOR_SCANNERS{{SPAN_INIT("scalar"), lines_scalar, marks_scalar}, always}};
 
 /* Written once, at the first head or when a test asks for another: every
  * thread would write the same. */
 static _Atomic(const struct h1_scanner *) chosen;
 
+static const struct h1_scanner *choose(void)
+{
+    size_t i = 0;
+
+    while (!scanners[i].available())
+        i++;
+    atomic_store_explicit(&chosen, &scanners[i].scanner, memory_order_relaxed);
+    return &scanners[i].scanner;
+}
+
 const struct h1_scanner *h1_scanner(void)
 {
     const struct h1_scanner *s = atomic_load_explicit(&chosen, memory_order_relaxed);
 
-    if (!s) {
-        s = &scanners[0];
-        atomic_store_explicit(&chosen, s, memory_order_relaxed);
-    }
-    return s;
+    return s ? s : choose();
 }
 
 bool h1_scanner_use(struct span name)
 {
     for (size_t i = 0; i < COUNT_OF(scanners); i++)
-        if (span_equal(scanners[i].name, name)) {
-            atomic_store_explicit(&chosen, &scanners[i], memory_order_relaxed);
+        if (span_equal(scanners[i].scanner.name, name) && scanners[i].available()) {
+            atomic_store_explicit(&chosen, &scanners[i].scanner, memory_order_relaxed);
             return true;
         }
     return false;

@@ -1,4 +1,4 @@
-/* The inner loop of HTTP/1: field lines, many bytes at a time where the CPU can. */
+/* The inner loops of HTTP/1: many bytes at a time where the CPU can. */
 #ifndef HEADGATE_HTTP_H1_SCAN_H
 #define HEADGATE_HTTP_H1_SCAN_H
 
@@ -12,15 +12,23 @@ enum h1_lines_end {
 };
 
 struct h1_lines {
+    const char *begin; /* of the head; `at` is somewhere in it */
     const char *at, *end;
     struct fields *fields; /* lines are added to it, with their ids */
     uint32_t fields_max;   /* at most fields->max */
     uint64_t twice;        /* bit id is set when a field of that id came again */
 };
 
+/* Both are the end of the bytes when there is no such byte. */
+struct h1_target_marks {
+    const char *mark; /* the first '?' or '%' before stop, else stop or behind it */
+    const char *stop; /* the first byte that no target has */
+};
+
 struct h1_scanner {
     struct span name;
     enum h1_lines_end (*lines)(struct h1_lines *l);
+    struct h1_target_marks (*target)(const char *begin, const char *at, const char *end);
 };
 
 /* The one in use. */

@@ -11,19 +11,19 @@
 
 enum { NAME_MAX_BYTES = 255 };
 
-/* No label is empty but for the root's after one trailing dot. */
-static bool name_is_valid(struct span s)
+/* How many bytes make a name: up to one that stands in none, or to a label that is
+ * empty, but for the root's behind one trailing dot. */
+static size_t name_len(struct span s)
 {
     char before = '.';
+    size_t i = 0;
 
-    if (s.len > NAME_MAX_BYTES)
-        return false;
-    for (size_t i = 0; i < s.len; i++) {
-        if (!char_is(s.ptr[i], CHAR_HOST) || (s.ptr[i] == '.' && before == '.'))
-            return false;
+    for (; i < s.len && char_is(s.ptr[i], CHAR_HOST); i++) {
+        if (s.ptr[i] == '.' && before == '.')
+            break;
         before = s.ptr[i];
     }
-    return true;
+    return i;
 }
 
 /* "[::1]"; no zone and no IPvFuture (RFC 3986, 3.2.2). */
@@ -50,18 +50,18 @@ static bool port_is_valid(struct span s)
 static bool split(struct span authority, struct span *name, struct span *port)
 {
     bool literal = authority.len > 0 && authority.ptr[0] == '[';
-    size_t len = literal ? span_find(authority, ']') + 1 : span_find(authority, ':');
+    size_t len = literal ? span_find(authority, ']') + 1 : name_len(authority);
 
-    if (literal && len > authority.len)
+    if (len > (literal ? authority.len : NAME_MAX_BYTES))
         return false;
     *name = span_first(authority, len);
     *port = span_after(authority, len);
-    if (port->len > 0) {
-        if (port->ptr[0] != ':' || name->len == 0)
-            return false;
-        *port = span_after(*port, 1);
-    }
-    return (literal ? literal_is_valid(*name) : name_is_valid(*name)) && port_is_valid(*port);
+    if (literal && !literal_is_valid(*name))
+        return false;
+    if (port->len == 0)
+        return true;
+    *port = span_after(*port, 1);
+    return authority.ptr[len] == ':' && len > 0 && port_is_valid(*port);
 }
 
 bool host_is_valid(struct span authority)
