@@ -104,13 +104,14 @@ with_clang() {
     build_in clang CC=clang --enable-werror && in_dir clang check-unit
 }
 
+# Without -Werror: gcc under UBSan warns of conversions that it otherwise sees through.
 with_sanitizers() {
-    build_in asan --enable-sanitizers --enable-werror &&
+    build_in asan --enable-sanitizers &&
         in_dir asan check-unit && seeds 500 asan
 }
 
 with_tsan() {
-    build_in tsan --enable-tsan --enable-werror && in_dir tsan check-threads
+    build_in tsan --enable-tsan && in_dir tsan check-threads
 }
 
 mutants() { in_dir gcc mutants; }
