@@ -59,13 +59,14 @@ void exchanges_drain(struct worker *w)
 
 /* --- beginning ------------------------------------------------------------------ */
 
-static void respond_allow(struct exchange *x)
+/* "GET, HEAD", from the bits of route_match. */
+static struct span allow_text(struct exchange *x)
 {
     char *text = arena_alloc(&x->arena, 128);
     size_t len = 0;
 
     if (!text)
-        return;
+        return (struct span){0};
     for (unsigned m = METHOD_OTHER + 1; m < METHOD_COUNT; m++) {
         if (!(x->match.methods_other & (1u << m)))
             continue;
@@ -77,7 +78,7 @@ static void respond_allow(struct exchange *x)
         memcpy(text + len, name.ptr, name.len);
         len += name.len;
     }
-    response_field(x, FIELD_ALLOW, (struct span){text, len});
+    return (struct span){text, len};
 }
 
 static enum cause exchange_find_host(struct exchange *x)
@@ -159,8 +160,8 @@ void exchange_begin(struct exchange *x)
     enum cause cause = exchange_prepare(x);
 
     if (cause == CAUSE_method_not_allowed)
-        respond_allow(x);
-    if (cause)
+        respond_failed_with(x, cause, FIELD_ALLOW, allow_text(x));
+    else if (cause)
         respond_failed(x, cause);
     else if (x->request.target.form == TARGET_ASTERISK) /* RFC 9110, 9.3.7: OPTIONS * */
         respond(x, 204, (struct span){0});
@@ -441,24 +442,23 @@ static void respond_proxy_status(struct exchange *x, const struct cause_row *row
         response_field(x, FIELD_PROXY_STATUS, value);
 }
 
-void respond_reason(struct exchange *x, enum cause cause, struct span reason)
+/* An answer of our own: what the handler had put together is dropped. */
+static void respond_error(struct exchange *x, enum cause cause, struct span reason,
+                          enum field_id id, struct span value)
 {
     const struct cause_row *row = cause_row(cause);
 
     if (!x->cause)
         x->cause = cause;
-    if (response_started(x)) {
+    if (response_started(x) || row->status == 0) {
         x->broken = true;
         owner_wake(x->owner);
         return;
     }
-    if (row->status == 0) {
-        x->broken = true;
-        return;
-    }
-    /* What the handler had put together belongs to another answer; only Allow is ours. */
-    if (cause != CAUSE_method_not_allowed)
-        x->response.fields.count = 0;
+    x->response.fields.count = 0;
+    x->response.fields.seen = 0;
+    if (id != FIELD_OTHER)
+        response_field(x, id, value);
     respond_proxy_status(x, row);
     const struct error_page *page = exchange_error_page(x, row->status);
     if (page) {
@@ -467,11 +467,16 @@ void respond_reason(struct exchange *x, enum cause cause, struct span reason)
         return;
     }
     response_field(x, FIELD_CONTENT_TYPE, SPAN("text/plain; charset=utf-8"));
-    struct span text = arena_print(&x->arena, "%.*s\n", SPAN_ARG(reason));
+    struct span text = arena_join(&x->arena, reason, SPAN("\n"));
     respond(x, row->status, text.ptr ? text : (struct span){0});
 }
 
-void respond_failed(struct exchange *x, enum cause cause)
+void respond_reason(struct exchange *x, enum cause cause, struct span reason)
+{
+    respond_error(x, cause, reason, FIELD_OTHER, (struct span){0});
+}
+
+void respond_failed_with(struct exchange *x, enum cause cause, enum field_id id, struct span value)
 {
     const struct cause_row *row = cause_row(cause);
     struct span phrase = status_phrase(row->status);
@@ -479,5 +484,10 @@ void respond_failed(struct exchange *x, enum cause cause)
                                            : arena_print(&x->arena, "%d %.*s: %.*s", row->status,
                                                          SPAN_ARG(phrase), SPAN_ARG(row->name));
 
-    respond_reason(x, cause, text);
+    respond_error(x, cause, text, id, value);
+}
+
+void respond_failed(struct exchange *x, enum cause cause)
+{
+    respond_failed_with(x, cause, FIELD_OTHER, (struct span){0});
 }

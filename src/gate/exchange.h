@@ -204,6 +204,10 @@ void respond_interim(struct exchange *x, int status, const struct fields *fields
  * when one has begun. */
 void respond_failed(struct exchange *x, enum cause cause);
 
+/* The same with one more field: Allow, Content-Range ... */
+void respond_failed_with(struct exchange *x, enum cause cause, enum field_id id,
+                         struct span value);
+
 /* The same with a one-line reason as the content. */
 void respond_reason(struct exchange *x, enum cause cause, struct span reason);
 
