@@ -16,6 +16,9 @@ struct source {
     /* Expands a glob to sorted paths; a pattern may match nothing. */
     int (*glob)(void *data, struct arena *arena, const char *pattern, struct spans *paths);
     const char *(*environment)(void *data, const char *name); /* NULL: unset */
+    /* All addresses of a name, port 0; may be NULL: no name has any. */
+    int (*resolve)(void *data, struct arena *arena, const char *host, struct address **list,
+                   unsigned *count);
     /* The folder that relative names begin from; may be NULL: they stay relative. */
     struct span (*folder)(void *data, struct arena *arena);
     void *data;
@@ -106,11 +109,9 @@ void conf_fill(struct conf *conf, struct conf_section *section, struct conf_sect
 void conf_fill_inherited(struct conf *conf, struct conf_section *server,
                          const struct setting *table, void *into, struct diagnostics *d);
 
-/* Whether the members of a setting are equal in two structs of the same table. */
-bool setting_equal(const struct setting *setting, const void *a, const void *b);
-
 /* After all tables of a section were applied: unknown keys are errors with the
- * closest of `tables` (a NULL-terminated array of tables) suggested. */
+ * closest of `tables` (a NULL-terminated array of tables) suggested. Of
+ * [server], all but the first count for their inherited keys only. */
 void conf_unknown(struct conf_section *section, const struct setting *const tables[],
                   struct diagnostics *d);
 
@@ -125,7 +126,8 @@ void conf_say(const struct conf_section *section, const char *key, enum severity
 /* The closest of some words to what was written, or NULL when none is close. */
 MUST_USE const char *suggest(struct span written, const char *const *words, size_t count);
 
-/* -T: one section as it is in effect, each key under "# file:line" or
+/* -T (of [server], all but the first table count for their inherited keys
+ * only): one section as it is in effect, each key under "# file:line" or
  * "# default"; what it prints reads back the same. */
 void conf_print(const struct conf *conf, const struct conf_section *section, const struct conf_section *server,
                 const struct setting *const tables[],

@@ -616,29 +616,6 @@ void conf_fill_inherited(struct conf *conf, struct conf_section *server,
     }
 }
 
-bool setting_equal(const struct setting *setting, const void *a, const void *b)
-{
-    const char *x = (const char *)a + setting->offset, *y = (const char *)b + setting->offset;
-
-    switch (setting->type) {
-    case SETTING_WORDS:
-        return memcmp(x, y, sizeof(uint64_t)) == 0;
-    case SETTING_NAME:
-    case SETTING_TOKEN:
-    case SETTING_HOST:
-    case SETTING_PATH:
-    case SETTING_FILE:
-    case SETTING_DIR:
-    case SETTING_TEXT:
-        return span_equal(*(const struct span *)x, *(const struct span *)y);
-    case SETTING_LINE:
-        return span_equal(((const struct line *)x)->text, ((const struct line *)y)->text);
-    default:
-        assert(!setting_repeats(setting) && setting->type != SETTING_TEMPLATE);
-        return memcmp(x, y, types[setting->type].size) == 0;
-    }
-}
-
 /* --- keys nobody knows ----------------------------------------------------- */
 
 static bool counts(const struct setting *s, bool only_inherited)

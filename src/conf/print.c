@@ -68,9 +68,11 @@ void conf_print(const struct conf *conf, const struct conf_section *section,
     put(&p, section->name.len ? arena_print(conf->arena, "[%.*s %.*s]", SPAN_ARG(section->type),
                                             SPAN_ARG(section->name))
                               : arena_print(conf->arena, "[%.*s]", SPAN_ARG(section->type)));
+    bool is_server = span_equal(section->type, SPAN("server"));
     for (size_t t = 0; tables[t]; t++)
         for (const struct setting *s = tables[t]; s->name; s++)
-            print_setting(&p, section, server, s);
+            if (!is_server || t == 0 || (s->flags & SETTING_INHERIT))
+                print_setting(&p, section, server, s);
 }
 
 /* --- help ------------------------------------------------------------------ */

@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -101,6 +103,42 @@ static const char *disk_environment(void *data, const char *name)
     return getenv(name);
 }
 
+static bool from_sockaddr(struct address *a, const struct sockaddr *from)
+{
+    *a = (struct address){0};
+    if (from->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)from;
+        a->family = ADDRESS_IPV4;
+        memcpy(a->ip, &in->sin_addr, 4);
+    } else if (from->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)from;
+        a->family = ADDRESS_IPV6;
+        a->scope = in6->sin6_scope_id;
+        memcpy(a->ip, &in6->sin6_addr, 16);
+    }
+    return a->family != ADDRESS_NONE;
+}
+
+static int disk_resolve(void *data, struct arena *arena, const char *host, struct address **list,
+                        unsigned *count)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+    unsigned n = 0;
+
+    (void)data;
+    *count = 0;
+    int answer = getaddrinfo(host, NULL, &hints, &found);
+    if (answer != 0)
+        return answer == EAI_MEMORY ? FAIL_MEMORY : FAIL_NOT_FOUND;
+    for (const struct addrinfo *a = found; a; a = a->ai_next)
+        n++;
+    if ((*list = arena_alloc(arena, n * sizeof **list)))
+        for (const struct addrinfo *a = found; a; a = a->ai_next)
+            *count += from_sockaddr(&(*list)[*count], a->ai_addr);
+    freeaddrinfo(found);
+    return *list ? 0 : FAIL_MEMORY;
+}
+
 static struct span disk_folder(void *data, struct arena *arena)
 {
     char path[PATH_MAX];
@@ -113,5 +151,6 @@ const struct source source_disk = {
     .read = disk_read,
     .glob = disk_glob,
     .environment = disk_environment,
+    .resolve = disk_resolve,
     .folder = disk_folder,
 };

@@ -154,14 +154,16 @@ struct route_conf {
     struct error_pages error_pages;
     bool log;
     struct edits response_edits, request_edits;
+    bool loaded; /* handler->load has run: unload is owed */
+    bool sound;  /* nothing was wrong with it */
 };
 
 struct test_conf {
     struct span name;
-    struct position at;
+    const struct conf_section *section;
     struct span method, scheme, host, target; /* of request; host may have a port */
     uint64_t port;                            /* 0: not written */
-    struct lines headers;
+    struct lines headers;                     /* each a NAME: VALUE */
     struct address client;
     struct span listener;
     struct span expect_route; /* empty: not asked */
@@ -195,6 +197,7 @@ struct config {
     unsigned test_count;
     struct module_slot *modules; /* in the order of the table given to config_load */
     unsigned module_count;
+    const struct module *const *modules_all; /* that table */
     struct router *router;
     _Atomic unsigned users; /* workers that still have exchanges of it, plus main */
     struct config *before;  /* the previous generation, while it has users; the gate's */

@@ -21,6 +21,11 @@
 
 struct loading;
 
+struct foresight {
+    struct spans upstreams; /* the names that may be chosen */
+    struct span target;     /* path and query */
+};
+
 struct handler {
     const char *name; /* as routes write it: "respond", "1mrc.event" */
     const char *summary;
@@ -34,8 +39,14 @@ struct handler {
     void (*unload)(void *conf); /* closes what load opened; may be NULL */
 
     void (*answer)(struct exchange *x);
-    void (*ended)(
-        struct exchange *x); /* the exchange is going away, however it ended; may be NULL */
+    /* The exchange is going away, however it ended; may be NULL. */
+    void (*ended)(struct exchange *x);
+
+    /* For [test] sections.  answer() needs neither worker nor I/O and ends at
+     * the first call: a test may run it. */
+    bool pure;
+    /* What an origin would get; from x's arena; may be NULL. */
+    void (*foresee)(struct exchange *x, struct foresight *f);
 };
 
 struct module {
