@@ -63,7 +63,7 @@ static uint64_t connection_bytes(const struct config *config)
 uint64_t config_worst_case_bytes(const struct config *config)
 {
     uint64_t content = config->server.buffer_memory == VALUE_AUTO ? memory_bytes() / 4
-                                                                   : config->server.buffer_memory;
+                                                                  : config->server.buffer_memory;
 
     return connections_max(config) * connection_bytes(config) + content + config->arena.used;
 }

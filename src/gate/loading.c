@@ -147,6 +147,27 @@ const struct spans *loading_paths(const struct loading *l)
     return l->paths;
 }
 
+/* "/v1" is at the start of /v1, /v1/x and /v1/x/y, not of /v10. */
+static bool begins_with(struct span path, struct span prefix)
+{
+    return span_starts(path, prefix) && (path.len == prefix.len || path.ptr[prefix.len] == '/' ||
+                                         prefix.ptr[prefix.len - 1] == '/');
+}
+
+bool loading_check_prefix(struct loading *l, const char *key, struct span prefix)
+{
+    bool fine = true;
+
+    for (unsigned i = 0; prefix.len > 0 && i < l->paths->count; i++) {
+        if (begins_with(l->paths->list[i], prefix))
+            continue;
+        loading_say(l, SEVERITY_ERROR, key, "path %.*s does not begin with %.*s",
+                    SPAN_ARG(l->paths->list[i]), SPAN_ARG(prefix));
+        fine = false;
+    }
+    return fine;
+}
+
 const struct upstream_conf *loading_upstream(struct loading *l, struct span name,
                                              struct position at)
 {

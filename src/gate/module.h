@@ -90,6 +90,9 @@ bool loading_read(struct loading *l, const char *key, struct span path, size_t m
 /* The paths of the route being loaded (for strip_prefix). */
 const struct spans *loading_paths(const struct loading *l);
 
+/* Whole segments at the start of every path of the route; says so where not. */
+bool loading_check_prefix(struct loading *l, const char *key, struct span prefix);
+
 /* Finds an upstream; NULL, said with a suggestion at `at`, when there is none. */
 const struct upstream_conf *loading_upstream(struct loading *l, struct span name,
                                              struct position at);
