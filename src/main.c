@@ -1,10 +1,173 @@
-/* headgate: arguments, load, check, run. */
+/* headgate: arguments, load, check, serve.  See headgate(8). */
 #include "config.h"
 
-#include <stdio.h>
+#include "gate/config.h"
+#include "gate/module.h"
+#include "io/io.h"
+#include "modules/modules_table.h"
+#include "serve.h"
 
-int main(void)
+#include <getopt.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+enum { OPTION_HELP_SETTINGS = 256 };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"test", no_argument, NULL, 't'},
+    {"print", no_argument, NULL, 'T'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {"help-settings", no_argument, NULL, OPTION_HELP_SETTINGS},
+    {0},
+};
+
+static const char usage[] =
+    "usage: headgate [-c FILE]             serve\n"
+    "       headgate -t [-c FILE]          check the configuration, run its tests\n"
+    "       headgate -T [-c FILE]          print it as it is in effect\n"
+    "       headgate --help-settings       print every setting\n"
+    "       headgate -V | -h               version and features | this help\n";
+
+static void print_line(void *file, struct span line)
 {
-    puts(PACKAGE_STRING);
-    return 0;
+    fwrite(line.ptr, 1, line.len, file);
+    if (line.len == 0 || line.ptr[line.len - 1] != '\n')
+        fputc('\n', file);
+}
+
+static int version(void)
+{
+    const char *why;
+
+    printf("headgate %s\n", PACKAGE_VERSION);
+    for (unsigned i = 0; io_backends[i]; i++) {
+        bool usable = io_backend_usable(io_backends[i], &why);
+        printf("engine   %s%s%s\n", io_backend_name(io_backends[i]), usable ? "" : ": ",
+               usable ? "" : why);
+    }
+    for (unsigned i = 0; modules_table[i]; i++)
+        printf("module   %s: %s\n", modules_table[i]->name, modules_table[i]->summary);
+    return EXIT_FINE;
+}
+
+/* Everything that is wrong with it goes to stderr.  NULL when it may not be used. */
+static struct config *load(const char *path, struct arena *arena, bool run_tests)
+{
+    struct diagnostics d = {.arena = arena};
+    struct config *config = config_load(path, &source_disk, modules_table, &d);
+
+    if (config && d.errors == 0 && (run_tests || config->server.tests_required))
+        config_run_tests(config, &d);
+    diagnostics_print(&d, print_line, stderr);
+    if (d.dropped)
+        fprintf(stderr, "headgate: and %u more errors\n", d.dropped);
+    if (d.errors > 0) {
+        config_free(config);
+        return NULL;
+    }
+    return config;
+}
+
+static void print_bytes(uint64_t bytes)
+{
+    static const char *const units[] = {"b", "k", "m", "g", "t"};
+    unsigned unit = 0;
+    double n = (double)bytes;
+
+    while (n >= 1024 && unit + 1 < COUNT_OF(units)) {
+        n /= 1024;
+        unit++;
+    }
+    printf("%.4g%s", n, units[unit]);
+}
+
+static int check(const char *path)
+{
+    struct arena arena = {0};
+    struct config *config = load(path, &arena, true);
+
+    if (config) {
+        printf("%s: fine: %u listeners, %u routes, %u upstreams, %u tests passed\n", path,
+               config->listener_count, config->route_count, config->upstream_count,
+               config->test_count);
+        printf("worst case: ");
+        print_bytes(config_worst_case_bytes(config));
+        printf(" of memory, when every connection and buffer is in use\n");
+        config_free(config);
+    }
+    arena_free(&arena);
+    return config ? EXIT_FINE : EXIT_FAILED;
+}
+
+static int print(const char *path)
+{
+    struct arena arena = {0};
+    struct config *config = load(path, &arena, false);
+
+    if (config) {
+        config_print(config, print_line, stdout);
+        config_free(config);
+    }
+    arena_free(&arena);
+    return config ? EXIT_FINE : EXIT_FAILED;
+}
+
+static int run(const char *path)
+{
+    struct arena arena = {0};
+    struct config *config = load(path, &arena, false);
+
+    arena_free(&arena);
+    return config ? serve(config) : EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    const char *path = HEADGATE_CONF;
+    int mode = 0, c;
+
+    while ((c = getopt_long(argc, argv, "c:tTVh", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            path = optarg;
+            break;
+        case 't':
+        case 'T':
+        case 'V':
+        case OPTION_HELP_SETTINGS:
+            if (mode != 0 && mode != c) {
+                fprintf(stderr, "headgate: only one of -t, -T, -V and --help-settings\n%s", usage);
+                return EXIT_USAGE;
+            }
+            mode = c;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return EXIT_FINE;
+        default:
+            fputs(usage, stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "headgate: unexpected argument \"%s\"\n%s", argv[optind], usage);
+        return EXIT_USAGE;
+    }
+    switch (mode) {
+    case 't':
+        return check(path);
+    case 'T':
+        return print(path);
+    case 'V':
+        return version();
+    case OPTION_HELP_SETTINGS:
+        config_help(modules_table, print_line, stdout);
+        return EXIT_FINE;
+    default:
+        return run(path);
+    }
 }

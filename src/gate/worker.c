@@ -258,6 +258,7 @@ void worker_drain(struct worker *w, uint64_t timeout_ns)
     if (w->draining)
         return;
     w->draining = true;
+    pools_close(w); /* what is idle serves nobody any more */
     if (timeout_ns != VALUE_OFF)
         io_timer_set(w->io, &w->drain_timer, io_now(w->io) + timeout_ns);
     struct link_node *next;

@@ -1,0 +1,11 @@
+/* Where log lines go: stderr or a file, as text or JSON, with the time. */
+#ifndef HEADGATE_ERROR_LOG_H
+#define HEADGATE_ERROR_LOG_H
+
+#include "gate/config.h"
+
+/* Opens it and sends every line there from now on.  0, or FAIL_*. */
+MUST_USE int error_log_open(const struct log_target *target, int level);
+void error_log_reopen(void); /* after the file was moved away */
+
+#endif

@@ -1,0 +1,14 @@
+/* Who the process is after binding: user and group. */
+#ifndef HEADGATE_IDENTITY_H
+#define HEADGATE_IDENTITY_H
+
+#include "base/span.h"
+
+/* Becomes user (and group, or the user's own), keeping only the right to bind
+ * ports below 1024.  Before any thread or ring exists.  0, or a failure with *why. */
+MUST_USE int identity_drop(struct span user, struct span group, const char **why);
+
+/* Are we root, and about to stay it? */
+bool identity_is_root(void);
+
+#endif

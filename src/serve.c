@@ -1,0 +1,324 @@
+/* Serving: threads, signals and their order; see serve.h.
+ *
+ * main's thread does nothing but wait for signals.  Workers tell it by one
+ * more (SIGRTMIN) that an order was carried out, a generation has ended or a
+ * thread is about to.
+ */
+#include "serve.h"
+
+#include "error_log.h"
+#include "gate/gate.h"
+#include "identity.h"
+#include "io/descriptor.h"
+#include "modules/modules_table.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { DESCRIPTOR_RESERVE = 512 };
+
+static void say(void *data, struct span line)
+{
+    log_say(*(const enum log_level *)data, "%.*s", SPAN_ARG(line));
+}
+
+static void diagnostics_log(struct diagnostics *d)
+{
+    enum log_level level = d->errors ? LOG_ERROR : LOG_WARNING;
+
+    diagnostics_print(d, say, &level);
+}
+
+/* --- the engine ---------------------------------------------------------------------- */
+
+const struct io_backend *serve_engine(const struct server_conf *server, char *passed, size_t room,
+                                      const char **why)
+{
+    passed[0] = '\0';
+    if (!span_equal(server->engine, SPAN("auto")) && server->engine.len > 0) {
+        const struct io_backend *named = io_backend_find(server->engine);
+        *why = "it was not built in";
+        return named && io_backend_usable(named, why) ? named : NULL;
+    }
+    for (unsigned i = 0; io_backends[i]; i++) {
+        if (io_backend_usable(io_backends[i], why))
+            return io_backends[i];
+        size_t used = strlen(passed);
+        snprintf(passed + used, room - used, "%s%s: %s", used ? "; " : "",
+                 io_backend_name(io_backends[i]), *why);
+    }
+    return NULL;
+}
+
+/* --- threads --------------------------------------------------------------------------- */
+
+struct crew {
+    struct gate gate;
+    pthread_t main;
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    pthread_barrier_t done;
+    unsigned open, failed, running;
+};
+
+struct hand {
+    struct crew *crew;
+    struct worker *worker;
+    pthread_t thread;
+};
+
+/* The one crew of the process, for the gate's callback. */
+static struct crew crew;
+
+static void tell_main(struct gate *gate)
+{
+    (void)gate;
+    pthread_kill(crew.main, SIGRTMIN);
+}
+
+/* Workers post to each other until the last is done; what was posted is
+ * delivered before anything is taken down, on the thread that set it up. */
+static void hand_end(struct hand *hand)
+{
+    pthread_barrier_wait(&crew.done);
+    io_turn(hand->worker->io, 0);
+    pthread_barrier_wait(&crew.done);
+    worker_close(hand->worker);
+    pthread_mutex_lock(&crew.lock);
+    crew.running--;
+    pthread_mutex_unlock(&crew.lock);
+    tell_main(NULL);
+}
+
+static void *hand_main(void *data)
+{
+    struct hand *hand = data;
+    const char *why = "";
+    int err = worker_open(hand->worker, &why);
+
+    pthread_mutex_lock(&crew.lock);
+    if (err < 0) {
+        log_say(LOG_ERROR, "worker %u: %s: %s", hand->worker->index, fail_text(err), why);
+        crew.failed++;
+    } else {
+        crew.open++;
+    }
+    pthread_cond_broadcast(&crew.opened);
+    /* Workers post to each other, so none begins before all are there. */
+    while (crew.open + crew.failed < crew.gate.worker_count)
+        pthread_cond_wait(&crew.opened, &crew.lock);
+    bool all = crew.failed == 0;
+    pthread_mutex_unlock(&crew.lock);
+    if (!all) /* the process ends: nothing is taken down piece by piece */
+        return NULL;
+    while (worker_turn(hand->worker))
+        ;
+    hand_end(hand);
+    return NULL;
+}
+
+static bool crew_start(struct hand *hands)
+{
+    unsigned n = crew.gate.worker_count;
+
+    crew.running = n;
+    pthread_barrier_init(&crew.done, NULL, n);
+    for (unsigned i = 0; i < n; i++) {
+        char name[16];
+        hands[i] = (struct hand){&crew, &crew.gate.workers[i], 0};
+        if (pthread_create(&hands[i].thread, NULL, hand_main, &hands[i]) != 0) {
+            log_say(LOG_ERROR, "worker %u: no thread", i);
+            return false;
+        }
+        snprintf(name, sizeof name, "worker %u", i % 100000);
+        pthread_setname_np(hands[i].thread, name);
+    }
+    pthread_mutex_lock(&crew.lock);
+    while (crew.open + crew.failed < n)
+        pthread_cond_wait(&crew.opened, &crew.lock);
+    bool all = crew.failed == 0;
+    pthread_mutex_unlock(&crew.lock);
+    return all;
+}
+
+static unsigned crew_running(void)
+{
+    pthread_mutex_lock(&crew.lock);
+    unsigned n = crew.running;
+    pthread_mutex_unlock(&crew.lock);
+    return n;
+}
+
+/* --- signals ----------------------------------------------------------------------------- */
+
+static void reload(void)
+{
+    struct gate *gate = &crew.gate;
+    struct arena arena = {0};
+    struct diagnostics d = {.arena = &arena};
+    struct config *config = config_load(gate->config->path, &source_disk, gate->modules, &d);
+
+    if (config && d.errors == 0 && config->server.tests_required)
+        config_run_tests(config, &d);
+    if (config && d.errors == 0) {
+        const char *later = config_needs_restart(gate->config, config);
+        if (later)
+            log_say(LOG_WARNING, "%s needs a restart to change; the rest is in effect", later);
+        if (gate_adopt(gate, config, &d) == 0) {
+            log_say(LOG_NOTICE, "reloaded %s: generation %llu", config->path,
+                    (unsigned long long)config->generation);
+            config = NULL;
+        }
+    }
+    diagnostics_log(&d);
+    if (config || d.errors > 0) {
+        log_say(LOG_ERROR, "the configuration was not reloaded; the old one stays in use");
+        config_free(config);
+    }
+    arena_free(&arena);
+}
+
+/* Waits until every worker has carried out what it was told. */
+static void settle(void)
+{
+    while (gate_busy(&crew.gate) && crew_running() > 0)
+        descriptor_pause(NS_PER_MS);
+}
+
+static void serve_until_done(const sigset_t *signals)
+{
+    unsigned terms = 0;
+
+    while (crew_running() > 0) {
+        int sig = sigwaitinfo(signals, NULL);
+        if (sig == SIGHUP && terms == 0) {
+            settle();
+            reload();
+        } else if (sig == SIGUSR1) {
+            error_log_reopen();
+            gate_reopen_logs(&crew.gate);
+        } else if (sig == SIGTERM || sig == SIGINT) {
+            if (++terms == 1) {
+                log_say(LOG_NOTICE, "draining");
+                gate_drain(&crew.gate);
+            } else if (terms == 2) {
+                log_say(LOG_WARNING, "stopping now");
+                gate_stop(&crew.gate);
+            } else {
+                _exit(1);
+            }
+        }
+        if (terms == 0)
+            gate_sweep(&crew.gate);
+    }
+}
+
+/* --- the process ---------------------------------------------------------------------------- */
+
+static void pid_write(struct span path, bool remove)
+{
+    char name[4096];
+
+    if (path.len == 0 || path.len >= sizeof name)
+        return;
+    memcpy(name, path.ptr, path.len);
+    name[path.len] = '\0';
+    if (remove) {
+        unlink(name);
+        return;
+    }
+    FILE *file = fopen(name, "we");
+    if (!file || fprintf(file, "%ld\n", (long)getpid()) < 0)
+        log_say(LOG_WARNING, "pid_file %s cannot be written", name);
+    if (file)
+        fclose(file);
+}
+
+static void options_find(struct gate_options *options, const struct config *config)
+{
+    const struct server_conf *server = &config->server;
+    uint64_t limit = descriptor_limit();
+
+    options->modules = modules_table;
+    options->workers = server->workers == VALUE_AUTO ? machine_cpus() : (unsigned)server->workers;
+    options->connections_max = server->max_connections;
+    if (server->max_connections == VALUE_AUTO) {
+        /* Small limits, as in tests, still leave a reserve for logs and reload. */
+        uint64_t reserve = limit > 2 * DESCRIPTOR_RESERVE ? DESCRIPTOR_RESERVE : limit / 2;
+        options->connections_max = (limit - reserve) / (config->upstream_count ? 2 : 1);
+    }
+    options->buffer_memory =
+        server->buffer_memory == VALUE_AUTO ? machine_memory() / 4 : server->buffer_memory;
+}
+
+static int serve_open(struct config *config, struct gate_options *options)
+{
+    struct arena arena = {0};
+    struct diagnostics d = {.arena = &arena};
+    const struct server_conf *server = &config->server;
+    char passed[512];
+    const char *why = "";
+
+    if (!(options->backend = serve_engine(server, passed, sizeof passed, &why))) {
+        log_say(LOG_ERROR, "engine %.*s cannot run here: %s", SPAN_ARG(server->engine), why);
+        return FAIL_UNSUPPORTED;
+    }
+    options_find(options, config);
+    int err = gate_open(&crew.gate, config, options, &d);
+    diagnostics_log(&d);
+    arena_free(&arena);
+    if (err < 0)
+        return err;
+    if (server->user.len > 0 && (err = identity_drop(server->user, server->group, &why)) < 0) {
+        log_say(LOG_ERROR, "user %.*s: %s", SPAN_ARG(server->user), why);
+        return err;
+    }
+    if (server->user.len == 0 && identity_is_root())
+        log_say(LOG_WARNING, "serving as root: set [server] user");
+    log_say(LOG_NOTICE, "engine %s%s%s%s, %u workers, %llu connections at most",
+            io_backend_name(options->backend), passed[0] ? " (" : "", passed, passed[0] ? ")" : "",
+            options->workers, (unsigned long long)options->connections_max);
+    return 0;
+}
+
+int serve(struct config *config)
+{
+    struct gate_options options = {0};
+    sigset_t signals;
+
+    if (error_log_open(&config->server.error_log, config->server.log_level) < 0) {
+        log_say(LOG_ERROR, "error_log %.*s cannot be opened",
+                SPAN_ARG(config->server.error_log.path));
+        return 1;
+    }
+    sigemptyset(&signals);
+    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1};
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        sigaddset(&signals, numbers[i]);
+    sigaddset(&signals, SIGRTMIN);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+
+    crew = (struct crew){.main = pthread_self(),
+                         .lock = PTHREAD_MUTEX_INITIALIZER,
+                         .opened = PTHREAD_COND_INITIALIZER};
+    if (serve_open(config, &options) < 0)
+        return 1;
+    crew.gate.changed = tell_main;
+    pid_write(config->server.pid_file, false);
+    struct hand *hands = calloc(options.workers, sizeof *hands);
+    if (!hands || !crew_start(hands))
+        return 1;
+    log_say(LOG_NOTICE, "serving");
+    serve_until_done(&signals);
+    for (unsigned i = 0; i < options.workers; i++)
+        pthread_join(hands[i].thread, NULL);
+    pid_write(crew.gate.config->server.pid_file, true);
+    gate_close(&crew.gate);
+    free(hands);
+    log_say(LOG_NOTICE, "done");
+    return 0;
+}
