@@ -194,18 +194,21 @@ static void connect_start(struct uring *u, struct io_op *op)
         uring_finish_later(u, op, fail, 0);
         return;
     }
-    uring_unset_nonblock(fd);
     *op->sock = (struct io_sock){.fd = fd, .recv = op->sock->recv, .send = op->sock->send};
     connect_send_off(u, op);
 }
 
+/* The descriptor stays non-blocking, lest connecting to a unix socket with a
+ * full backlog occupies a helper thread of the kernel until there is room. */
 static void connect_completed(struct uring *u, struct io_op *op, int res)
 {
+    int fail = res == -EAGAIN ? FAIL_FULL : res < 0 ? outcome(op, -res) : 0;
+
     if (res < 0) {
         close(op->sock->fd);
         op->sock->fd = -1;
     }
-    io_complete(&u->io, op, res < 0 ? outcome(op, -res) : 0, 0);
+    io_complete(&u->io, op, fail, 0);
 }
 
 static void send_start(struct uring *u, struct io_op *op)

@@ -26,8 +26,10 @@ START_TEST(what_comes_early_is_kept_in_order)
     for (const char *c = "bcdef"; *c; c++) {
         ask(u);
         ck_assert(io_busy(&u->recv));
-        io_turn(io, NS_PER_S); /* does not sleep */
+        uint64_t before = io->now_ns;
+        io_turn(io, NS_PER_S);
         ck_assert_int_eq(u->last, *c);
+        ck_assert_uint_lt(io->now_ns - before, NS_PER_S / 2); /* it did not sleep */
     }
     user_free(u, false);
     shut();
@@ -230,6 +232,25 @@ START_TEST(resetting_a_receiving_socket_sends_rst_at_once)
 }
 END_TEST
 
+START_TEST(a_descriptor_is_closed_once_and_its_number_not_reused_before)
+{
+    int after[20];
+
+    open_plain();
+    struct user *u = user_pair(0);
+    ask(u);
+    say(u, "a");
+    UNTIL(u->last == 'a');
+    user_free(u, false);
+    for (int i = 0; i < 20; i++)
+        after[i] = dup(STDERR_FILENO);
+    turns(2);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(close(after[i]), 0);
+    shut();
+}
+END_TEST
+
 START_TEST(what_comes_after_closing_is_dropped)
 {
     open_plain();
@@ -315,6 +336,7 @@ Suite *uring_suite(void)
     tcase_add_test(tc, small_messages_get_no_bulk_buffer_however_much_room_there_is);
     tcase_add_test(tc, closing_a_receiving_socket_sends_fin_at_once);
     tcase_add_test(tc, resetting_a_receiving_socket_sends_rst_at_once);
+    tcase_add_test(tc, a_descriptor_is_closed_once_and_its_number_not_reused_before);
     tcase_add_test(tc, what_comes_after_closing_is_dropped);
     tcase_add_test(tc, the_engine_can_go_while_the_kernel_holds_closed_sockets);
     tcase_add_test(tc, non_blocking_descriptors_wait_too);

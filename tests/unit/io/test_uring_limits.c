@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -67,7 +68,9 @@ START_TEST(when_all_ring_buffers_are_claimed_receives_get_others_from_memory)
     struct user *crowd[CROWD];
 
     crowd_open(crowd, SMALL_BUDGET, true);
+    uint64_t before = io->now_ns;
     UNTIL(crowd_heard(crowd) == CROWD);
+    ck_assert_uint_lt(io->now_ns - before, NS_PER_S / 2);
     ck_assert_uint_eq(engine()->small.out, engine()->small.count);
     ck_assert_uint_gt(atomic_load(&io->stats.buffers_empty), 0);
     crowd_free(crowd);
@@ -119,9 +122,11 @@ START_TEST(when_no_memory_is_left_operations_fail_and_the_engine_goes_on)
 
     mem_fail_at(1, 1);
     ask(u);
-    ck_assert(io_busy(&u->recv)); /* not from inside the call */
-    turns(1);
     mem_fail_at(0, 0);
+    ck_assert(io_busy(&u->recv)); /* not from inside the call */
+    uint64_t before = io->now_ns;
+    io_turn(io, NS_PER_S);
+    ck_assert_uint_lt(io->now_ns - before, NS_PER_S / 2);
     ck_assert_int_eq(u->fail, FAIL_MEMORY);
     u->fail = 0;
     say(u, "a");
@@ -195,6 +200,35 @@ START_TEST(more_operations_than_the_rings_hold_complete_in_one_turn)
 }
 END_TEST
 
+START_TEST(connecting_to_a_full_unix_backlog_fails_and_occupies_no_thread)
+{
+    struct io_listen spec = {.at.family = ADDRESS_UNIX, .backlog = 1};
+    struct many *m = calloc(1, sizeof *m);
+    int fd, full = 0;
+
+    spec.at.path_len = (uint8_t)snprintf(spec.at.path + 1, 40, "headgate-test-%d", getpid());
+    spec.at.path_len++; /* an abstract name */
+    open_plain();
+    ck_assert_int_eq(io_listen(&io_uring_backend, NULL, &spec, &fd), 0);
+    owner_init(&m->owner, &io->owners, many_step);
+    for (int i = 0; i < 6; i++) {
+        m->sock[i].fd = -1;
+        m->op[i].owner = &m->owner;
+        io_connect(io, &m->op[i], &m->sock[i], &spec.at);
+    }
+    for (int i = 0; i < 6; i++) {
+        UNTIL(!io_busy(&m->op[i]));
+        full += m->op[i].fail == FAIL_FULL;
+        io_close(io, &m->sock[i]);
+    }
+    ck_assert_int_eq(full, 4);
+    owner_retire(&m->owner);
+    close(fd);
+    shut();
+    free(m);
+}
+END_TEST
+
 /* --- files --------------------------------------------------------------------------------- */
 
 enum { FILE_SIZE = 3 * 1024 * 1024 + 77 };
@@ -212,7 +246,7 @@ static int file_made(int kind, const unsigned char *content)
     return fd;
 }
 
-/* Sends until all is with the kernel, reading a little only when that waits. */
+/* The reader takes a little only when the sender waits for it. */
 static void file_sent_slowly(struct user *u, int fd, unsigned char *got)
 {
     size_t done = 0, sent = 0;
@@ -222,7 +256,7 @@ static void file_sent_slowly(struct user *u, int fd, unsigned char *got)
     setsockopt(u->sock.fd, SOL_SOCKET, SO_SNDBUF, &narrow, sizeof narrow);
     setsockopt(u->peer, SOL_SOCKET, SO_RCVBUF, &narrow, sizeof narrow);
 
-    for (int i = 0; done < FILE_SIZE && i < 1000000; i++) {
+    for (int i = 0; done < FILE_SIZE && i < 10000000; i++) {
         if (!io_busy(&u->send) && sent < FILE_SIZE)
             io_send_file(io, &u->send, &u->sock, fd, sent, FILE_SIZE - (uint32_t)sent);
         turns(1);
@@ -231,13 +265,18 @@ static void file_sent_slowly(struct user *u, int fd, unsigned char *got)
             sent += u->send.count;
             continue;
         }
-        waited += io->bufs.out == 0;
+        if (io_busy(&u->send) && u->send.state != OP_SUBMITTED)
+            continue; /* still reading the file */
+        if (io_busy(&u->send)) {
+            ck_assert_uint_eq(io->bufs.out, 0);
+            waited++;
+        }
         size_t want = FILE_SIZE - done < 5000 ? FILE_SIZE - done : 5000;
         ssize_t n = recv(u->peer, got + done, want, MSG_DONTWAIT);
         done += n > 0 ? (size_t)n : 0;
     }
     ck_assert_uint_eq(done, FILE_SIZE);
-    ck_assert_uint_gt(waited, 100); /* and held no buffer meanwhile */
+    ck_assert_uint_gt(waited, 100);
 }
 
 START_TEST(a_file_reaches_a_slow_reader_and_holds_no_buffer_meanwhile)
@@ -254,6 +293,32 @@ START_TEST(a_file_reaches_a_slow_reader_and_holds_no_buffer_meanwhile)
     io_send_file(io, &u->send, &u->sock, fd, FILE_SIZE, 10);
     UNTIL(!io_busy(&u->send));
     ck_assert_int_eq(u->send.fail, FAIL_IO); /* it ended */
+    user_free(u, false);
+    shut();
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_file_that_waits_for_its_reader_can_be_cancelled)
+{
+    static unsigned char content[FILE_SIZE];
+
+    int fd = file_made(_i, content);
+    open_plain();
+    struct user *u = user_pair(0);
+    for (int i = 0; i < 2; i++) { /* once knowing that the socket is full */
+        do {
+            io_send_file(io, &u->send, &u->sock, fd, 0, FILE_SIZE);
+            for (int n = 0; n < 10000 && io_busy(&u->send); n++)
+                turns(1);
+        } while (io_take(&u->send));
+        ck_assert_int_eq(u->send.state, OP_SUBMITTED);
+        io_cancel(io, &u->send);
+        UNTIL(!io_busy(&u->send));
+        ck_assert_int_eq(u->send.fail, FAIL_CANCELLED);
+        io_take(&u->send);
+    }
+    ck_assert_uint_eq(io->bufs.out, 0);
     user_free(u, false);
     shut();
     close(fd);
@@ -351,7 +416,9 @@ Suite *uring_limits_suite(void)
     tcase_add_test(tc, when_no_memory_is_left_operations_fail_and_the_engine_goes_on);
     tcase_add_test(tc, opening_survives_every_allocation_that_fails);
     tcase_add_test(tc, more_operations_than_the_rings_hold_complete_in_one_turn);
+    tcase_add_test(tc, connecting_to_a_full_unix_backlog_fails_and_occupies_no_thread);
     tcase_add_loop_test(tc, a_file_reaches_a_slow_reader_and_holds_no_buffer_meanwhile, 0, 2);
+    tcase_add_loop_test(tc, a_file_that_waits_for_its_reader_can_be_cancelled, 0, 2);
     tcase_add_test(tc, a_file_that_must_be_read_first_is_sent_too);
     return suite;
 }

@@ -142,12 +142,12 @@ static inline void turns(int n)
         io_turn(io, 0);
 }
 
-/* Turns until it is so, or a second has passed. */
+/* Turns until it is so, or two seconds have passed. */
 #define UNTIL(condition)                                                                           \
     do {                                                                                           \
         uint64_t end_ = io->now_ns + 2 * NS_PER_S;                                                 \
         while (!(condition) && io->now_ns < end_)                                                  \
-            io_turn(io, 10 * NS_PER_MS);                                                           \
+            io_turn(io, NS_PER_S);                                                                 \
         ck_assert(condition);                                                                      \
     } while (0)
 
