@@ -44,6 +44,7 @@ static const struct handler redirect_handler = {
     .settings = redirect_settings,
     .conf_size = sizeof(struct redirect_conf),
     .answer = redirect_answer,
+    .pure = true,
 };
 
 const struct module redirect_module = {

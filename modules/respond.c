@@ -63,6 +63,7 @@ static const struct handler respond_handler = {
     .conf_size = sizeof(struct respond_conf),
     .load = respond_load,
     .answer = respond_answer,
+    .pure = true,
 };
 
 const struct module respond_module = {

@@ -11,7 +11,7 @@ static const char *const forwarded_words[] = {"x-forwarded", "rfc7239", "both", 
 
 static const struct setting forward_settings[] = {
     {.name = "upstream",
-     .type = SETTING_LINES,
+     .type = SETTING_LIST,
      .flags = SETTING_REQUIRED,
      .offset = SETTING_MEMBER(struct forward_conf, upstream_lines, struct lines),
      .help = "The upstream group that answers."},
@@ -62,9 +62,18 @@ static const struct setting forward_settings[] = {
      .type = SETTING_COUNT,
      .flags = SETTING_AUTO,
      .fallback = "auto",
+     .min = 1,
      .max = 64,
      .offset = SETTING_MEMBER(struct forward_conf, tries, uint64_t),
      .help = "Attempts in all; auto is the upstream's."},
+    {.name = "retry_on", .flags = SETTING_LATER},
+    {.name = "split_by", .flags = SETTING_LATER},
+    {.name = "timeout", .flags = SETTING_LATER},
+    {.name = "deadline_header", .flags = SETTING_LATER},
+    {.name = "traceparent", .flags = SETTING_LATER},
+    {.name = "buffer_request", .flags = SETTING_LATER},
+    {.name = "buffer_response", .flags = SETTING_LATER},
+    {.name = "mirror", .flags = SETTING_LATER},
     {0},
 };
 
@@ -84,6 +93,20 @@ static void forward_load(struct loading *l, void *data)
             loading_say(l, SEVERITY_ERROR, "upgrade", "h2c is never passed on");
     if (conf->host_header && span_equal(conf->host_header->source, SPAN("pass")))
         conf->host_header = NULL;
+    loading_check_prefix(l, "strip_prefix", conf->strip_prefix);
+}
+
+/* For [test] sections. */
+static void forward_foresee(struct exchange *x, struct foresight *f)
+{
+    const struct forward_conf *conf = exchange_conf(x);
+    struct span *name = arena_alloc(exchange_arena(x), sizeof *name);
+
+    if (name) {
+        *name = conf->upstream->name;
+        f->upstreams = (struct spans){name, 1};
+    }
+    f->target = forward_path(x, conf);
 }
 
 /* --- retries -------------------------------------------------------------------------------- */
@@ -267,6 +290,7 @@ static const struct handler forward_handler = {
     .state_size = sizeof(struct forwarding),
     .load = forward_load,
     .answer = forward_answer,
+    .foresee = forward_foresee,
     .ended = forward_ended,
 };
 

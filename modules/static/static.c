@@ -107,6 +107,7 @@ static void static_load(struct loading *l, void *data)
 {
     struct static_conf *conf = data;
 
+    loading_check_prefix(l, "strip_prefix", conf->strip_prefix);
     for (unsigned i = 0; i < conf->mime.count; i++)
         if (conf->mime.list[i].words.count != 2) {
             loading_say_line(l, SEVERITY_ERROR, &conf->mime.list[i],
