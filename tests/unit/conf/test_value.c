@@ -512,7 +512,7 @@ static const char everything[] =
     "name = a.b\nnames = a, b\ntoken = X-A\nhosts = *.Example.com\npath = /a\n"
     "paths = /x/{id}, \"/a,b\"\naddresses = :80, unix:s.sock\nnets = private, 10.0.0.0/8\n"
     "file = \"a b.pem\"\nfiles = a, \"b,c\"\ntext = ${TEXT}\ntemplate = ${host} ${TEXT} $${x}\n"
-    "line = ${FILE} format=json\nlist = a \"b, c\", d e\nlines = unix:s.sock \"x y\" z\n"
+    "line = \"${FILE}\" format=json\nlist = a \"b, c\", d e\nlines = unix:s.sock \"x y\" z\n"
     "lines = ${TEXT}\nedits = set A \"x ; y\"\nedits = set B ${TEXT}\nedits = remove C*\n"
     "rest = a: b, c\nrest = \"off\"\n";
 
