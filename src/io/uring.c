@@ -540,7 +540,7 @@ static int open_groups(struct uring *u)
 static int open_memory(struct uring *u, const char **why)
 {
     *why = "not enough memory for the engine's buffers";
-    u->scratch = mem_alloc(*u->ring.uring.sq.kring_entries * sizeof *u->scratch);
+    u->scratch = mem_alloc(u->ring.uring.sq.ring_entries * sizeof *u->scratch);
     u->file_part = mem_alloc(FILE_PART);
     if (!u->scratch || !u->file_part)
         return FAIL_MEMORY;

@@ -36,7 +36,7 @@ int ring_open(struct ring *r, unsigned entries, unsigned completions)
      * set-up, and some have the kernel do without. */
     struct io_uring_sq *sq = &r->uring.sq;
     if (!(r->uring.flags & IORING_SETUP_NO_SQARRAY))
-        for (unsigned i = 0; i < *sq->kring_entries; i++)
+        for (unsigned i = 0; i < sq->ring_entries; i++)
             sq->array[i] = i;
     if (io_uring_register_ring_fd(&r->uring) == 1)
         r->enter_flags |= IORING_ENTER_REGISTERED_RING;
