@@ -8,6 +8,7 @@ static _Thread_local struct {
     uint64_t count;
     uint64_t fail_at; /* as a value of count; 0 never */
     uint64_t every;
+    int64_t live;
 } mem;
 
 static bool mem_fails(void)
@@ -20,23 +21,33 @@ static bool mem_fails(void)
     return mem.every != 0 && (mem.count - mem.fail_at) % mem.every == 0;
 }
 
+static void *mem_counted(void *new)
+{
+    mem.live += new != NULL;
+    return new;
+}
+
 void *mem_alloc(size_t size)
 {
-    return mem_fails() ? NULL : malloc(size ? size : 1);
+    return mem_fails() ? NULL : mem_counted(malloc(size ? size : 1));
 }
 
 void *mem_zalloc(size_t size)
 {
-    return mem_fails() ? NULL : calloc(1, size ? size : 1);
+    return mem_fails() ? NULL : mem_counted(calloc(1, size ? size : 1));
 }
 
 void *mem_resize(void *old, size_t size)
 {
-    return mem_fails() ? NULL : realloc(old, size ? size : 1);
+    if (mem_fails())
+        return NULL;
+    void *new = realloc(old, size ? size : 1);
+    return old ? new : mem_counted(new);
 }
 
 void mem_free(void *old)
 {
+    mem.live -= old != NULL;
     free(old);
 }
 
@@ -49,4 +60,9 @@ void mem_fail_at(uint64_t n, uint64_t every)
 uint64_t mem_count(void)
 {
     return mem.count;
+}
+
+int64_t mem_live(void)
+{
+    return mem.live;
 }

@@ -22,4 +22,8 @@ void mem_fail_at(uint64_t n, uint64_t every);
 /* How many allocations this thread has made; for tests and benchmarks. */
 uint64_t mem_count(void);
 
+/* Allocations less frees of this thread: what is not given back yet, where
+ * no other thread frees. */
+int64_t mem_live(void);
+
 #endif

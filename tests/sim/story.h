@@ -1,0 +1,40 @@
+/* Stories: whole programs played in the simulator, a seed at a time.
+ *
+ * A story makes its world, plays it to the end and returns the hash of all
+ * that happened.  What it expects is an assertion: a story that fails takes
+ * its process with it, and main.c, which runs each in its own, says which
+ * seed that was.
+ */
+#ifndef HEADGATE_TESTS_SIM_STORY_H
+#define HEADGATE_TESTS_SIM_STORY_H
+
+#include "io/backend.h"
+#include "io/sim.h"
+
+struct telling {
+    uint64_t seed;
+    FILE *trace; /* NULL: none */
+};
+
+struct story {
+    const char *name;
+    const char *promise;
+    uint64_t (*tell)(const struct telling *t);
+    unsigned weight; /* its share of the seeds; 0 is 1 */
+};
+
+/* Tables that end with a row without a name. */
+extern const struct story relay_stories[];
+
+/* A world for this telling; which faults there are is up to the seed. */
+struct sim *story_world(const struct telling *t, unsigned faults);
+
+struct address story_address(const char *text);
+
+void story_failed(const char *file, int line, const char *condition, const char *format, ...)
+    __attribute__((format(printf, 4, 5), noreturn));
+
+#define EXPECT(condition, ...)                                                                     \
+    ((condition) ? (void)0 : story_failed(__FILE__, __LINE__, #condition, __VA_ARGS__))
+
+#endif
