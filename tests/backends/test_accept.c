@@ -114,6 +114,37 @@ static void a_client_that_left_before_it_was_accepted_harms_nobody(void)
     engine_close(io);
 }
 
+/* Accepts that wait are independent: none needs another to be posted again,
+ * or to be left alone. */
+static void each_posted_accept_takes_one_connection(void)
+{
+    struct io *io = engine_open();
+    enum { CANCELLED = 3, COMING = ACCEPTS - CANCELLED };
+
+    listener_open(&l, io, ACCEPTS);
+    l.stop = true;
+    turn_some(io);
+    io_cancel(io, &l.accepts[0].op);
+    io_cancel(io, &l.accepts[7].op);
+    io_cancel(io, &l.accepts[ACCEPTS - 1].op);
+    turn_some(io);
+    CHECK_EQUAL(l.fail, FAIL_CANCELLED);
+    CHECK_EQUAL(io->busy, COMING);
+    for (unsigned i = 0; i < COMING; i++) {
+        clients[i] = plain_connect(&l.at);
+        if (i % 4 == 3)
+            turn_some(io);
+    }
+    TURN_UNTIL(io, l.count == COMING);
+    CHECK_EQUAL(io->busy, 0);
+    for (unsigned i = 0; i < COMING; i++) {
+        io_discard(io, l.accepted[i].fd);
+        close(clients[i]);
+    }
+    listener_close(&l);
+    engine_close(io);
+}
+
 static void a_discarded_connection_is_closed(void)
 {
     struct io *io = engine_open();
@@ -136,6 +167,7 @@ const struct test accept_tests[] = {
      a_thousand_sockets_readable_in_one_turn_keep_their_bytes},
     {"a_client_that_left_before_it_was_accepted_harms_nobody",
      a_client_that_left_before_it_was_accepted_harms_nobody},
+    {"each_posted_accept_takes_one_connection", each_posted_accept_takes_one_connection},
     {"a_discarded_connection_is_closed", a_discarded_connection_is_closed},
     {0},
 };

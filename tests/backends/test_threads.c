@@ -83,7 +83,7 @@ static void a_message_ends_the_sleep(void)
 
 /* --- two engines and one message that goes to and fro -------------------------------- */
 
-enum { ROUNDS = 20000 };
+enum { ROUNDS = 5000 };
 
 struct side {
     struct io *io;
