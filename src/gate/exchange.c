@@ -116,8 +116,6 @@ static enum cause exchange_find_route(struct exchange *x)
         .query = x->request.target.query,
     };
 
-    if (q.method == METHOD_CONNECT || q.method == METHOD_TRACE)
-        return CAUSE_method_not_allowed;
     router_find(x->config->router, &q, &x->match);
     x->route = x->match.route;
     if (!x->route)
@@ -140,9 +138,11 @@ static enum cause exchange_prepare(struct exchange *x)
 {
     enum cause cause;
 
+    client_find(x);
+    if (x->request.method == METHOD_CONNECT || x->request.method == METHOD_TRACE)
+        return CAUSE_method_not_allowed;
     if ((cause = exchange_find_host(x)))
         return cause;
-    client_find(x);
     if (x->request.target.form == TARGET_ASTERISK)
         return CAUSE_NONE;
     if ((cause = exchange_find_path(x)) || (cause = exchange_find_route(x)) ||

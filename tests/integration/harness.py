@@ -1,0 +1,256 @@
+"""What the integration tests share: a gateway on free ports, raw HTTP, TAP.
+
+A test is a function test_what_it_promises(gate_of_engine).  Every test runs on
+each engine that can run here; HG_ENGINES names others.
+"""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+BUILD = os.path.abspath(os.environ.get("HG_BUILDDIR", "."))
+SOURCE = os.path.abspath(os.environ.get("HG_SRCDIR", "."))
+HEADGATE = os.path.join(BUILD, "headgate")
+BENCH = os.path.join(BUILD, "headgate-bench")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(what, seconds=10.0, step=0.02):
+    """Calls what() until it is true; returns its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value or time.monotonic() > end:
+            return value
+        time.sleep(step)
+
+
+def listening(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+class Gateway:
+    """A headgate process.  Its configuration may say {port}, {port2}, {dir} and
+    whatever else is passed by name."""
+
+    def __init__(self, config, engine="auto", env=None, limit_files=None, wait=True, **names):
+        self.dir = tempfile.mkdtemp(prefix="gate.", dir=BUILD)
+        self.port, self.port2 = free_port(), free_port()
+        self.engine = engine
+        self.names = dict(names, port=self.port, port2=self.port2, dir=self.dir, engine=engine)
+        self.ini = os.path.join(self.dir, "headgate.ini")
+        self.error_log = os.path.join(self.dir, "error.log")
+        self.write(config)
+        self.env = dict(os.environ, **(env or {}))
+        self.limit_files = limit_files
+        self.process = None
+        self.start(wait)
+
+    def write(self, config):
+        text = config
+        for name, value in self.names.items():
+            text = text.replace("{" + name + "}", str(value))
+        if "engine =" not in text:
+            text = text.replace("[server]\n", f"[server]\nengine = {self.engine}\n", 1)
+        with open(self.ini, "w") as f:
+            f.write(text)
+
+    def start(self, wait=True):
+        def lower():
+            if self.limit_files:
+                import resource
+                resource.setrlimit(resource.RLIMIT_NOFILE, (self.limit_files, self.limit_files))
+        self.process = subprocess.Popen([HEADGATE, "-c", self.ini], env=self.env, cwd=self.dir,
+                                        stdin=subprocess.DEVNULL,
+                                        stdout=open(os.path.join(self.dir, "stdout"), "a"),
+                                        stderr=open(self.error_log, "a"), preexec_fn=lower)
+        if wait and not wait_for(lambda: self.process.poll() is not None or listening(self.port)):
+            raise AssertionError("it does not listen: " + self.said())
+        if wait and self.process.poll() is not None:
+            raise AssertionError(f"it ended with {self.process.returncode}: " + self.said())
+
+    def said(self):
+        with open(self.error_log) as f:
+            return f.read()
+
+    def read(self, name):
+        with open(os.path.join(self.dir, name)) as f:
+            return f.read()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def rss_kib(self):
+        with open(f"/proc/{self.process.pid}/status") as f:
+            return int(next(l for l in f if l.startswith("VmRSS")).split()[1])
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def stop(self, seconds=10):
+        """SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                return "killed: it did not drain"
+        return self.process.returncode
+
+    def close(self):
+        self.stop(3)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # --- raw HTTP ------------------------------------------------------------
+
+    def connect(self, port=None, seconds=5):
+        s = socket.create_connection(("127.0.0.1", port or self.port), seconds)
+        s.settimeout(seconds)
+        return s
+
+    def say(self, data, port=None, seconds=5):
+        """Sends bytes, reads to the end of the stream."""
+        with self.connect(port, seconds) as s:
+            s.sendall(data)
+            return read_all(s)
+
+    def get(self, path, port=None, method="GET", fields="", body=b"", version="1.1"):
+        """One request on its own connection: (status, fields, content)."""
+        head = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n{fields}"
+        if body:
+            head += f"Content-Length: {len(body)}\r\n"
+        answer = self.say(head.encode() + b"\r\n" + body, port)
+        return parse_response(answer, method == "HEAD")
+
+
+def read_all(s):
+    data = b""
+    try:
+        while piece := s.recv(1 << 16):
+            data += piece
+    except (ConnectionResetError, socket.timeout):
+        pass
+    return data
+
+
+def parse_response(data, head_only=False):
+    head, _, rest = data.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    if not lines[0].startswith("HTTP/"):
+        return 0, {}, data
+    fields = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        fields[name.lower()] = value.strip()
+    if fields.get("transfer-encoding") == "chunked" and not head_only:
+        content = b""
+        while rest:
+            size, _, rest = rest.partition(b"\r\n")
+            n = int(size.split(b";")[0], 16)
+            if n == 0:
+                break
+            content, rest = content + rest[:n], rest[n + 2:]
+        rest = content
+    return int(lines[0].split()[1]), fields, rest
+
+
+def read_response(s, head_only=False):
+    """One response from a connection that stays open."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = s.recv(1 << 16)
+        if not piece:
+            return parse_response(data) + (b"",)
+        data += piece
+    head, _, rest = data.partition(b"\r\n\r\n")
+    status, fields, _ = parse_response(head + b"\r\n\r\n", True)
+    length = 0 if head_only or status in (204, 304) else int(fields.get("content-length", 0))
+    while len(rest) < length:
+        piece = s.recv(1 << 16)
+        if not piece:
+            break
+        rest += piece
+    return status, fields, rest[:length], rest[length:]
+
+
+def same(got, want, what=""):
+    if got != want:
+        raise AssertionError(f"{what}: got {got!r}, wanted {want!r}")
+
+
+def true(value, what=""):
+    if not value:
+        raise AssertionError(what or "not so")
+
+
+def engines():
+    if os.environ.get("HG_ENGINES"):
+        return os.environ["HG_ENGINES"].split()
+    said = subprocess.run([HEADGATE, "-V"], capture_output=True, text=True).stdout
+    return [l.split()[1] for l in said.splitlines() if l.startswith("engine") and ":" not in l]
+
+
+class Skip(Exception):
+    pass
+
+
+def main(tests):
+    """Runs every test on every engine and writes TAP."""
+    plan = [(t, e) for t in tests for e in (engines() if not getattr(t, "once", False) else ["auto"])]
+    print(f"1..{len(plan)}", flush=True)
+    failed = 0
+    for number, (test, engine) in enumerate(plan, 1):
+        name = test.__name__.removeprefix("test_") + ("" if engine == "auto" else f" ({engine})")
+        began = time.monotonic()
+        gates = []
+
+        def gate(config, **more):
+            g = Gateway(config, **dict(dict(engine=engine), **more))
+            gates.append(g)
+            return g
+
+        gate.engine = engine
+        verdict, note = "ok", ""
+        try:
+            test(gate)
+        except Skip as why:
+            note = f" # SKIP {why}"
+        except BaseException as e:
+            if isinstance(e, KeyboardInterrupt):
+                raise
+            verdict, failed = "not ok", failed + 1
+            for line in traceback.format_exc().splitlines()[-12:]:
+                print("# " + line)
+            for g in gates:
+                for line in g.said().splitlines()[-8:]:
+                    print("# gateway: " + line)
+        for g in gates:
+            if not g.alive() and g.process.returncode not in (0, 1) and verdict == "ok":
+                verdict, failed = "not ok", failed + 1
+                print(f"# the gateway ended with {g.process.returncode}")
+                for line in g.said().splitlines()[-30:]:
+                    print("# gateway: " + line)
+            g.close()
+        print(f"{verdict} {number} - {name}{note}", flush=True)
+        if time.monotonic() - began > 5:
+            print(f"# {name}: {time.monotonic() - began:.1f} s", flush=True)
+    sys.exit(1 if failed else 0)

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""HTTP/1.1 at the edge, byte by byte: framing, limits, timeouts, the end of connections."""
+import socket
+import time
+
+from harness import main, parse_response, read_all, read_response, same, true, wait_for
+
+CONFIG = """
+[server]
+workers = 1
+access_log = {dir}/access.log
+[listener a]
+listen = 127.0.0.1:{port}
+header_timeout = 1s
+keepalive_timeout = 1s
+[route hello]
+path = /hello
+handler = respond
+body = hello
+max_body = 100k
+[route only-get]
+path = /get
+method = GET
+handler = respond
+body = got
+[route echo]
+path = /query/{name}
+handler = respond
+body = ${path.name} ${query.q:-none} ${header.x-a:-none} ${host}
+"""
+
+GET = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def refused(gate, data, status, cause):
+    g = gate(CONFIG)
+    answer = parse_response(g.say(data))
+    same(answer[0], status, data)
+    true(cause.encode() in answer[2], f"{cause} is not named in {answer[2]!r}")
+    same(answer[1].get("connection"), "close")
+    g.stop()
+    true(f'"cause":"{cause}"' in g.read("access.log"), "the cause is not in the log")
+
+
+def test_pipelined_requests_are_answered_in_order(gate):
+    g = gate(CONFIG)
+    with g.connect() as s:
+        s.sendall(b"".join(b"GET /query/%d HTTP/1.1\r\nHost: a\r\n\r\n" % i for i in range(500)))
+        data = b""
+        while data.count(b"\r\n\r\n") < 500 or not data.endswith(b"499 none none a"):
+            data += s.recv(1 << 16)
+    same([int(r.split()[0]) for r in data.split(b"\r\n\r\n")[1:]], list(range(500)))
+
+
+def test_a_request_byte_by_byte_is_answered(gate):
+    g = gate(CONFIG)
+    with g.connect() as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in GET:
+            s.send(bytes([byte]))
+        same(read_response(s)[2], b"hello")
+
+
+def test_head_has_the_length_and_no_content(gate):
+    g = gate(CONFIG)
+    status, fields, content = g.get("/hello", method="HEAD")
+    same((status, fields["content-length"], content), (200, "5", b""))
+
+
+def test_http_1_0_closes_unless_asked_to_keep_alive(gate):
+    g = gate(CONFIG)
+    same(parse_response(g.say(b"GET /hello HTTP/1.0\r\n\r\n"))[2], b"hello")
+    with g.connect() as s:
+        for _ in range(3):
+            s.sendall(b"GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            status, fields, content, _ = read_response(s)
+            same((status, fields["connection"], content), (200, "keep-alive", b"hello"))
+
+
+def test_both_lengths_are_refused(gate):
+    refused(gate, b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
+                  b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_framing")
+
+
+def test_a_bare_line_feed_is_refused(gate):
+    refused(gate, b"GET /hello HTTP/1.1\nHost: a\n\n", 400, "bad_request_line")
+
+
+def test_a_long_request_line_is_414(gate):
+    refused(gate, b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414,
+            "request_line_too_long")
+
+
+def test_a_large_head_is_431(gate):
+    refused(gate, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: " + b"x" * 33000 + b"\r\n\r\n", 431,
+            "header_too_large")
+
+
+def test_too_many_fields_are_431(gate):
+    refused(gate, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 100 + b"\r\n", 431,
+            "too_many_fields")
+
+
+def test_too_much_content_is_413(gate):
+    g = gate(CONFIG)
+    head = b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"
+    with g.connect() as s:
+        s.sendall(head + b"x" * 200000)
+        same(read_response(s)[0], 413)
+        s.sendall(GET) # what little there was has been thrown away
+        same(read_response(s)[2], b"hello")
+    with g.connect() as s:
+        s.sendall(b"POST /hello HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(4):
+            s.sendall(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+        same(read_response(s)[0], 200) # nobody asked for it
+
+
+def test_an_answer_survives_content_nobody_reads(gate):
+    """The client is still sending when the answer and the end come: no reset may destroy them."""
+    g = gate(CONFIG)
+    with g.connect() as s:
+        s.sendall(b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        try:
+            for _ in range(20):
+                s.sendall(b"x" * 5000)
+                time.sleep(0.01)
+        except OSError:
+            pass
+        same(parse_response(read_all(s))[0], 413)
+
+
+def test_small_unread_content_keeps_the_connection(gate):
+    g = gate(CONFIG)
+    with g.connect() as s:
+        for _ in range(3):
+            s.sendall(b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n" +
+                      b"x" * 5000)
+            same(read_response(s)[2], b"hello")
+
+
+def test_a_slow_head_is_408_and_silence_is_closed_silently(gate):
+    g = gate(CONFIG)
+    with g.connect() as s:
+        s.sendall(b"GET /hello HT")
+        same(parse_response(read_all(s))[0], 408)
+    with g.connect() as s:
+        same(read_all(s), b"")
+
+
+def test_an_idle_connection_is_closed(gate):
+    g = gate(CONFIG)
+    with g.connect() as s:
+        s.sendall(GET)
+        same(read_response(s)[0], 200)
+        began = time.monotonic()
+        same(read_all(s), b"")
+        took = time.monotonic() - began
+        true(0.8 < took < 2.5, f"after {took}")
+
+
+def test_a_method_without_route_is_405_with_allow(gate):
+    g = gate(CONFIG)
+    status, fields, _ = g.get("/get", method="POST")
+    same((status, fields["allow"]), (405, "GET, HEAD"))
+    same(g.get("/nothing")[0], 404)
+
+
+def test_options_of_the_server_is_answered(gate):
+    g = gate(CONFIG)
+    same(g.get("*", method="OPTIONS")[0], 204)
+
+
+def test_connect_and_trace_are_405(gate):
+    g = gate(CONFIG)
+    same(g.get("/hello", method="TRACE")[0], 405)
+    same(parse_response(g.say(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"))[0], 405)
+
+
+def test_an_absolute_target_names_the_host(gate):
+    g = gate(CONFIG)
+    answer = g.say(b"GET http://example.com/query/x HTTP/1.1\r\nHost: other\r\n"
+                   b"Connection: close\r\n\r\n")
+    same(parse_response(answer)[2], b"x none none example.com")
+
+
+def test_a_half_closed_client_gets_its_answer(gate):
+    g = gate(CONFIG)
+    with g.connect() as s:
+        s.sendall(GET * 3)
+        s.shutdown(socket.SHUT_WR)
+        same(read_all(s).count(b"hello"), 3)
+
+
+def test_paths_that_climb_are_400(gate):
+    g = gate(CONFIG)
+    for path in ("/../x", "/a/../../x", "/%2e%2e/x", "/a/..;x/b", "/a%00b", "/a\\b"):
+        same(g.get(path)[0], 400, path)
+
+
+def test_a_connection_serves_while_another_is_slow(gate):
+    g = gate(CONFIG)
+    with g.connect() as slow:
+        slow.sendall(b"GET /hello")
+        same(g.get("/hello")[2], b"hello")
+
+
+def test_ten_thousand_requests_leave_nothing_behind(gate):
+    g = gate(CONFIG)
+    with g.connect() as s:
+        for _ in range(100):
+            s.sendall(GET * 100)
+            data = b""
+            while data.count(b"hello") < 100:
+                data += s.recv(1 << 16)
+    before = g.descriptors()
+    true(wait_for(lambda: g.descriptors() <= before), "descriptors")
+
+
+if __name__ == "__main__":
+    main([f for n, f in list(globals().items()) if n.startswith("test_")])
