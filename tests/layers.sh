@@ -104,7 +104,7 @@ link_line() { # LAYER
     esac
 }
 
-for layer in base io net http conf; do
+for layer in base io net http conf gate; do
     [ -f "$build/lib$layer.a" ] || continue
     link_line $layer >"$scratch/link.$layer"
     [ -s "$scratch/link.$layer" ] || continue
