@@ -169,6 +169,14 @@ def variables_are_listed():
     differences("every variable is listed, and no other", have, documented)
 
 
+def log_members_are_listed():
+    have = set(re.findall(r'\\"([a-z_]+)\\":', read(SRC, "src/gate/access_log.c")))
+    section = re.search(r"^\.Sh THE ACCESS LOG\n((?:.*\n)*?)\.Sh ", page("headgate.ini.5"), re.M)[1]
+    documented = {w for line in re.findall(r"^\.It Li (.*)", section, re.M)
+                  for w in line.split(" , ")}
+    differences("every member of the access log is listed, and no other", have, documented)
+
+
 def flags_of(usage):
     return set(re.findall(r"(?<![\w-])(--?[A-Za-z][\w-]*)", usage))
 
@@ -341,6 +349,7 @@ def tutorial_works():
 shutil.rmtree(SCRATCH, ignore_errors=True)
 os.makedirs(SCRATCH)
 for test in (pages_are_well_formed, settings_have_entries, causes_are_listed, variables_are_listed,
+             log_members_are_listed,
              command_lines_are_described, kinds_of_errors_are_listed, examples_load, tutorial_works):
     try:
         test()
