@@ -371,10 +371,7 @@ static bool link_read_head(struct link *l)
             l->scanned = parser.scanned;
             return false;
         case PARSE_BAD:
-            leg_fail(leg,
-                     parser.cause == CAUSE_header_too_large || parser.cause == CAUSE_too_many_fields
-                         ? CAUSE_upstream_head_too_large
-                         : CAUSE_upstream_bad_head);
+            leg_fail(leg, parser.cause);
             return false;
         default:
             break;

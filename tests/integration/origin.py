@@ -19,7 +19,8 @@ class Closed(Exception):
 class Handler(socketserver.BaseRequestHandler):
     def setup(self):
         self.data = b""
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.request.family == socket.AF_INET:
+            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def more(self):
         piece = self.request.recv(1 << 16)
@@ -98,7 +99,10 @@ class Handler(socketserver.BaseRequestHandler):
         raise Closed
 
     def do_silent(self):
-        time.sleep(30)
+        self.request.settimeout(30)
+        if not self.request.recv(1):
+            self.server.gone += 1
+        raise Closed
 
     def do_garbage(self):
         self.request.sendall(b"SSH-2.0-hello\r\n\r\n")
@@ -116,7 +120,9 @@ class Handler(socketserver.BaseRequestHandler):
         raise Closed
 
     def do_bad_chunk(self):
-        self.request.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n")
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        time.sleep(0.1)
+        self.request.sendall(b"zz\r\nhello\r\n")
         raise Closed
 
     def do_both(self):
@@ -196,7 +202,7 @@ class Origin(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 1024
 
     def __init__(self, port=0, path=None):
-        self.requests = self.connections = 0
+        self.requests = self.connections = self.gone = 0
         self.seen = []
         if path:
             self.address_family = socket.AF_UNIX
