@@ -51,6 +51,10 @@ static int version(void)
     }
     for (unsigned i = 0; modules_table[i]; i++)
         printf("module   %s: %s\n", modules_table[i]->name, modules_table[i]->summary);
+#ifdef HAVE_URING
+    printf("feature  io_uring, built with liburing %s\n", URING_VERSION);
+#endif
+    printf("feature  http/1.1\n");
     return EXIT_FINE;
 }
 

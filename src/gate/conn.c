@@ -679,6 +679,11 @@ void conn_cut(struct conn *c, enum cause cause)
     conn_close(c);
 }
 
+const struct generation *conn_generation(const struct conn *c)
+{
+    return c->x ? c->x->generation : NULL;
+}
+
 struct conn *conn_of_node(struct link_node *node)
 {
     return container_of(node, struct conn, node);

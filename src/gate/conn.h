@@ -19,6 +19,9 @@ void conn_drain(struct conn *c);
 /* Everything is cut, with this cause. */
 void conn_cut(struct conn *c, enum cause cause);
 
+/* The generation of its exchange; NULL while it has none. */
+const struct generation *conn_generation(const struct conn *c);
+
 struct conn *conn_of_node(struct link_node *node); /* of worker->conns */
 const struct listener *conn_listener(const struct conn *c);
 

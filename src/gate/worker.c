@@ -90,12 +90,27 @@ struct span worker_common_lines(struct worker *w)
 
 /* --- coming and going ---------------------------------------------------------------- */
 
+/* reload_timeout is over: what began under an earlier generation is cut. */
+static void worker_cut_old(struct worker *w)
+{
+    struct link_node *next;
+
+    for (struct link_node *n = w->conns.next; n != &w->conns; n = next) {
+        const struct generation *g = conn_generation(conn_of_node(n));
+        next = n->next;
+        if (g && g != w->current)
+            conn_cut(conn_of_node(n), CAUSE_reloaded);
+    }
+}
+
 static void worker_step(struct owner *owner)
 {
     struct worker *w = container_of(owner, struct worker, owner);
 
     if (io_timer_take(&w->drain_timer))
         worker_stop(w);
+    if (io_timer_take(&w->reload_timer))
+        worker_cut_old(w);
     worker_check_done(w);
 }
 
@@ -171,8 +186,9 @@ int worker_open(struct worker *w, const char **why)
         return err;
     *why = "out of memory";
     owner_init(&w->owner, &w->io->owners, worker_step);
-    w->drain_timer.owner = &w->owner;
+    w->drain_timer.owner = w->reload_timer.owner = &w->owner;
     w->drain_timer.at = w->drain_timer.wheel_at = TIME_NEVER;
+    w->reload_timer.at = w->reload_timer.wheel_at = TIME_NEVER;
     wires_init(&w->wires, w->io);
     slab_init(&w->conns_slab, conn_size(), 1024);
     slab_init(&w->exchanges_slab, sizeof(struct exchange), 256);
@@ -192,6 +208,38 @@ bool worker_turn(struct worker *w)
     return io_turn(w->io, TIME_NEVER) && !w->done;
 }
 
+static unsigned long long counted(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* What it did, for who reads the log afterwards; every cause by its name. */
+static void worker_report(const struct worker *w)
+{
+    const struct worker_stats *s = &w->stats;
+    const struct io_stats *e = &w->io->stats;
+
+    log_say(LOG_INFO,
+            "worker %u: connections=%llu requests=%llu 2xx=%llu 3xx=%llu 4xx=%llu 5xx=%llu "
+            "accept_paused=%llu log_dropped=%llu",
+            w->index, counted(&s->connections), counted(&s->requests), counted(&s->responses[2]),
+            counted(&s->responses[3]), counted(&s->responses[4]), counted(&s->responses[5]),
+            counted(&s->accept_paused), counted(&s->log_dropped));
+    log_say(LOG_INFO,
+            "worker %u: turns=%llu completions=%llu wakes=%llu deferred=%llu receives=%llu "
+            "sends=%llu short_sends=%llu connects=%llu closes=%llu errors=%llu "
+            "buffers_empty=%llu ring_overflows=%llu submissions=%llu",
+            w->index, counted(&e->turns), counted(&e->completions), counted(&e->wakes),
+            counted(&e->deferred), counted(&e->receives), counted(&e->sends),
+            counted(&e->short_sends), counted(&e->connects), counted(&e->closes),
+            counted(&e->errors), counted(&e->buffers_empty), counted(&e->ring_overflows),
+            counted(&e->submissions));
+    for (unsigned c = 1; c < CAUSE_COUNT; c++)
+        if (counted(&s->causes[c]) > 0)
+            log_say(LOG_INFO, "worker %u: %.*s=%llu", w->index,
+                    SPAN_ARG(cause_row((enum cause)c)->name), counted(&s->causes[c]));
+}
+
 void worker_close(struct worker *w)
 {
     if (!w->io)
@@ -201,7 +249,9 @@ void worker_close(struct worker *w)
         if (m->worker_stop && w->module_states[i])
             m->worker_stop(w, w->module_states[i]);
     }
+    worker_report(w);
     io_timer_clear(w->io, &w->drain_timer);
+    io_timer_clear(w->io, &w->reload_timer);
     owner_retire(&w->owner);
     if (w->current) {
         struct generation *g = w->current;
@@ -248,6 +298,8 @@ void worker_adopt(struct worker *w, struct config *config)
         else
             listener_leave(l);
     }
+    if (config->server.reload_timeout != VALUE_OFF)
+        io_timer_set(w->io, &w->reload_timer, io_now(w->io) + config->server.reload_timeout);
     if (!w->draining && worker_listen(w) < 0)
         log_say(LOG_ERROR, "worker %u: no memory for a new listener", w->index);
     generation_done(w, old);

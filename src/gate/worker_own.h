@@ -41,7 +41,7 @@ struct worker {
     struct link_node conns;     /* struct conn */
     struct wires wires;
     struct slab conns_slab, exchanges_slab;
-    struct io_timer drain_timer;
+    struct io_timer drain_timer, reload_timer;
     struct access_log *log;
     struct pools *pools;
     void **module_states;        /* by index in config->modules */

@@ -11,100 +11,101 @@
 #include "base/span.h"
 
 /* id, status, RFC 9209 type or "", meaning, what to do */
-#define CAUSE_LIST(ROW)                                                                           \
-    ROW(bad_request_line, 400, "http_request_error", "the request line is malformed",             \
-        "the client is broken or hostile")                                                        \
-    ROW(bad_target, 400, "http_request_error", "the request target is malformed",                 \
-        "the client is broken or hostile")                                                        \
-    ROW(bad_path, 400, "http_request_error",                                                      \
-        "the path climbs above the root or hides a separator",                                    \
-        "look at the path; encoded_slash = pass allows %2F")                                      \
-    ROW(bad_header, 400, "http_request_error", "a header field is malformed",                     \
-        "the client is broken or hostile")                                                        \
-    ROW(bad_host, 400, "http_request_error", "Host is missing, repeated or malformed",            \
-        "the client is broken or hostile")                                                        \
-    ROW(bad_framing, 400, "http_request_error",                                                   \
-        "content length and transfer coding are wrong or contradict each other",                  \
-        "the client is broken or smuggling requests")                                             \
-    ROW(bad_chunk, 400, "http_request_error", "a chunk of the content is malformed",              \
-        "the client is broken or hostile")                                                        \
-    ROW(bad_event, 400, "", "the event is not what the challenge asks for",                       \
-        "the answer's content says what is wrong")                                                \
-    ROW(unknown_coding, 501, "http_request_error", "a transfer coding we do not know",            \
-        "only chunked is understood")                                                             \
-    ROW(unknown_version, 505, "http_request_error", "neither HTTP/1.0 nor HTTP/1.1",              \
-        "the client is broken or speaks something else")                                          \
-    ROW(expectation_failed, 417, "", "an expectation other than 100-continue",                    \
-        "the client asks for what nobody offers")                                                 \
-    ROW(request_line_too_long, 414, "http_request_error", "longer than max_request_line",         \
-        "raise max_request_line if such requests are legitimate")                                 \
-    ROW(header_too_large, 431, "http_request_error", "longer than max_header",                    \
-        "raise max_header if such requests are legitimate")                                       \
-    ROW(too_many_fields, 431, "http_request_error", "more fields than max_fields",                \
-        "raise max_fields if such requests are legitimate")                                       \
-    ROW(content_too_large, 413, "", "longer than max_body", "raise the route's max_body")         \
-    ROW(header_timeout, 408, "", "the request head did not arrive in time",                       \
-        "slow client or header_timeout too short")                                                \
-    ROW(body_too_slow, 408, "", "content arrived slower than body_min_rate",                      \
-        "slow client or body_min_rate too high")                                                  \
-    ROW(keepalive_timeout, 0, "", "an idle connection was closed", "normal")                      \
-    ROW(write_timeout, 0, "", "the client took no bytes for write_timeout", "slow client")        \
-    ROW(client_gone, 499, "", "the client went away before the answer was complete", "normal")    \
-    ROW(client_truncated, 400, "", "the client ended its content before its length",              \
-        "the client gave up or was cut off")                                                      \
-    ROW(no_route, 404, "", "no route matches", "see the routes and headgate -t")                  \
-    ROW(method_not_allowed, 405, "", "routes match, but none for this method",                    \
-        "Allow names the methods")                                                                \
-    ROW(misdirected, 421, "", "this host is not served on this connection",                       \
-        "the client reused a connection for another host")                                        \
-    ROW(not_found, 404, "", "there is no such file", "normal")                                    \
-    ROW(forbidden, 403, "", "the file may not be served", "see links, hidden and permissions")    \
-    ROW(range_not_satisfiable, 416, "", "the range lies outside the file", "normal")              \
-    ROW(precondition_failed, 412, "", "If-Match or If-Unmodified-Since did not hold", "normal")   \
-    ROW(file_error, 500, "", "the file could not be read", "see the error log")                   \
-    ROW(out_of_memory, 503, "proxy_internal_error", "no memory for the exchange",                 \
-        "raise buffer_memory or lower the limits")                                                \
-    ROW(internal_error, 500, "proxy_internal_error", "our mistake", "please report it")           \
-    ROW(loop_detected, 508, "proxy_loop_detected", "the request passed here too often",           \
-        "an upstream points back at this gateway")                                                \
-    ROW(upstream_unresolved, 503, "dns_error", "no address is known for the origin's name",       \
-        "check the name and the resolver")                                                        \
-    ROW(upstream_connect_refused, 502, "connection_refused", "the origin refused the connection", \
-        "is the origin running?")                                                                 \
-    ROW(upstream_connect_timeout, 504, "connection_timeout",                                      \
-        "no connection to the origin within connect_timeout", "network, firewall or overload")    \
-    ROW(upstream_unreachable, 502, "destination_ip_unroutable", "no way to the origin",           \
-        "network or routing")                                                                     \
-    ROW(upstream_no_descriptors, 503, "proxy_internal_error", "no descriptor for a connection",   \
-        "raise the open-files limit")                                                             \
-    ROW(upstream_reset_before_head, 502, "connection_terminated",                                 \
-        "the origin ended the connection before it answered", "see the origin's log")             \
-    ROW(upstream_closed_unproven, 502, "connection_terminated",                                   \
-        "the origin closed an idle connection just as a request was sent on it",                  \
-        "keepalive_time longer than the origin's")                                                \
-    ROW(upstream_head_timeout, 504, "http_response_timeout",                                      \
-        "no response head within first_byte_timeout", "slow origin")                              \
-    ROW(upstream_bad_head, 502, "http_protocol_error", "the origin's response head is malformed", \
-        "see the origin")                                                                         \
-    ROW(upstream_head_too_large, 502, "http_response_header_section_size",                        \
-        "longer than max_response_header or more than 100 fields", "raise max_response_header")   \
-    ROW(upstream_bad_chunk, 502, "http_protocol_error", "the origin's chunked content is malformed", \
-        "see the origin")                                                                         \
-    ROW(upstream_truncated_body, 502, "http_response_incomplete",                                 \
-        "the origin ended its content before its length", "see the origin's log")                 \
-    ROW(upstream_idle_timeout, 504, "http_response_timeout",                                      \
-        "the origin was silent for idle_timeout in the middle of content", "slow origin")         \
-    ROW(upstream_upgrade_refused, 502, "http_upgrade_failed",                                     \
-        "the origin switched to a protocol nobody asked for", "see the origin")                   \
-    ROW(upstream_none_healthy, 503, "destination_unavailable", "no server of the group may be used", \
-        "see the servers' states")                                                                \
-    ROW(upstream_timeout, 504, "http_response_timeout", "the whole exchange took longer than timeout", \
-        "slow origin or timeout too short")                                                       \
-    ROW(queue_full, 503, "connection_limit_reached", "the group's queue is full",                 \
-        "add servers or raise max_in_flight")                                                     \
-    ROW(queue_timeout, 504, "connection_limit_reached", "waited too long in the group's queue",   \
-        "add servers or raise max_in_flight")                                                     \
-    ROW(draining, 503, "", "the gateway is shutting down and drain_timeout has passed", "normal")
+#define CAUSE_LIST(ROW)                                                                            \
+    ROW(bad_request_line, 400, "http_request_error", "the request line is malformed",              \
+        "the client is broken or hostile")                                                         \
+    ROW(bad_target, 400, "http_request_error", "the request target is malformed",                  \
+        "the client is broken or hostile")                                                         \
+    ROW(bad_path, 400, "http_request_error",                                                       \
+        "the path climbs above the root or hides a separator",                                     \
+        "look at the path; encoded_slash = pass allows %2F")                                       \
+    ROW(bad_header, 400, "http_request_error", "a header field is malformed",                      \
+        "the client is broken or hostile")                                                         \
+    ROW(bad_host, 400, "http_request_error", "Host is missing, repeated or malformed",             \
+        "the client is broken or hostile")                                                         \
+    ROW(bad_framing, 400, "http_request_error",                                                    \
+        "content length and transfer coding are wrong or contradict each other",                   \
+        "the client is broken or smuggling requests")                                              \
+    ROW(bad_chunk, 400, "http_request_error", "a chunk of the content is malformed",               \
+        "the client is broken or hostile")                                                         \
+    ROW(bad_event, 400, "", "the event is not what the challenge asks for",                        \
+        "the answer's content says what is wrong")                                                 \
+    ROW(unknown_coding, 501, "http_request_error", "a transfer coding we do not know",             \
+        "only chunked is understood")                                                              \
+    ROW(unknown_version, 505, "http_request_error", "neither HTTP/1.0 nor HTTP/1.1",               \
+        "the client is broken or speaks something else")                                           \
+    ROW(expectation_failed, 417, "", "an expectation other than 100-continue",                     \
+        "the client asks for what nobody offers")                                                  \
+    ROW(request_line_too_long, 414, "http_request_error", "longer than max_request_line",          \
+        "raise max_request_line if such requests are legitimate")                                  \
+    ROW(header_too_large, 431, "http_request_error", "longer than max_header",                     \
+        "raise max_header if such requests are legitimate")                                        \
+    ROW(too_many_fields, 431, "http_request_error", "more fields than max_fields",                 \
+        "raise max_fields if such requests are legitimate")                                        \
+    ROW(content_too_large, 413, "", "longer than max_body", "raise the route's max_body")          \
+    ROW(header_timeout, 408, "", "the request head did not arrive in time",                        \
+        "slow client or header_timeout too short")                                                 \
+    ROW(body_too_slow, 408, "", "content arrived slower than body_min_rate",                       \
+        "slow client or body_min_rate too high")                                                   \
+    ROW(keepalive_timeout, 0, "", "an idle connection was closed", "normal")                       \
+    ROW(write_timeout, 0, "", "the client took no bytes for write_timeout", "slow client")         \
+    ROW(client_gone, 499, "", "the client went away before the answer was complete", "normal")     \
+    ROW(client_truncated, 400, "", "the client ended its content before its length",               \
+        "the client gave up or was cut off")                                                       \
+    ROW(no_route, 404, "", "no route matches", "see the routes and headgate -t")                   \
+    ROW(method_not_allowed, 405, "", "routes match, but none for this method",                     \
+        "Allow names the methods")                                                                 \
+    ROW(misdirected, 421, "", "this host is not served on this connection",                        \
+        "the client reused a connection for another host")                                         \
+    ROW(not_found, 404, "", "there is no such file", "normal")                                     \
+    ROW(forbidden, 403, "", "the file may not be served", "see links, hidden and permissions")     \
+    ROW(range_not_satisfiable, 416, "", "the range lies outside the file", "normal")               \
+    ROW(precondition_failed, 412, "", "If-Match or If-Unmodified-Since did not hold", "normal")    \
+    ROW(file_error, 500, "", "the file could not be read", "see the error log")                    \
+    ROW(out_of_memory, 503, "proxy_internal_error", "no memory for the exchange",                  \
+        "raise buffer_memory or lower the limits")                                                 \
+    ROW(internal_error, 500, "proxy_internal_error", "our mistake", "please report it")            \
+    ROW(loop_detected, 508, "proxy_loop_detected", "the request passed here too often",            \
+        "an upstream points back at this gateway")                                                 \
+    ROW(upstream_unresolved, 503, "dns_error", "no address is known for the origin's name",        \
+        "check the name and the resolver")                                                         \
+    ROW(upstream_connect_refused, 502, "connection_refused", "the origin refused the connection",  \
+        "is the origin running?")                                                                  \
+    ROW(upstream_connect_timeout, 504, "connection_timeout",                                       \
+        "no connection to the origin within connect_timeout", "network, firewall or overload")     \
+    ROW(upstream_unreachable, 502, "destination_ip_unroutable", "no way to the origin",            \
+        "network or routing")                                                                      \
+    ROW(upstream_no_descriptors, 503, "proxy_internal_error", "no descriptor for a connection",    \
+        "raise the open-files limit")                                                              \
+    ROW(upstream_reset_before_head, 502, "connection_terminated",                                  \
+        "the origin ended the connection before it answered", "see the origin's log")              \
+    ROW(upstream_closed_unproven, 502, "connection_terminated",                                    \
+        "the origin closed an idle connection just as a request was sent on it",                   \
+        "keepalive_time longer than the origin's")                                                 \
+    ROW(upstream_head_timeout, 504, "http_response_timeout",                                       \
+        "no response head within first_byte_timeout", "slow origin")                               \
+    ROW(upstream_bad_head, 502, "http_protocol_error", "the origin's response head is malformed",  \
+        "see the origin")                                                                          \
+    ROW(upstream_head_too_large, 502, "http_response_header_section_size",                         \
+        "longer than max_response_header or more than 100 fields", "raise max_response_header")    \
+    ROW(upstream_bad_chunk, 502, "http_protocol_error",                                            \
+        "the origin's chunked content is malformed", "see the origin")                             \
+    ROW(upstream_truncated_body, 502, "http_response_incomplete",                                  \
+        "the origin ended its content before its length", "see the origin's log")                  \
+    ROW(upstream_idle_timeout, 504, "http_response_timeout",                                       \
+        "the origin was silent for idle_timeout in the middle of content", "slow origin")          \
+    ROW(upstream_upgrade_refused, 502, "http_upgrade_failed",                                      \
+        "the origin switched to a protocol nobody asked for", "see the origin")                    \
+    ROW(upstream_none_healthy, 503, "destination_unavailable",                                     \
+        "no server of the group may be used", "see the servers' states")                           \
+    ROW(upstream_timeout, 504, "http_response_timeout",                                            \
+        "the whole exchange took longer than timeout", "slow origin or timeout too short")         \
+    ROW(queue_full, 503, "connection_limit_reached", "the group's queue is full",                  \
+        "add servers or raise max_in_flight")                                                      \
+    ROW(queue_timeout, 504, "connection_limit_reached", "waited too long in the group's queue",    \
+        "add servers or raise max_in_flight")                                                      \
+    ROW(draining, 503, "", "the gateway is shutting down and drain_timeout has passed", "normal")  \
+    ROW(reloaded, 503, "", "a reload came and reload_timeout has passed", "normal")
 
 #define CAUSE_ENUM(id, status, proxy, meaning, advice) CAUSE_##id,
 enum cause { CAUSE_NONE, CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
