@@ -51,6 +51,10 @@ static void respond_answer(struct exchange *x)
     if (r->body)
         content = r->body->constant && r->body->count ? r->body->parts[0].text
                                                       : template_text(r->body, x);
+    if (r->body && !content.ptr) {
+        respond_failed(x, CAUSE_out_of_memory);
+        return;
+    }
     if (content.len > 0)
         response_field(x, FIELD_CONTENT_TYPE, r->type);
     respond(x, (int)r->status, content);

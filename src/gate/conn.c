@@ -280,7 +280,9 @@ static void conn_decide_close(struct conn *c)
     struct h1_exchange *h = h1_of(x);
     uint64_t most = c->listener->conf->keepalive_requests;
 
-    if (!x->request.keep_alive || c->draining || c->wire.eof ||
+    bool last = c->wire.eof && wire_in(&c->wire).len == 0;
+
+    if (!x->request.keep_alive || c->draining || last ||
         (most != VALUE_OFF && c->requests + 1 >= most))
         x->close_after = true;
     if (x->response_state != RESPONSE_ENDED || h->content_done)
@@ -408,10 +410,12 @@ static bool conn_next(struct conn *c)
     struct exchange *x;
 
     if (in.len == 0 || !(x = exchange_new(w, conf))) {
-        if (in.len > 0)
+        if (in.len > 0) {
             worker_counted(&w->stats.causes[CAUSE_out_of_memory]);
-        if (in.len > 0 || c->wire.eof)
             conn_close(c);
+        } else if (c->wire.eof) {
+            conn_linger(c); /* answers may still be on their way */
+        }
         return false;
     }
     if (!c->head_begun) {
@@ -426,7 +430,7 @@ static bool conn_next(struct conn *c)
         c->scanned = parser.scanned;
         exchange_end(x);
         if (c->wire.eof)
-            conn_close(c);
+            conn_linger(c);
         return false;
     case PARSE_BAD:
         wire_take(&c->wire, in.len);
@@ -617,7 +621,7 @@ static void conn_step(struct owner *owner)
         conn_serve(c);
     if (c->state == CONN_LINGER)
         conn_lingering(c);
-    if (c->state != CONN_CLOSING && wire_settle(&c->wire) < 0)
+    if (c->state != CONN_CLOSING && (wire_settle(&c->wire) < 0 || c->wire.fail))
         conn_close(c);
     if (c->state == CONN_CLOSING) {
         conn_gone(c);

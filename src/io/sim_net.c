@@ -443,8 +443,7 @@ static void heard(struct sim_speaker *s, size_t len)
     memcpy(p->text + p->len, end->in + end->from, len);
     p->len += len;
     p->heard_at = p->sim->now;
-    for (size_t i = 0; i < len; i++)
-        sim_note(p->sim, (unsigned char)end->in[end->from + i]);
+    sim_note(p->sim, sim_hash(len, end->in + end->from, len));
     sim_consume(p->sim, end, len);
 }
 

@@ -13,12 +13,18 @@ enum { SLICE_MAX = 64 * 1024, POISON = 0xdb };
 
 /* --- flights -------------------------------------------------------------------- */
 
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
+uint64_t sim_hash(uint64_t hash, const void *bytes, size_t len)
 {
     const unsigned char *at = bytes;
+    uint64_t word;
 
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ at[i]) * UINT64_C(0x100000001b3);
+    for (; len >= sizeof word; at += sizeof word, len -= sizeof word) {
+        memcpy(&word, at, sizeof word);
+        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 32;
+    }
+    for (; len > 0; at++, len--)
+        hash = (hash ^ *at) * UINT64_C(0x100000001b3);
     return hash;
 }
 
@@ -27,7 +33,7 @@ static uint64_t hash_sent(const struct io_op *op)
     uint64_t hash = op->send.vec_count;
 
     for (unsigned i = 0; i < op->send.vec_count; i++)
-        hash = hash_bytes(hash ^ op->send.vec[i].len, op->send.vec[i].base, op->send.vec[i].len);
+        hash = sim_hash(hash ^ op->send.vec[i].len, op->send.vec[i].base, op->send.vec[i].len);
     return hash;
 }
 

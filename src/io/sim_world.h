@@ -164,6 +164,7 @@ void sim_op_start(struct io *io, struct io_op *op);
 void sim_op_cancel(struct io *io, struct io_op *op);
 void sim_flight_come(struct sim_flight *f, uint64_t delay_ns); /* it can complete now */
 void sim_ready_complete(struct sim_io *io);
+uint64_t sim_hash(uint64_t hash, const void *bytes, size_t len);
 void sim_bufs_free(struct sim *sim);
 struct sim_flight *sim_flight_new(struct sim_io *io, struct io_op *op, struct sim_end *end);
 

@@ -1,0 +1,151 @@
+/* The gateway in a world; see gateway.h. */
+#include "tests/sim/gateway.h"
+
+#include "modules/modules_table.h"
+
+/* --- the configuration, from memory ------------------------------------------------- */
+
+static int text_read(void *data, struct arena *arena, const char *path, struct span *text)
+{
+    (void)arena;
+    if (strcmp(path, "sim.ini") != 0)
+        return FAIL_NOT_FOUND;
+    *text = span_of(data);
+    return 0;
+}
+
+static int text_glob(void *data, struct arena *arena, const char *pattern, struct spans *paths)
+{
+    (void)data;
+    (void)arena;
+    (void)pattern;
+    *paths = (struct spans){0};
+    return 0;
+}
+
+static const char *text_environment(void *data, const char *name)
+{
+    (void)data;
+    (void)name;
+    return NULL;
+}
+
+static void print_problem(void *data, struct span text)
+{
+    fprintf(data, "# %.*s\n", SPAN_ARG(text));
+}
+
+static struct config *config_of(const char *text, struct arena *arena)
+{
+    struct source source = {.read = text_read,
+                            .glob = text_glob,
+                            .environment = text_environment,
+                            .data = (void *)(uintptr_t)text};
+    struct diagnostics d = {.arena = arena};
+    struct config *config = config_load("sim.ini", &source, modules_table, &d);
+
+    diagnostics_print(&d, print_problem, stderr);
+    EXPECT(config && d.errors == 0, "a configuration without mistakes");
+    return config;
+}
+
+/* --- the process ----------------------------------------------------------------------- */
+
+static void log_quiet(void *data, enum log_level level, struct span line)
+{
+    struct gateway *g = data;
+
+    sim_say_trace(g->sim, "%s: %.*s", log_level_name(level), SPAN_ARG(line));
+}
+
+static bool turn(void *data)
+{
+    return worker_turn(data);
+}
+
+void gateway_open(struct gateway *g, struct sim *sim, const char *text, unsigned workers)
+{
+    struct arena arena = {0};
+    struct gate_options options = {.backend = &io_sim_backend,
+                                   .world = sim,
+                                   .modules = modules_table,
+                                   .workers = workers,
+                                   .connections_max = 1000,
+                                   .buffer_memory = 64 * 1024 * 1024};
+    struct diagnostics d = {.arena = &arena};
+    const char *why = "";
+    int err;
+
+    *g = (struct gateway){.sim = sim};
+    log_set((struct log_sink){log_quiet, g}, LOG_DEBUG);
+    err = gate_open(&g->gate, config_of(text, &arena), &options, &d);
+    diagnostics_print(&d, print_problem, stderr);
+    EXPECT(err == 0, "%s", fail_text(err));
+    for (unsigned i = 0; i < workers; i++) {
+        err = worker_open(&g->gate.workers[i], &why);
+        EXPECT(err == 0, "worker %u: %s", i, why);
+    }
+    for (unsigned i = 0; i < workers; i++)
+        sim_drive(sim, g->gate.workers[i].io, turn, &g->gate.workers[i]);
+    arena_free(&arena);
+}
+
+bool gateway_quiet(void *data)
+{
+    struct gateway *g = data;
+
+    return !gate_busy(&g->gate);
+}
+
+void gateway_reload(struct gateway *g, const char *text)
+{
+    struct arena arena = {0};
+    struct diagnostics d = {.arena = &arena};
+    int err;
+
+    EXPECT(sim_run(g->sim, gateway_quiet, g, 60 * NS_PER_S), "orders are carried out");
+    err = gate_adopt(&g->gate, config_of(text, &arena), &d);
+    diagnostics_print(&d, print_problem, stderr);
+    EXPECT(err == 0, "%s", fail_text(err));
+    arena_free(&arena);
+}
+
+void gateway_drain(struct gateway *g)
+{
+    gate_drain(&g->gate);
+}
+
+void gateway_stop(struct gateway *g)
+{
+    gate_stop(&g->gate);
+}
+
+bool gateway_done(void *data)
+{
+    struct gateway *g = data;
+
+    for (unsigned i = 0; i < g->gate.worker_count; i++)
+        if (!g->gate.workers[i].done)
+            return false;
+    return !gate_busy(&g->gate);
+}
+
+void gateway_close(struct gateway *g, uint64_t most_ns)
+{
+    bool done = sim_run(g->sim, gateway_done, g, most_ns);
+
+    EXPECT(done, "the workers end");
+    for (unsigned i = 0; i < g->gate.worker_count; i++)
+        worker_close(&g->gate.workers[i]);
+    gate_close(&g->gate);
+}
+
+uint64_t gateway_end(struct gateway *g)
+{
+    struct sim *sim = g->sim;
+
+    gateway_drain(g);
+    gateway_close(g, 120 * NS_PER_S);
+    log_set((struct log_sink){0}, LOG_ERROR);
+    return sim_end(sim);
+}
