@@ -211,8 +211,11 @@ static void router_load(struct loading *l)
     if (l->d->errors > 0) {
         config->route_count = 0;
         for (unsigned i = 0; i < count; i++)
-            if (all[i].sound)
-                sound[config->route_count++] = all[i];
+            if (all[i].sound) {
+                sound[config->route_count] = all[i];
+                sound[config->route_count].index = config->route_count;
+                config->route_count++;
+            }
         config->routes = sound;
     }
     config->router = router_new(&config->arena, config, l->d);

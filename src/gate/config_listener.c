@@ -260,9 +260,8 @@ static void client_ip_load(struct loading *l, struct listener_conf *c, struct sp
         c->client_ip_field = from;
     }
     /* The default is what -T prints, and must read back. */
-    if (c->client_ip_from != CLIENT_IP_OFF && c->client_ip_from != CLIENT_IP_XFF &&
-        c->trusted.count == 0 && conf_find(l->section, "client_ip_from") &&
-        !conf_find(l->section, "trusted"))
+    bool special = c->client_ip_from == CLIENT_IP_FORWARDED || c->client_ip_from == CLIENT_IP_FIELD;
+    if (special && !conf_find(l->section, "trusted"))
         loading_say(l, SEVERITY_ERROR, "client_ip_from",
                     "nobody's word counts without trusted: add trusted, or remove this");
 }

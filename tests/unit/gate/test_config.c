@@ -1,8 +1,11 @@
 /* Configurations from text: what they come to, and what is refused. */
+#include "base/random.h"
 #include "gate/module.h"
 #include "tests/unit/conf/fake.h"
 
 #include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 /* --- modules to configure ------------------------------------------------------- */
 
@@ -225,6 +228,579 @@ START_TEST(a_small_file_has_all_the_defaults)
 }
 END_TEST
 
+struct mistake {
+    const char *text, *said;
+};
+
+#define ROUTE "[route r]\nhandler = plain\n"
+
+static const struct mistake mistakes[] = {
+    {ROUTE, "a.ini:1:1: error: there is no [listener NAME]\n"},
+    {"[server x]\n" LISTENER, "a.ini:1:1: error: [server] has no name\n"},
+    {LISTENER "[route]\nhandler = plain\n",
+     "a.ini:3:1: error: [route] needs a name: [route NAME]\n"},
+    {LISTENER "[rout x]\n",
+     "a.ini:3:1: error: there is no section type rout; did you mean \"route\"?\n"},
+    {LISTENER "[tls x]\n", "a.ini:3:1: error: [tls] is not supported by this build\n"},
+    {LISTENER "tls = x\n", "a.ini:3:1: error: tls is not supported by this build\n"},
+    {LISTENER "h2c = yes\n", "a.ini:3:7: error: h2c: \"yes\": not supported by this build\n"},
+    {LISTENER "h2_window = 1m\n", "a.ini:3:1: error: h2_window is not supported by this build\n"},
+    {"[server]\nh2_window = 1m\n" LISTENER,
+     "a.ini:2:1: error: h2_window is not supported by this build\n"},
+    {"[server]\ncontrol = x\n" LISTENER,
+     "a.ini:2:1: error: control is not supported by this build\n"},
+    {"[server]\nresolver = system, 10.0.0.1\n" LISTENER,
+     "a.ini:2:20: error: resolver: \"10.0.0.1\": not supported by this build; only system is\n"},
+    {"[server]\nlisten = :80\n" LISTENER,
+     "a.ini:2:1: error: listen is a key of [listener], not of [server]\n"},
+    {LISTENER "max_body = 1m\n",
+     "a.ini:3:1: error: max_body is a key of [route], not of [listener]\n"},
+    {LISTENER "lisen = :81\n",
+     "a.ini:3:1: error: [listener] has no key lisen; did you mean \"listen\"?\n"},
+    {"[server]\nheader_timout = 1s\n" LISTENER,
+     "a.ini:2:1: error: [server] has no key header_timout; did you mean \"header_timeout\"?\n"},
+    {"[server]\nheader_timeout = 1\n" LISTENER "[listener b]\nlisten = :81\n",
+     "a.ini:2:18: error: header_timeout: \"1\": a duration needs a unit: us, ms, s, m, h or d\n"},
+    {"[server]\naccess_log = x format=text\n" LISTENER,
+     "a.ini:2:16: error: access_log: \"format=text\": after the file stands format=json, "
+     "format=common or format=combined\n"},
+    {"[server]\ngroup = www\n" LISTENER, "a.ini:2:9: error: group: there is no user\n"},
+    {"[listener a]\n", "a.ini:1:1: error: [listener a] needs listen\n"},
+    {LISTENER "[listener b]\nlisten = 0.0.0.0:80\n",
+     "a.ini:4:10: error: listen: 0.0.0.0:80: [listener a] has :80 already\n"},
+    {"[listener a]\nlisten = 10.0.0.1:80, unix:@x, 10.0.0.1:80\n",
+     "a.ini:2:10: error: listen: 10.0.0.1:80: [listener a] has 10.0.0.1:80 already\n"},
+    {"[listener a]\nlisten = nowhere:80\n", "a.ini:2:10: error: listen: nowhere has no address\n"},
+    {LISTENER "client_ip_from = forwarded\n",
+     "a.ini:3:18: error: client_ip_from: nobody's word counts without trusted: add trusted, or "
+     "remove this\n"},
+    {LISTENER "max_request_line = 64k\n",
+     "a.ini:3:20: error: max_request_line: more than max_header\n"},
+    {LISTENER "[upstream u]\n", "a.ini:3:1: error: [upstream u] needs server\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1\n",
+     "a.ini:4:10: error: server: \"10.0.0.1\": the port is missing: HOST:PORT\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:0\n",
+     "a.ini:4:10: error: server: \"10.0.0.1:0\": after the host stands : and a port from 1 to "
+     "65535\n"},
+    {LISTENER "[upstream u]\nserver = http://a/b\n",
+     "a.ini:4:10: error: server: \"http://a/b\": a server has no path; a route has rewrite\n"},
+    {LISTENER "[upstream u]\nserver = ::1:80\n",
+     "a.ini:4:10: error: server: \"::1:80\": after the host stands : and a port from 1 to 65535\n"},
+    {LISTENER "[upstream u]\nserver = [::x]:80\n",
+     "a.ini:4:10: error: server: \"[::x]:80\": not a server: [http://]HOST:PORT, [v6]:PORT or "
+     "unix:PATH\n"},
+    {LISTENER "[upstream u]\nserver = https://a\n",
+     "a.ini:4:10: error: server: https:// is not supported by this build\n"},
+    {LISTENER "[upstream u]\nserver = srv:_http._tcp.a\n",
+     "a.ini:4:10: error: server: srv: is not supported by this build\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80 wieght=1\n",
+     "a.ini:4:22: error: server: there is no option \"wieght=1\"; did you mean \"weight=\"?\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80 weight=x\n",
+     "a.ini:4:22: error: server: \"weight=x\": a count is digits only: no unit, no sign\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_connections=1\n",
+     "a.ini:4:22: error: server: \"max_connections=1\": not supported by this build\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nbalance = p2c\nqueue = 5\n",
+     "a.ini:5:11: error: balance: \"p2c\": not supported by this build\n"
+     "a.ini:6:1: error: queue is not supported by this build\n"},
+    {LISTENER "[upstream u]\nserver = somewhere:80\n[route r]\nhandler = plain\n[route s]\n"
+              "handler = plan\npath = /s\n",
+     "a.ini:4:10: warning: server: somewhere has no address now; the server gets no requests\n"
+     "a.ini:8:11: error: handler: there is no handler plan; did you mean \"plain\"?\n"},
+    {LISTENER "[route r]\n", "a.ini:3:1: error: [route r] needs handler\n"},
+    {LISTENER ROUTE "listener = a, b\n", "a.ini:5:12: error: listener: there is no [listener b]\n"},
+    {LISTENER ROUTE "method = GET, post\n",
+     "a.ini:5:10: error: method: \"post\": methods are upper case: POST\n"},
+    {LISTENER ROUTE "method = TRACE\n",
+     "a.ini:5:10: error: method: TRACE is answered with 405 before any route\n"},
+    {LISTENER ROUTE "match_header = a b=c\n",
+     "a.ini:5:16: error: match_header: \"a b=c\": a condition is NAME, !NAME, NAME=V, NAME!=V or "
+     "NAME^=PREFIX\n"},
+    {LISTENER ROUTE "use = limit\n", "a.ini:5:1: error: use is not supported by this build\n"},
+    {LISTENER ROUTE "status = 299\n", "a.ini:5:10: error: status: never that\n"},
+    {LISTENER ROUTE "upstream = u\n",
+     "a.ini:5:1: error: upstream is a setting of handler origin, which this route does not have\n"},
+    {LISTENER ROUTE "response_header = put X a\n",
+     "a.ini:5:19: error: response_header: \"put\" is none of set, add, default, remove; did you "
+     "mean \"set\"?\n"},
+    {LISTENER ROUTE "response_header = set\n",
+     "a.ini:5:19: error: response_header: \"set\": the field's name is missing\n"},
+    {LISTENER ROUTE "response_header = set X\n",
+     "a.ini:5:23: error: response_header: \"X\": the value is missing; the empty text is \"\"\n"},
+    {LISTENER ROUTE "response_header = remove X y\n",
+     "a.ini:5:28: error: response_header: \"y\": remove takes a name only\n"},
+    {LISTENER ROUTE "response_header = set Content-Length 5\n",
+     "a.ini:5:23: error: response_header: \"Content-Length\": this field belongs to the "
+     "connection\n"},
+    {LISTENER ROUTE "response_header = remove transfer-encoding\n",
+     "a.ini:5:26: error: response_header: \"transfer-encoding\": this field belongs to the "
+     "connection\n"},
+    {LISTENER ROUTE "request_header = add Connection close\n",
+     "a.ini:5:22: error: request_header: \"Connection\": this field belongs to the connection\n"},
+    {LISTENER ROUTE "request_header = set Host x\n",
+     "a.ini:5:22: error: request_header: \"Host\": Host is set by host_header\n"},
+    {LISTENER ROUTE "response_header = set X-A \"a\\nb\"\n",
+     "a.ini:5:27: error: response_header: \"a\nb\": a control character\n"},
+    {LISTENER ROUTE "response_header = set X-A ${hots}\n",
+     "a.ini:5:27: error: response_header: there is no variable ${hots}; did you mean "
+     "\"${host}\"?\n"},
+    {LISTENER ROUTE "error_page = 503 none.html\n",
+     "a.ini:5:18: error: error_page: none.html: not found\n"},
+    {LISTENER ROUTE "error_page = 200 a.ini\n",
+     "a.ini:5:14: error: error_page: \"200\": statuses from 400 to 599, with commas between\n"},
+    {LISTENER ROUTE "error_page = 502, 503 a.ini\n",
+     "a.ini:5:14: error: error_page: write 503[,504...] and one file; no blank after a comma\n"},
+    {LISTENER "[route r]\nhandler = origin\nupstream = apl\n[upstream api]\nserver = [::1]:80\n",
+     "a.ini:5:12: error: there is no [upstream apl]; did you mean \"api\"?\n"},
+    {LISTENER "[route r]\nhandler = origin\nupstream = u\nstrip_prefix = /v1\n"
+              "path = /v1, /v1/*, /v10\n[upstream u]\nserver = [::1]:80\n",
+     "a.ini:6:16: error: strip_prefix: path /v10 does not begin with /v1\n"},
+    {LISTENER "[module counters]\nenabled = yes\n",
+     "a.ini:3:1: error: there is no module counters; did you mean \"counter\"?\n"},
+    {LISTENER "[module counter]\nenabeld = yes\n",
+     "a.ini:4:1: error: [module] has no key enabeld; did you mean \"enabled\"?\n"},
+    {LISTENER "[module counter]\nenabled = yes\n[route counter.event]\nhandler = plain\n",
+     "a.ini:5:1: error: [route counter.event] has the name of a route of [module counter] "
+     "(a.ini:3)\n"},
+    {LISTENER "[test t]\nrequest = GET\n", "a.ini:3:1: error: [test t] expects nothing\n"
+                                           "a.ini:4:11: error: request: write METHOD URL\n"},
+    {LISTENER "[test t]\nrequest = GET ftp://a/\nexpect_status = 404\n",
+     "a.ini:4:15: error: request: \"ftp://a/\": a URL begins with http:// or https://\n"},
+    {LISTENER "[test t]\nrequest = GET http://a/\nclient = x\nheader = a\nlistener = b\n"
+              "expect_upstream = u\nexpect_header = a b: c\n",
+     "a.ini:5:10: error: client: \"x\" is no IP address\n"
+     "a.ini:6:10: error: header: write NAME: VALUE\n"
+     "a.ini:7:12: error: listener: there is no [listener b]\n"
+     "a.ini:8:19: error: there is no [upstream u]\n"
+     "a.ini:9:17: error: expect_header: write NAME or NAME: VALUE\n"},
+};
+
+START_TEST(each_mistake_is_said_where_it_stands)
+{
+    struct config *config = load(mistakes[_i].text);
+
+    ck_assert_str_eq(fake_said(&fake), mistakes[_i].said);
+    ck_assert_ptr_null(config);
+}
+END_TEST
+
+START_TEST(equal_routes_are_an_error_naming_both)
+{
+    ck_assert_ptr_null(load(LISTENER "[route r]\nhandler = plain\npath = /event\nmethod = POST\n"
+                                     "[module counter]\nenabled = yes\n"));
+    ck_assert_ptr_nonnull(strstr(fake_said(&fake), "counter.event"));
+    ck_assert_ptr_nonnull(strstr(fake_said(&fake), "a.ini:3"));
+    ck_assert_uint_eq(fake.d.errors, 1);
+}
+END_TEST
+
+START_TEST(keys_of_server_are_the_defaults_of_listeners_and_routes)
+{
+    struct config *c = load_fine("[server]\nheader_timeout = 5s\nmax_body = off\n"
+                                 "error_page = 404 a.ini\nlog = no\n" LISTENER
+                                 "[listener b]\nlisten = :81\nheader_timeout = 6s\n" ROUTE
+                                 "[route s]\nhandler = plain\npath = /s\nmax_body = 5k\n"
+                                 "error_page = 503,504 a.ini\nlog = yes\n");
+
+    ck_assert_uint_eq(c->listeners[0].header_timeout, 5 * UINT64_C(1000000000));
+    ck_assert_uint_eq(c->listeners[1].header_timeout, 6 * UINT64_C(1000000000));
+    ck_assert_uint_eq(c->routes[0].max_body, VALUE_OFF);
+    ck_assert_uint_eq(c->routes[1].max_body, 5 << 10);
+    ck_assert(!c->routes[0].log && c->routes[1].log);
+    ck_assert_uint_eq(c->server.error_pages.count, 1);
+    ck_assert_uint_eq(c->routes[0].error_pages.count, 1);
+    ck_assert_int_eq(c->routes[0].error_pages.list[0].status, 404);
+    ck_assert_uint_eq(c->routes[1].error_pages.count, 2);
+    ck_assert_int_eq(c->routes[1].error_pages.list[1].status, 504);
+    ck_assert(span_starts(c->routes[1].error_pages.list[1].body, SPAN("[server]")));
+    config_free(c);
+}
+END_TEST
+
+START_TEST(a_module_adds_its_routes)
+{
+    struct config *c = load_fine(LISTENER "[module counter]\nenabled = yes\nhost = a.b\n" ROUTE);
+
+    ck_assert_uint_eq(c->route_count, 2);
+    const struct route_conf *r = &c->routes[1];
+    ck_assert_span_eq(r->name, "counter.event");
+    ck_assert_ptr_eq(r->handler, &counted);
+    ck_assert_ptr_eq(r->module_conf, c->modules[1].conf);
+    ck_assert_span_eq(r->paths.list[0], "/event");
+    ck_assert_span_eq(r->hosts.list[0], "a.b");
+    ck_assert_span_eq(r->methods.list[0], "POST");
+    ck_assert_uint_eq(r->max_body, 1 << 20);
+    config_free(c);
+}
+END_TEST
+
+START_TEST(servers_of_an_upstream)
+{
+    struct config *c = load_fine(
+        LISTENER "[upstream u]\nserver = 10.0.0.1:8080 weight=3 down\nserver = [::1]:81 backup\n"
+                 "server = http://10.0.0.2\nserver = unix:/x.sock max_in_flight=5\n"
+                 "server = 10.0.0.3:1\nretry_on = connect, timeout\nbalance = least_conn\n");
+    const struct upstream_conf *u = config_upstream(c, SPAN("u"));
+
+    ck_assert_ptr_nonnull(u);
+    ck_assert_uint_eq(u->server_count, 5);
+    ck_assert_uint_eq(u->servers[0].weight, 3);
+    ck_assert(u->servers[0].down && !u->servers[0].backup);
+    ck_assert_uint_eq(u->servers[0].addresses[0].port, 8080);
+    ck_assert_span_eq(u->servers[0].text, "10.0.0.1:8080");
+    ck_assert(u->servers[1].backup);
+    ck_assert_uint_eq(u->servers[1].addresses[0].family, ADDRESS_IPV6);
+    ck_assert_uint_eq(u->servers[2].addresses[0].port, 80);
+    ck_assert_uint_eq(u->servers[3].max_in_flight, 5);
+    ck_assert_uint_eq(u->servers[3].addresses[0].family, ADDRESS_UNIX);
+    ck_assert_uint_eq(u->servers[4].max_in_flight, VALUE_OFF);
+    ck_assert_uint_eq(u->retry_on, RETRY_CONNECT | RETRY_TIMEOUT);
+    ck_assert_int_eq(u->balance, BALANCE_LEAST_CONN);
+    ck_assert_ptr_null(config_upstream(c, SPAN("v")));
+    config_free(c);
+}
+END_TEST
+
+static int two_addresses(void *data, struct arena *arena, const char *host, struct address **list,
+                         unsigned *count)
+{
+    (void)data;
+    (void)host;
+    *list = arena_zalloc(arena, 2 * sizeof **list);
+    ck_assert_int_eq(address_parse_ip(&(*list)[0], SPAN("192.0.2.7")), 0);
+    ck_assert_int_eq(address_parse_ip(&(*list)[1], SPAN("2001:db8::7")), 0);
+    *count = 2;
+    return 0;
+}
+
+START_TEST(names_are_resolved_when_the_configuration_is_read)
+{
+    fake.source.resolve = two_addresses;
+    struct config *c = load_fine("[listener a]\nlisten = Name:80, :81\n"
+                                 "[upstream u]\nserver = name:82\n"
+                                 "[upstream v]\nserver = name:82\nfamily = ipv6\n");
+
+    ck_assert_uint_eq(c->listeners[0].listen.count, 3);
+    ck_assert_span_eq(c->listeners[0].listen.list[1].text, "192.0.2.7:80");
+    ck_assert_span_eq(c->listeners[0].listen.list[2].text, "[2001:db8::7]:80");
+    ck_assert_uint_eq(c->upstreams[0].servers[0].address_count, 2);
+    ck_assert_uint_eq(c->upstreams[0].servers[0].addresses[1].port, 82);
+    ck_assert_uint_eq(c->upstreams[1].servers[0].address_count, 1);
+    ck_assert_uint_eq(c->upstreams[1].servers[0].addresses[0].family, ADDRESS_IPV6);
+    config_free(c);
+}
+END_TEST
+
+START_TEST(conditions_and_edits_are_split)
+{
+    struct config *c = load_fine(
+        LISTENER ROUTE "match_header = X-A\nmatch_header = !X-B\nmatch_header = cookie=a=b\n"
+                       "match_query = q!=1\nmatch_query = r^=x y\n"
+                       "response_header = set X-C a ${host} b\nresponse_header = remove X-D-*\n"
+                       "request_header = default Cookie \"\"\n");
+    const struct route_conf *r = &c->routes[0];
+    static const enum condition_kind kinds[] = {CONDITION_PRESENT, CONDITION_ABSENT,
+                                                CONDITION_EQUAL, CONDITION_NOT_EQUAL,
+                                                CONDITION_PREFIX};
+    static const char *const names[] = {"X-A", "X-B", "cookie", "q", "r"};
+
+    ck_assert_uint_eq(r->match.count, 5);
+    for (size_t i = 0; i < 5; i++) {
+        ck_assert_int_eq(r->match.list[i].kind, kinds[i]);
+        ck_assert_span_eq(r->match.list[i].name, names[i]);
+        ck_assert_int_eq(r->match.list[i].in_query, i >= 3);
+    }
+    ck_assert_uint_eq(r->match.list[2].id, FIELD_COOKIE);
+    ck_assert_span_eq(r->match.list[2].value, "a=b");
+    ck_assert_span_eq(r->match.list[4].value, "x y");
+    ck_assert_uint_eq(r->response_edits.count, 2);
+    ck_assert_uint_eq(r->response_edits.list[0].value->count, 3);
+    ck_assert_int_eq(r->response_edits.list[1].kind, EDIT_REMOVE_PREFIX);
+    ck_assert_span_eq(r->response_edits.list[1].name, "X-D-");
+    ck_assert_uint_eq(r->request_edits.list[0].id, FIELD_COOKIE);
+    ck_assert_uint_eq(r->request_edits.list[0].value->count, 0);
+    config_free(c);
+}
+END_TEST
+
+START_TEST(what_needs_a_restart_is_named)
+{
+    static const struct {
+        const char *text, *key;
+    } rows[] = {
+        {"[server]\nworkers = 3\n" LISTENER, "workers"},
+        {"[server]\nengine = epoll\n" LISTENER, "engine"},
+        {"[server]\nengine_disable = splice\n" LISTENER, "engine_disable"},
+        {"[server]\nuser = a\n" LISTENER, "user"},
+        {"[server]\nuser = b\ngroup = a\n" LISTENER, "user"},
+        {"[server]\npid_file = a\n" LISTENER, "pid_file"},
+        {"[server]\nbuffer_memory = 5m\n" LISTENER, "buffer_memory"},
+        {LISTENER "backlog = 5\n", "backlog"},
+        {"[server]\ndrain_timeout = 5s\n" LISTENER "[listener b]\nlisten = :81\nbacklog = 5\n",
+         NULL},
+    };
+    struct config *before = load_fine(LISTENER);
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        fake.files[0].path = NULL;
+        struct config *after = load_fine(rows[i].text);
+        const char *key = config_needs_restart(before, after);
+        ck_assert_msg((!key && !rows[i].key) || (key && rows[i].key && !strcmp(key, rows[i].key)),
+                      "%s", rows[i].text);
+        config_free(after);
+    }
+    config_free(before);
+}
+END_TEST
+
+/* --- [test] ------------------------------------------------------------------------ */
+
+#define WORLD                                                                                      \
+    "[listener a]\nlisten = :80\ntrusted = 10.0.0.0/8\n[listener b]\nlisten = :81\n"               \
+    "[upstream u]\nserver = [::1]:1\n"                                                             \
+    "[route r]\nhandler = plain\npath = /r/*\nresponse_header = set X-Ip ${client_ip}\n"           \
+    "[route post]\nhandler = plain\npath = /post\nmethod = POST\nlistener = b\nstatus = 201\n"     \
+    "[route o]\nhandler = origin\nupstream = u\npath = /o/*\nstrip_prefix = /o\n"                  \
+    "[route h]\nhandler = plain\npath = /r/*\nmatch_header = X-Team=red\n"                         \
+    "[test t]\n" /* line 27 */
+
+static const struct mistake verdicts[] = {
+    {"request = GET http://x/r/1\nexpect_route = r\nexpect_status = 200\n"
+     "expect_header = x-text: hello\n",
+     ""},
+    {"request = GET http://x/r/1\nexpect_header = X-Ip: 192.0.2.1\n", ""},
+    {"request = GET http://x/r/1\nclient = 10.1.1.1\nheader = X-Forwarded-For: 9.9.9.9\n"
+     "expect_header = X-Ip: 9.9.9.9\n",
+     ""},
+    {"request = GET http://x/r/1\nheader = X-Forwarded-For: 9.9.9.9\n"
+     "expect_header = X-Ip: 192.0.2.1\n",
+     ""},
+    {"request = GET http://x/r/1\nheader = X-Team: red\nexpect_route = h\n", ""},
+    {"request = GET http://x/o/p?q\nexpect_upstream = u\nexpect_path = /p?q\n", ""},
+    {"request = GET http://x\nexpect_route = none\nexpect_status = 404\n", ""},
+    {"request = POST http://x:81/post\nexpect_status = 201\n", ""},
+    {"request = GET http://x:81/post\nexpect_status = 405\n", ""},
+    {"request = POST http://x/post\nlistener = b\nexpect_status = 201\n", ""},
+    {"request = POST http://x/post\nexpect_status = 404\n", ""},
+    {"request = GET http://x/r/%2e%2e/%2e%2e/x\nexpect_status = 400\n", ""},
+    {"request = GET http://x/r/a%2Fb\nexpect_status = 400\nexpect_route = r\n", ""},
+    {"request = TRACE http://x/r/\nexpect_status = 405\n", ""},
+    {"request = GET http://x/r/1\nexpect_route = h\n",
+     "a.ini:29:16: error: [test t] expect_route: expected \"h\", it is \"r\"\n"},
+    {"request = GET http://x/q\nexpect_route = h\nexpect_status = 200\n",
+     "a.ini:29:16: error: [test t] expect_route: expected \"h\", it is \"none\"\n"
+     "a.ini:30:17: error: [test t] expect_status: expected \"200\", it is \"404\"\n"},
+    {"request = GET http://x/o/\nexpect_status = 200\nexpect_header = a\n",
+     "a.ini:29:17: error: [test t] expect_status: only a disk or an origin can tell\n"
+     "a.ini:30:17: error: [test t] expect_header: only respond and redirect can tell\n"},
+    {"request = GET http://x/o/p\nexpect_upstream = v\nexpect_path = /o/p\n[upstream v]\n"
+     "server = [::1]:2\n",
+     "a.ini:29:19: error: [test t] expect_upstream: expected \"v\", it is \"u\"\n"
+     "a.ini:30:15: error: [test t] expect_path: expected \"/o/p\", it is \"/p\"\n"},
+    {"request = GET http://x/r/1\nexpect_header = X-Text: bye\n",
+     "a.ini:29:17: error: [test t] expect_header: expected \"bye\", it is \"hello\"\n"},
+    {"request = GET http://x:82/r/1\nexpect_status = 200\n",
+     "a.ini:28:11: error: [test t] request: no listener takes it\n"},
+    {"request = GET https://x/r/1\nexpect_status = 200\n",
+     "a.ini:28:11: error: [test t] request: no listener takes it\n"},
+};
+
+START_TEST(a_test_says_what_it_met)
+{
+    static char text[4096];
+
+    snprintf(text, sizeof text, "%s%s", WORLD, verdicts[_i].text);
+    struct config *config = load_fine(text);
+    config_run_tests(config, &fake.d);
+    ck_assert_str_eq(fake_said(&fake), verdicts[_i].said);
+    config_free(config);
+}
+END_TEST
+
+/* --- whole files ------------------------------------------------------------------- */
+
+static const char *data(const char *name)
+{
+    static char path[4096];
+
+    snprintf(path, sizeof path, "%s/%s", CONF_DATA, name);
+    return path;
+}
+
+/* The lines without the folder before the files' names. */
+static void short_line(void *to, struct span text)
+{
+    static const char folder[] = CONF_DATA "/";
+    static char line[4096];
+    size_t len = 0;
+
+    while (text.len > 0 && len < sizeof line) {
+        if (span_starts(text, SPAN(folder)))
+            text = span_after(text, sizeof folder - 1);
+        line[len++] = text.ptr[0];
+        text = span_after(text, 1);
+    }
+    printed_line(to, (struct span){line, len});
+}
+
+START_TEST(twelve_mistakes_are_twelve_messages)
+{
+    struct printed p = {&fake.said, SPAN("")};
+
+    ck_assert_ptr_null(config_load(data("twelve.ini"), &source_disk, modules, &fake.d));
+    diagnostics_print(&fake.d, short_line, &p);
+    ck_assert_str_eq(
+        p.text.ptr,
+        "twelve.ini:3:11: error: workers: \"many\": a count is digits only: no unit, no sign\n"
+        "twelve.ini:4:1: error: [server] has no key drain_timout; did you mean "
+        "\"drain_timeout\"?\n"
+        "twelve.ini:7:10: error: listen: \"10.0.0.1\": an address is :80, 10.0.0.1:80, "
+        "[::1]:80, unix:/path or unix:@name\n"
+        "twelve.ini:8:11: error: trusted: \"10.1.2.3/8\": the network is 10.0.0.0/8\n"
+        "twelve.ini:11:25: error: server: there is no option \"wieght=3\"; did you mean "
+        "\"weight=\"?\n"
+        "twelve.ini:12:11: error: balance: \"p2c\": not supported by this build\n"
+        "twelve.ini:15:8: error: path: \"api/*\": a path begins with /\n"
+        "twelve.ini:17:12: error: there is no [upstream apl]; did you mean \"api\"?\n"
+        "twelve.ini:20:1: error: neither [section] nor key = value nor a comment: there is no "
+        "=\n"
+        "twelve.ini:21:11: error: handler: there is no handler plian; did you mean \"plain\"?\n"
+        "twelve.ini:23:1: error: [route hello] is opened twice; the first is at twelve.ini"
+        ":19\n"
+        "twelve.ini:26:1: error: [tls] is not supported by this build\n");
+}
+END_TEST
+
+/* The lines of -T that are no comments. */
+static void plain_line(void *to, struct span text)
+{
+    if (text.len == 0 || text.ptr[0] != '#')
+        printed_line(to, text);
+}
+
+static int fake_or_disk(void *of, struct arena *arena, const char *path, struct span *text)
+{
+    const struct fake *f = of;
+
+    if (strcmp(path, "a.ini") != 0)
+        return source_disk.read(NULL, arena, path, text);
+    *text = f->files[0].text;
+    return 0;
+}
+
+START_TEST(a_complete_file_reads_back_as_it_was_printed)
+{
+    struct printed whole = {&fake.said, SPAN("")}, first = whole, second = whole;
+    struct config *config = config_load(data("complete.ini"), &source_disk, modules, &fake.d);
+
+    ck_assert_str_eq(fake_said(&fake), "");
+    config_run_tests(config, &fake.d);
+    ck_assert_str_eq(fake_said(&fake), "");
+    ck_assert_uint_gt(config_worst_case_bytes(config), 1 << 20);
+    config_print(config, printed_line, &whole);
+    config_print(config, plain_line, &first);
+    config_free(config);
+
+    struct fake again;
+    fake_init(&again);
+    again.source.read = fake_or_disk;
+    fake_file(&again, "a.ini", whole.text);
+    config = config_load("a.ini", &again.source, modules, &again.d);
+    ck_assert_str_eq(fake_said(&again), "");
+    config_run_tests(config, &again.d);
+    ck_assert_str_eq(fake_said(&again), "");
+    config_print(config, plain_line, &second);
+    ck_assert_str_eq(second.text.ptr, first.text.ptr);
+    config_free(config);
+    fake_free(&again);
+}
+END_TEST
+
+START_TEST(a_worst_case_grows_with_the_limits)
+{
+    struct config *small =
+        load_fine("[server]\nmax_connections = 10\nbuffer_memory = 1m\n" LISTENER);
+    uint64_t bytes = config_worst_case_bytes(small);
+
+    config_free(small);
+    fake.files[0].path = NULL;
+    struct config *large = load_fine("[server]\nmax_connections = 20\nbuffer_memory = 1m\n" LISTENER
+                                     "max_header = 64k\n");
+    ck_assert_uint_gt(config_worst_case_bytes(large), bytes + 20 * 32 * 1024);
+    config_free(large);
+}
+END_TEST
+
+/* --- hostile input and no memory ---------------------------------------------------- */
+
+static char *complete(size_t *len)
+{
+    FILE *file = fopen(data("complete.ini"), "r");
+    char *text = malloc(65536);
+
+    ck_assert_ptr_nonnull(file);
+    *len = fread(text, 1, 65536, file);
+    fclose(file);
+    return text;
+}
+
+START_TEST(bytes_changed_at_random_never_crash)
+{
+    struct random random = {.state = (uint64_t)_i};
+    size_t len;
+    char *good = complete(&len), *bad = malloc(len);
+    static const char likely[] = "[]=\"\\\n\r\t #;:,${}*/%.0k\xff";
+
+    for (int round = 0; round < 200; round++) {
+        memcpy(bad, good, len);
+        for (uint64_t n = 1 + random_below(&random, 20); n > 0; n--)
+            bad[random_below(&random, len)] = random_below(&random, 2)
+                                                  ? likely[random_below(&random, sizeof likely)]
+                                                  : (char)random_below(&random, 256);
+        fake_init(&fake);
+        fake_file(&fake, "a.ini", (struct span){bad, len - random_below(&random, 100)});
+        fake_file(&fake, "sorry.html", SPAN("sorry"));
+        struct config *config = config_load("a.ini", &fake.source, modules, &fake.d);
+        ck_assert((config == NULL) == (fake.d.errors > 0));
+        if (config)
+            config_run_tests(config, &fake.d);
+        config_free(config);
+        fake_said(&fake);
+        fake_free(&fake);
+    }
+    fake_init(&fake);
+    free(good);
+    free(bad);
+}
+END_TEST
+
+START_TEST(without_memory_nothing_crashes_and_nothing_is_believed)
+{
+    size_t len;
+    char *text = complete(&len);
+    bool failed = true;
+
+    for (uint64_t n = 1; failed; n++) {
+        ck_assert_uint_lt(n, 100000);
+        fake_init(&fake);
+        fake_file(&fake, "a.ini", (struct span){text, len});
+        fake_file(&fake, "sorry.html", SPAN("sorry"));
+        uint64_t before = mem_count();
+        mem_fail_at(n, 0);
+        struct config *config = config_load("a.ini", &fake.source, modules, &fake.d);
+        failed = mem_count() - before >= n;
+        ck_assert_msg(!failed || !config, "allocation %llu", (unsigned long long)n);
+        ck_assert(config || fake.d.memory);
+        if (config)
+            config_run_tests(config, &fake.d);
+        mem_fail_at(0, 0);
+        config_free(config);
+        fake_free(&fake);
+    }
+    fake_init(&fake);
+    free(text);
+}
+END_TEST
+
 Suite *config_suite(void)
 {
     Suite *suite = suite_create("config");
@@ -232,6 +808,20 @@ Suite *config_suite(void)
 
     tcase_add_checked_fixture(test, setup, teardown);
     tcase_add_test(test, a_small_file_has_all_the_defaults);
+    tcase_add_loop_test(test, each_mistake_is_said_where_it_stands, 0, COUNT_OF(mistakes));
+    tcase_add_test(test, equal_routes_are_an_error_naming_both);
+    tcase_add_test(test, keys_of_server_are_the_defaults_of_listeners_and_routes);
+    tcase_add_test(test, a_module_adds_its_routes);
+    tcase_add_test(test, servers_of_an_upstream);
+    tcase_add_test(test, names_are_resolved_when_the_configuration_is_read);
+    tcase_add_test(test, conditions_and_edits_are_split);
+    tcase_add_test(test, what_needs_a_restart_is_named);
+    tcase_add_loop_test(test, a_test_says_what_it_met, 0, COUNT_OF(verdicts));
+    tcase_add_test(test, twelve_mistakes_are_twelve_messages);
+    tcase_add_test(test, a_complete_file_reads_back_as_it_was_printed);
+    tcase_add_test(test, a_worst_case_grows_with_the_limits);
+    tcase_add_loop_test(test, bytes_changed_at_random_never_crash, 0, 10);
+    tcase_add_test(test, without_memory_nothing_crashes_and_nothing_is_believed);
     suite_add_tcase(suite, test);
     return suite;
 }
