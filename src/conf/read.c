@@ -31,10 +31,19 @@ struct include { /* one to be read when the file that asks for it ended */
     struct position at;
 };
 
+/* Sections by type and name, so that a hundred thousand of them are read in no time. */
+struct known {
+    struct known *next;
+    uint32_t hash;
+    struct conf_section *section;
+};
+
 struct reading {
     struct conf *conf;
     struct diagnostics *d;
     struct file *files; /* all that were read, the latest first */
+    struct known **buckets;
+    uint32_t bucket_count, section_count; /* a power of two, or 0 */
     struct conf_section **last;
     const struct file *server_opened; /* [server] was, in this file */
 };
@@ -45,7 +54,7 @@ struct feeding {
     const struct file *file;
     struct text_line **lines;
     struct conf_section **sections; /* that the header at a line opened; NULL: to be ignored */
-    size_t count, next;
+    size_t count, next, handled;
     bool header_said;
     struct include *includes, **last;
 };
@@ -128,13 +137,62 @@ static bool header_parse(struct feeding *f, const struct text_line *l, struct sp
     return true;
 }
 
-static struct conf_section *section_find(const struct conf *conf, struct span type,
+static uint32_t section_hash(struct span type, struct span name)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+
+    for (size_t i = 0; i < type.len; i++)
+        hash = (hash ^ (uint8_t)type.ptr[i]) * 16777619u;
+    hash = (hash ^ ' ') * 16777619u;
+    for (size_t i = 0; i < name.len; i++)
+        hash = (hash ^ (uint8_t)name.ptr[i]) * 16777619u;
+    return hash;
+}
+
+static struct conf_section *section_find(const struct reading *r, struct span type,
                                          struct span name)
 {
-    for (struct conf_section *s = conf->sections; s; s = s->next)
-        if (span_equal(s->type, type) && span_equal(s->name, name))
-            return s;
+    uint32_t hash = section_hash(type, name);
+
+    if (r->bucket_count == 0)
+        return NULL;
+    for (const struct known *k = r->buckets[hash & (r->bucket_count - 1)]; k; k = k->next)
+        if (k->hash == hash && span_equal(k->section->type, type) &&
+            span_equal(k->section->name, name))
+            return k->section;
     return NULL;
+}
+
+static bool buckets_grow(struct reading *r)
+{
+    uint32_t count = r->bucket_count ? r->bucket_count * 4 : 64;
+    struct known **buckets = arena_zalloc(r->conf->arena, count * sizeof *buckets);
+
+    if (!buckets)
+        return false;
+    for (uint32_t i = 0; i < r->bucket_count; i++)
+        for (struct known *k = r->buckets[i], *next; k; k = next) {
+            next = k->next;
+            k->next = buckets[k->hash & (count - 1)];
+            buckets[k->hash & (count - 1)] = k;
+        }
+    r->buckets = buckets;
+    r->bucket_count = count;
+    return true;
+}
+
+static bool section_remember(struct reading *r, struct conf_section *s)
+{
+    struct known *k = arena_zalloc(r->conf->arena, sizeof *k);
+
+    if (!k || (r->section_count == r->bucket_count && !buckets_grow(r)))
+        return false;
+    uint32_t hash = section_hash(s->type, s->name);
+    struct known **bucket = &r->buckets[hash & (r->bucket_count - 1)];
+    *k = (struct known){*bucket, hash, s};
+    *bucket = k;
+    r->section_count++;
+    return true;
 }
 
 /* Only [server] may be opened again, and only by another file. */
@@ -160,7 +218,7 @@ static struct conf_section *section_open(struct feeding *f, const struct text_li
 
     if (l->bad || !header_parse(f, l, &type, &name))
         return NULL;
-    if ((s = section_find(f->r->conf, type, name)))
+    if ((s = section_find(f->r, type, name)))
         return section_again(f, l, s);
     if (!(s = arena_zalloc(arena_of(f), sizeof *s))) {
         diagnostics_memory(f->r->d);
@@ -169,6 +227,10 @@ static struct conf_section *section_open(struct feeding *f, const struct text_li
     s->type = type;
     s->name = name;
     s->at = line_at(f, l, 0);
+    if (!section_remember(f->r, s)) {
+        diagnostics_memory(f->r->d);
+        return NULL;
+    }
     if (span_equal(type, SPAN("server")))
         f->r->server_opened = f->file;
     *f->r->last = s;
@@ -366,6 +428,7 @@ static int stand_in_handled(void *data, const char *section, const char *key, co
     (void)key;
     if (line == f->count)
         return 0;
+    f->handled++;
     const struct text_line *l = f->lines[line];
     if (is_header(l)) {
         f->sections[line] = section_open(f, l);
@@ -505,8 +568,12 @@ static void read_file(struct reading *r, const struct file *file)
         diagnostics_memory(r->d);
         return;
     }
-    if (ini_parse_stream(stand_in, &f, stand_in_handled, &f) != 0)
-        diagnostics_memory(r->d); /* nothing else can be wrong with a stand-in */
+    if (ini_parse_stream(stand_in, &f, stand_in_handled, &f) == -2)
+        diagnostics_memory(r->d);
+    else if (f.handled != f.count)
+        diagnostics_say(r->d, SEVERITY_ERROR, (struct position){file->name, 1, 1},
+                        "inih lost %zu of %zu lines: is it another version?", f.count - f.handled,
+                        f.count);
     for (const struct include *i = f.includes; i; i = i->next)
         include_all(r, file, i);
 }
