@@ -112,7 +112,7 @@ static void conn_linger(struct conn *c)
     if (c->state != CONN_OPEN)
         return;
     c->state = CONN_LINGER;
-    c->since = conn_now(c);
+    c->since = 0; /* until FIN is sent */
     c->discarded = 0;
     wire_finish(&c->wire);
 }
@@ -445,7 +445,7 @@ static bool conn_next(struct conn *c)
     struct h1_exchange *h = h1_of(x);
     h1_content_init(&h->content, x->request.framing, x->request.content_length, &conf->limits,
                     NULL);
-    h->content_done = x->request.framing == FRAMING_NONE;
+    h->content_done = h1_content_complete(&h->content);
     if (h->content_done)
         flow_end(&x->request_content);
     exchange_begin(x);
@@ -511,6 +511,8 @@ static uint64_t conn_wait_deadline(struct conn *c)
 {
     const struct listener_conf *conf = c->listener->conf;
 
+    if (c->state == CONN_LINGER && c->since == 0)
+        return TIME_NEVER;
     if (c->state == CONN_LINGER)
         return c->since + (c->draining ? DRAIN_LINGER_NS : LINGER_NS);
     if (c->x)
@@ -586,9 +588,11 @@ static void conn_lingering(struct conn *c)
         c->discarded = DISCARD_MAX;
     else
         c->discarded += (uint32_t)n;
-    if (!c->wire.finished) /* the last answer is still on its way */
+    if (!c->wire.finished) /* the last answer is still on its way: write_timeout's affair */
+        return;
+    if (c->since == 0)
         c->since = conn_now(c);
-    else if (c->wire.eof || c->discarded >= DISCARD_MAX)
+    if (c->wire.eof || c->discarded >= DISCARD_MAX)
         conn_close(c);
 }
 

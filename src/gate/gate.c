@@ -15,7 +15,7 @@ static struct port *port_find(struct gate *gate, const struct listen_address *at
 {
     for (struct link_node *n = gate->ports.next; n != &gate->ports; n = n->next) {
         struct port *p = container_of(n, struct port, node);
-        if (p->at.any == at->any && address_equal(&p->at.address, &at->address))
+        if (!p->left && p->at.any == at->any && address_equal(&p->at.address, &at->address))
             return p;
     }
     return NULL;
@@ -134,10 +134,8 @@ static int ports_bind(struct gate *gate, const struct config *config, struct dia
                 continue;
             struct port *port = port_new(gate, at);
             int err = port ? port_bind(gate, port, l, config->server.share_ports) : FAIL_MEMORY;
-            if (err == 0) {
-                port->wanted = true;
+            if (err == 0)
                 continue;
-            }
             diagnostics_say(d, SEVERITY_ERROR, (struct position){0}, "listen %.*s: %s",
                             SPAN_ARG(at->text), fail_text(err));
             worst = err;
@@ -244,6 +242,10 @@ int gate_adopt(struct gate *gate, struct config *config, struct diagnostics *d)
     config->generation = old->generation + 1;
     config->before = old;
     gate->config = config;
+    for (struct link_node *n = gate->ports.next; n != &gate->ports; n = n->next) {
+        struct port *p = container_of(n, struct port, node);
+        p->left = p->left || !gate_wants(config, &p->at);
+    }
     atomic_fetch_sub_explicit(&old->users, 1, memory_order_acq_rel);
     return 0;
 }
@@ -285,7 +287,7 @@ void gate_sweep(struct gate *gate)
     for (struct link_node *n = gate->ports.next; n != &gate->ports; n = next) {
         struct port *p = container_of(n, struct port, node);
         next = n->next;
-        if (!gate->config->before && !gate_wants(gate->config, &p->at))
+        if (!gate->config->before && p->left)
             port_free(gate, p);
     }
 }

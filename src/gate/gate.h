@@ -15,7 +15,7 @@ struct port {
     struct link_node node;
     struct listen_address at; /* text is its own copy */
     int *fds;                 /* by worker; -1 once handed over and closed */
-    bool wanted;              /* by the newest generation */
+    bool left; /* the newest generation does not want it: its listeners drain */
 };
 
 struct gate {
