@@ -10,7 +10,7 @@ enum {
     CHAR_TARGET = 4,     /* visible ASCII but '#': what we take in a target */
     CHAR_UNRESERVED = 8, /* RFC 3986, 2.3 */
     CHAR_PLAIN = 16, /* may stand in a normal path, and says nothing there: pchar but '%', '.' */
-    CHAR_HOST = 32,  /* in a host name as people use them: unreserved */
+    CHAR_LABEL = 32, /* in a label of a host name as people use them: unreserved but '.' */
     CHAR_HEX = 64,
     CHAR_DIGIT = 128,
 };

@@ -55,8 +55,6 @@ static bool start_due(struct h1_parser *p, struct span head, uint32_t line_max)
 
 static bool verdict_due(struct h1_parser *p, struct span head, uint32_t line_max)
 {
-    if (p->scanned == 0)
-        return true;
     return p->started ? fields_due(p, head) : start_due(p, head, line_max);
 }
 
@@ -95,26 +93,32 @@ static enum h1_lines_end drop_lines(struct h1_lines *l)
     return answer;
 }
 
-/* The first line is good and ends at `at`.  Parses the field lines behind it. */
-static enum parse parse_fields(struct h1_parser *p, struct span head, struct h1_lines *l)
+/* The first line is good, the field lines from `start` on are not: wrong, too many or
+ * not yet complete. */
+static enum parse fields_failed(struct h1_parser *p, struct span head, const char *start,
+                                enum h1_lines_end why)
 {
-    size_t start = (size_t)(l->at - head.ptr);
+    size_t before = (size_t)(start - head.ptr);
 
     p->started = true;
-    if (p->scanned < start)
-        p->scanned = (uint32_t)start;
-    switch (l->fields ? h1_scanner()->lines(l) : drop_lines(l)) {
-    case LINES_END:
-        p->head_bytes = (uint32_t)(l->at - head.ptr);
-        return PARSE_DONE;
-    case LINES_MORE:
+    if (p->scanned < before)
+        p->scanned = (uint32_t)before;
+    if (why == LINES_MORE)
         return head.len >= p->limits->head_max ? bad(p, CAUSE_header_too_large) : more(p, head);
-    case LINES_FULL:
-        return fields_due(p, head) ? bad(p, CAUSE_too_many_fields) : PARSE_MORE;
-    case LINES_BAD:
-        break;
-    }
-    return fields_due(p, head) ? bad(p, CAUSE_bad_header) : PARSE_MORE;
+    if (!fields_due(p, head))
+        return PARSE_MORE;
+    return bad(p, why == LINES_FULL ? CAUSE_too_many_fields : CAUSE_bad_header);
+}
+
+static inline enum parse parse_fields(struct h1_parser *p, struct span head, struct h1_lines *l)
+{
+    const char *start = l->at;
+    enum h1_lines_end answer = l->fields ? h1_scanner()->lines(l) : drop_lines(l);
+
+    if (answer != LINES_END)
+        return fields_failed(p, head, start, answer);
+    p->head_bytes = (uint32_t)(l->at - head.ptr);
+    return PARSE_DONE;
 }
 
 /* The lines of head from `at` on. */
@@ -220,7 +224,7 @@ static bool parse_request_line(struct span head, const char **start, struct requ
     at++;
     if (end - at < 10 || at[8] != '\r' || at[9] != '\n')
         return false;
-    int version = parse_version(at);
+    int version = memcmp(at, "HTTP/1.1", 8) == 0 ? HTTP_1_1 : parse_version(at);
     if (version <= 0) {
         *cause = version < 0 ? CAUSE_unknown_version : CAUSE_bad_request_line;
         return false;
@@ -243,7 +247,7 @@ enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct reque
     const char *at = head.ptr, *end = head.ptr + head.len;
     enum cause cause;
 
-    if (head.len == 0 || !verdict_due(p, head, p->limits->request_line_max))
+    if (head.len == 0 || (p->scanned > 0 && !verdict_due(p, head, p->limits->request_line_max)))
         return more(p, head);
     request_clear(r);
 
@@ -266,7 +270,7 @@ enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct reque
 
     struct h1_lines l = lines_of(p, head, at, &r->fields);
     enum parse answer = parse_fields(p, head, &l);
-    if (answer == PARSE_DONE && (cause = h1_check_request(r, l.twice)))
+    if (answer == PARSE_DONE && (cause = h1_check_request(r, &l)))
         return bad(p, cause);
     return answer;
 }
@@ -328,7 +332,7 @@ static enum parse parse_response(struct h1_parser *p, struct span head, enum met
 
     struct h1_lines l = lines_of(p, head, at, &r->fields);
     enum parse answer = parse_fields(p, head, &l);
-    if (answer == PARSE_DONE && (cause = h1_check_response(r, l.twice, method)))
+    if (answer == PARSE_DONE && (cause = h1_check_response(r, &l, method)))
         return bad(p, cause);
     return answer;
 }
@@ -338,7 +342,7 @@ enum parse h1_parse_response(struct h1_parser *p, struct span bytes, enum method
 {
     struct span head = span_first(bytes, p->limits->head_max);
 
-    if (head.len == 0 || !verdict_due(p, head, p->limits->head_max))
+    if (head.len == 0 || (p->scanned > 0 && !verdict_due(p, head, p->limits->head_max)))
         return more(p, head);
     *r = (struct response){.fields = {.list = r->fields.list, .max = r->fields.max}};
     enum parse answer = parse_response(p, head, request_method, r);
@@ -384,7 +388,7 @@ enum parse h1_parse_trailers(struct h1_parser *p, struct span bytes, struct fiel
     uint32_t before = fields ? fields->count : 0;
 
     p->started = true;
-    if (head.len == 0 || !verdict_due(p, head, 0))
+    if (head.len == 0 || (p->scanned > 0 && !verdict_due(p, head, 0)))
         return more(p, head);
     struct h1_lines l = lines_of(p, head, head.ptr, fields);
     enum parse answer = parse_fields(p, head, &l);

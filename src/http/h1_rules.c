@@ -81,17 +81,27 @@ static enum cause framing_of(const struct fields *f, uint64_t twice, enum http_v
     return last && others ? CAUSE_unknown_coding : CAUSE_bad_framing;
 }
 
+/* Quick for names; what it does not know, host_is_valid() does. */
+static bool is_host(struct span s, const struct h1_lines *l)
+{
+    size_t len = h1_scanner()->host(l->begin, s, l->end);
+
+    if (len == 0 || (len < s.len && s.ptr[len] != ':'))
+        return host_is_valid(s);
+    return len == s.len || host_port_is_valid(span_after(s, len + 1));
+}
+
 /* RFC 9112, 3.2: exactly one valid Host in HTTP/1.1; 3.2.2: an absolute
  * target's authority is what counts. */
-static enum cause check_host(struct request *r, uint64_t twice)
+static enum cause check_host(struct request *r, const struct h1_lines *l)
 {
     const struct field *host = fields_get(&r->fields, FIELD_HOST);
 
-    if (twice & BIT(HOST))
+    if (l->twice & BIT(HOST))
         return CAUSE_bad_host;
     if (!host && r->version != HTTP_1_0)
         return CAUSE_bad_host;
-    if (host && !host_is_valid(host->value))
+    if (host && !is_host(host->value, l))
         return CAUSE_bad_host;
     if (r->target.form == TARGET_ABSOLUTE || r->target.form == TARGET_AUTHORITY)
         r->host = r->target.authority;
@@ -134,25 +144,25 @@ static enum cause check_rest(struct request *r, uint64_t twice)
     return cause;
 }
 
-enum cause h1_check_request(struct request *r, uint64_t twice)
+enum cause h1_check_request(struct request *r, const struct h1_lines *l)
 {
-    enum cause cause = check_host(r, twice);
+    enum cause cause = check_host(r, l);
 
     r->keep_alive = r->version != HTTP_1_0;
     if (cause || !(r->fields.seen & (FRAMING_BITS | BIT(CONNECTION) | BIT(EXPECT))))
         return cause;
-    return check_rest(r, twice);
+    return check_rest(r, l->twice);
 }
 
 /* RFC 9112, 6.3, in its order. */
-enum cause h1_check_response(struct response *r, uint64_t twice, enum method method)
+enum cause h1_check_response(struct response *r, const struct h1_lines *l, enum method method)
 {
     const struct fields *f = &r->fields;
     struct connection c = connection_of(f);
     enum cause cause = CAUSE_NONE;
 
     if (f->seen & FRAMING_BITS)
-        cause = framing_of(f, twice, r->version, &r->framing, &r->content_length);
+        cause = framing_of(f, l->twice, r->version, &r->framing, &r->content_length);
     if (cause)
         return cause;
     r->keep_alive = !c.close && (r->version != HTTP_1_0 || c.keep_alive);

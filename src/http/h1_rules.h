@@ -3,11 +3,13 @@
 #define HEADGATE_HTTP_H1_RULES_H
 
 #include "http/cause.h"
+#include "http/h1_scan.h"
 #include "http/message.h"
 
 /* First line and fields are there; host, framing, content_length, keep_alive and the
- * rest, which are cleared, are set.  `twice` has the bits of fields that came again. */
-enum cause h1_check_request(struct request *r, uint64_t twice);
-enum cause h1_check_response(struct response *r, uint64_t twice, enum method request_method);
+ * rest, which are cleared, are set.  The lines are those it was read from. */
+enum cause h1_check_request(struct request *r, const struct h1_lines *l);
+enum cause h1_check_response(struct response *r, const struct h1_lines *l,
+                             enum method request_method);
 
 #endif

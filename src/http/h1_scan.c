@@ -17,8 +17,6 @@
 #include "http/field_slots.h"
 #include "http/h1_parse.h"
 
-#include <stdatomic.h>
-
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* Answers to the two questions; the end of the bytes is "nowhere". */
@@ -51,19 +49,13 @@ static ALWAYS_INLINE struct marks target_scalar(const char *begin, const char *a
 }
 
 /* A line that begins with no token character: the empty one, or none. */
-static enum h1_lines_end last_line(struct h1_lines *l)
+static ALWAYS_INLINE enum h1_lines_end last_line(const char **at, const char *end)
 {
-    const char *at = l->at;
-
-    if (at == l->end)
-        return LINES_MORE;
-    if (*at != '\r')
+    if (end - *at < 2)
+        return *at == end || **at == '\r' ? LINES_MORE : LINES_BAD;
+    if ((*at)[0] != '\r' || (*at)[1] != '\n')
         return LINES_BAD;
-    if (l->end - at < 2)
-        return LINES_MORE;
-    if (at[1] != '\n')
-        return LINES_BAD;
-    l->at = at + 2;
+    *at += 2;
     return LINES_END;
 }
 
@@ -72,44 +64,67 @@ static ALWAYS_INLINE bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static ALWAYS_INLINE void add(struct h1_lines *l, struct span name, const char *value,
-                              const char *end)
+/* What is between, without blanks at either end; usually there is one at the
+ * beginning. */
+static ALWAYS_INLINE struct span value_of(const char *at, const char *end)
 {
-    struct fields *f = l->fields;
-    enum field_id id = field_look_up(name);
-    uint64_t bit = (uint64_t)1 << id;
-
-    while (value < end && is_blank(*value))
-        value++;
-    while (end > value && is_blank(end[-1]))
+    at += at < end && *at == ' ';
+    while (at < end && is_blank(*at))
+        at++;
+    while (end > at && is_blank(end[-1]))
         end--;
-    l->twice |= f->seen & bit;
-    f->seen |= bit;
-    f->list[f->count++] = (struct field){name, {value, (size_t)(end - value)}, (uint16_t)id};
+    return (struct span){at, (size_t)(end - at)};
 }
 
+/* Why it is none, or not yet. */
+static enum h1_lines_end no_line(const char *at, const char *end, struct marks m, bool full)
+{
+    if (m.mark == at)
+        return LINES_BAD;
+    if (full)
+        return LINES_FULL;
+    if (m.mark == end)
+        return LINES_MORE;
+    if (*m.mark != ':' || (m.stop < end && *m.stop != '\r'))
+        return LINES_BAD;
+    return end - m.stop < 2 ? LINES_MORE : LINES_BAD;
+}
+
+/* Everything the loop changes is in variables of its own: the compiler
+ * cannot know that writing a field changes none of it. */
 static ALWAYS_INLINE enum h1_lines_end lines(struct h1_lines *l, find_fn *find)
 {
     const char *at = l->at, *const end = l->end, *const begin = l->begin;
+    struct fields *f = l->fields;
+    struct field *out = f->list + f->count, *const full = f->list + l->fields_max;
+    uint64_t seen = f->seen, twice = l->twice;
+    enum h1_lines_end answer;
 
     for (;;) {
+        if (at == end || *at == '\r') {
+            answer = last_line(&at, end);
+            break;
+        }
         struct marks m = find(begin, at, end);
-        l->at = at;
-        if (m.mark == at)
-            return last_line(l);
-        if (l->fields->count >= l->fields_max)
-            return LINES_FULL;
-        if (m.mark == end)
-            return LINES_MORE;
-        if (*m.mark != ':')
-            return LINES_BAD;
-        if (end - m.stop < 2)
-            return m.stop == end || *m.stop == '\r' ? LINES_MORE : LINES_BAD;
-        if (m.stop[0] != '\r' || m.stop[1] != '\n')
-            return LINES_BAD;
-        add(l, (struct span){at, (size_t)(m.mark - at)}, m.mark + 1, m.stop);
+        if (end - m.stop < 2 || memcmp(m.stop, "\r\n", 2) != 0 || *m.mark != ':' || m.mark == at ||
+            out >= full) {
+            answer = no_line(at, end, m, out >= full);
+            break;
+        }
+        out->name = (struct span){at, (size_t)(m.mark - at)};
+        out->value = value_of(m.mark + 1, m.stop);
+        enum field_id id = field_look_up(out->name);
+        out->id = (uint16_t)id;
+        twice |= seen & (uint64_t)1 << id;
+        seen |= (uint64_t)1 << id;
+        out++;
         at = m.stop + 2;
     }
+    l->at = at;
+    l->twice = twice;
+    f->seen = seen;
+    f->count = (uint32_t)(out - f->list);
+    return answer;
 }
 
 static enum h1_lines_end lines_scalar(struct h1_lines *l)
@@ -122,6 +137,15 @@ static struct h1_target_marks marks_scalar(const char *begin, const char *at, co
     struct marks m = target_scalar(begin, at, end);
 
     return (struct h1_target_marks){m.mark, m.stop};
+}
+
+/* There is host_is_valid() for that. */
+static size_t host_scalar(const char *begin, struct span s, const char *end)
+{
+    (void)begin;
+    (void)s;
+    (void)end;
+    return 0;
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -184,7 +208,29 @@ static ALWAYS_INLINE struct marks find_in_blocks(const char *begin, const char *
     (char)0xf8, (char)0xfc, (char)0xfc, (char)0xf8, (char)0xfc, (char)0xfc, (char)0xfc,            \
         (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc,        \
         (char)0xfc, (char)0x7c
+#define HOST_ROWS                                                                                  \
+    (char)0xa8, (char)0xf8, (char)0xf8, (char)0xf8, (char)0xf8, (char)0xf8, (char)0xf8,            \
+        (char)0xf8, (char)0xf8, (char)0xf8, (char)0xf0, (char)0x50, (char)0x50, (char)0x54,        \
+        (char)0xd4, (char)0x70
+#define CONTROL_ROWS                                                                               \
+    (char)0x03, (char)0x03, (char)0x03, (char)0x03, (char)0x03, (char)0x03, (char)0x03,            \
+        (char)0x03, (char)0x03, (char)0x02, (char)0x03, (char)0x03, (char)0x03, (char)0x03,        \
+        (char)0x03, (char)0x83
 #define HIGH_BITS 1, 2, 4, 8, 16, 32, 64, (char)128, 0, 0, 0, 0, 0, 0, 0, 0
+
+/* How many bytes make a name, no label of it empty, in at most a block; 0 when
+ * that cannot be said. */
+static ALWAYS_INLINE size_t name_len(const char *begin, struct span s, const char *end,
+                                     half_fn *half_at, size_t half)
+{
+    if (s.len >= 2 * half)
+        return 0;
+    struct masks m = look(begin, s.ptr, end, half_at, half);
+    uint64_t after = (uint64_t)1 << s.len, stop = m.stop | after;
+    uint64_t dots = m.mark & ((stop & -stop) - 1);
+
+    return dots & (dots << 1 | 1) ? 0 : (size_t)__builtin_ctzll(stop);
+}
 
 #define SSE42 __attribute__((target("sse4.2")))
 
@@ -193,10 +239,15 @@ static SSE42 ALWAYS_INLINE __m128i load16(const char *at)
     return _mm_loadu_si128((const __m128i *)(const void *)at);
 }
 
-static SSE42 ALWAYS_INLINE uint64_t outside16(__m128i bytes, __m128i rows)
+static SSE42 ALWAYS_INLINE __m128i high_bit16(__m128i bytes)
 {
     __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
-    __m128i bit = _mm_shuffle_epi8(_mm_setr_epi8(HIGH_BITS), high);
+
+    return _mm_shuffle_epi8(_mm_setr_epi8(HIGH_BITS), high);
+}
+
+static SSE42 ALWAYS_INLINE uint64_t outside16(__m128i bytes, __m128i bit, __m128i rows)
+{
     __m128i in = _mm_and_si128(_mm_shuffle_epi8(rows, bytes), bit);
 
     return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(in, _mm_setzero_si128()));
@@ -204,24 +255,29 @@ static SSE42 ALWAYS_INLINE uint64_t outside16(__m128i bytes, __m128i rows)
 
 static SSE42 ALWAYS_INLINE struct masks line16(const char *at)
 {
-    __m128i bytes = load16(at);
-    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-    __m128i tab = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'));
-    __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
-    __m128i stop = _mm_or_si128(_mm_andnot_si128(tab, low), del);
+    __m128i bytes = load16(at), bit = high_bit16(bytes);
+    uint64_t not_control = outside16(bytes, bit, _mm_setr_epi8(CONTROL_ROWS));
 
-    return (struct masks){outside16(bytes, _mm_setr_epi8(TOKEN_ROWS)),
-                          (uint32_t)_mm_movemask_epi8(stop)};
+    return (struct masks){outside16(bytes, bit, _mm_setr_epi8(TOKEN_ROWS)), not_control ^ 0xffff};
 }
 
 static SSE42 ALWAYS_INLINE struct masks target16(const char *at)
 {
-    __m128i bytes = load16(at);
+    __m128i bytes = load16(at), bit = high_bit16(bytes);
     __m128i mark = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('?')),
                                 _mm_cmpeq_epi8(bytes, _mm_set1_epi8('%')));
 
     return (struct masks){(uint32_t)_mm_movemask_epi8(mark),
-                          outside16(bytes, _mm_setr_epi8(TARGET_ROWS))};
+                          outside16(bytes, bit, _mm_setr_epi8(TARGET_ROWS))};
+}
+
+static SSE42 ALWAYS_INLINE struct masks host16(const char *at)
+{
+    __m128i bytes = load16(at), bit = high_bit16(bytes);
+    __m128i dot = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('.'));
+
+    return (struct masks){(uint32_t)_mm_movemask_epi8(dot),
+                          outside16(bytes, bit, _mm_setr_epi8(HOST_ROWS))};
 }
 
 static SSE42 ALWAYS_INLINE struct marks line_sse42(const char *begin, const char *at,
@@ -243,6 +299,11 @@ static SSE42 struct h1_target_marks marks_sse42(const char *begin, const char *a
     return (struct h1_target_marks){m.mark, m.stop};
 }
 
+static SSE42 size_t host_sse42(const char *begin, struct span s, const char *end)
+{
+    return end - begin < 16 ? 0 : name_len(begin, s, end, host16, 16);
+}
+
 #define AVX2 __attribute__((target("avx2,bmi,bmi2")))
 
 static AVX2 ALWAYS_INLINE __m256i load32(const char *at)
@@ -250,10 +311,15 @@ static AVX2 ALWAYS_INLINE __m256i load32(const char *at)
     return _mm256_loadu_si256((const __m256i *)(const void *)at);
 }
 
-static AVX2 ALWAYS_INLINE uint64_t outside32(__m256i bytes, __m256i rows)
+static AVX2 ALWAYS_INLINE __m256i high_bit32(__m256i bytes)
 {
     __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15));
-    __m256i bit = _mm256_shuffle_epi8(_mm256_setr_epi8(HIGH_BITS, HIGH_BITS), high);
+
+    return _mm256_shuffle_epi8(_mm256_setr_epi8(HIGH_BITS, HIGH_BITS), high);
+}
+
+static AVX2 ALWAYS_INLINE uint64_t outside32(__m256i bytes, __m256i bit, __m256i rows)
+{
     __m256i in = _mm256_and_si256(_mm256_shuffle_epi8(rows, bytes), bit);
 
     return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(in, _mm256_setzero_si256()));
@@ -261,24 +327,30 @@ static AVX2 ALWAYS_INLINE uint64_t outside32(__m256i bytes, __m256i rows)
 
 static AVX2 ALWAYS_INLINE struct masks line32(const char *at)
 {
-    __m256i bytes = load32(at);
-    __m256i low = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
-    __m256i tab = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\t'));
-    __m256i del = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(0x7f));
-    __m256i stop = _mm256_or_si256(_mm256_andnot_si256(tab, low), del);
+    __m256i bytes = load32(at), bit = high_bit32(bytes);
+    uint64_t not_control = outside32(bytes, bit, _mm256_setr_epi8(CONTROL_ROWS, CONTROL_ROWS));
 
-    return (struct masks){outside32(bytes, _mm256_setr_epi8(TOKEN_ROWS, TOKEN_ROWS)),
-                          (uint32_t)_mm256_movemask_epi8(stop)};
+    return (struct masks){outside32(bytes, bit, _mm256_setr_epi8(TOKEN_ROWS, TOKEN_ROWS)),
+                          not_control ^ 0xffffffff};
 }
 
 static AVX2 ALWAYS_INLINE struct masks target32(const char *at)
 {
-    __m256i bytes = load32(at);
+    __m256i bytes = load32(at), bit = high_bit32(bytes);
     __m256i mark = _mm256_or_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('?')),
                                    _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('%')));
 
     return (struct masks){(uint32_t)_mm256_movemask_epi8(mark),
-                          outside32(bytes, _mm256_setr_epi8(TARGET_ROWS, TARGET_ROWS))};
+                          outside32(bytes, bit, _mm256_setr_epi8(TARGET_ROWS, TARGET_ROWS))};
+}
+
+static AVX2 ALWAYS_INLINE struct masks host32(const char *at)
+{
+    __m256i bytes = load32(at), bit = high_bit32(bytes);
+    __m256i dot = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('.'));
+
+    return (struct masks){(uint32_t)_mm256_movemask_epi8(dot),
+                          outside32(bytes, bit, _mm256_setr_epi8(HOST_ROWS, HOST_ROWS))};
 }
 
 static AVX2 ALWAYS_INLINE struct marks line_avx2(const char *begin, const char *at, const char *end)
@@ -299,6 +371,11 @@ static AVX2 struct h1_target_marks marks_avx2(const char *begin, const char *at,
     return (struct h1_target_marks){m.mark, m.stop};
 }
 
+static AVX2 size_t host_avx2(const char *begin, struct span s, const char *end)
+{
+    return end - begin < 32 ? 0 : name_len(begin, s, end, host32, 32);
+}
+
 static bool has_sse42(void)
 {
     return __builtin_cpu_supports("sse4.2");
@@ -311,8 +388,8 @@ static bool has_avx2(void)
 }
 
 #define VECTOR_SCANNERS                                                                            \
-    {{SPAN_INIT("avx2"), lines_avx2, marks_avx2}, has_avx2},                                       \
-        {{SPAN_INIT("sse4.2"), lines_sse42, marks_sse42}, has_sse42},
+    {{SPAN_INIT("avx2"), lines_avx2, marks_avx2, host_avx2}, has_avx2},                            \
+        {{SPAN_INIT("sse4.2"), lines_sse42, marks_sse42, host_sse42}, has_sse42},
 #else
 #define VECTOR_SCANNERS
 #endif
@@ -326,34 +403,28 @@ static bool always(void)
 static const struct {
     struct h1_scanner scanner;
     bool (*available)(void);
-} scanners[] = {VECTOR_SCANNERS{{SPAN_INIT("scalar"), lines_scalar, marks_scalar}, always}};
+} scanners[] = {
+    VECTOR_SCANNERS{{SPAN_INIT("scalar"), lines_scalar, marks_scalar, host_scalar}, always}};
 
 /* Written once, at the first head or when a test asks for another: every
  * thread would write the same. */
-static _Atomic(const struct h1_scanner *) chosen;
+_Atomic(const struct h1_scanner *) h1_scanner_chosen;
 
-static const struct h1_scanner *choose(void)
+const struct h1_scanner *h1_scanner_choose(void)
 {
     size_t i = 0;
 
     while (!scanners[i].available())
         i++;
-    atomic_store_explicit(&chosen, &scanners[i].scanner, memory_order_relaxed);
+    atomic_store_explicit(&h1_scanner_chosen, &scanners[i].scanner, memory_order_relaxed);
     return &scanners[i].scanner;
-}
-
-const struct h1_scanner *h1_scanner(void)
-{
-    const struct h1_scanner *s = atomic_load_explicit(&chosen, memory_order_relaxed);
-
-    return s ? s : choose();
 }
 
 bool h1_scanner_use(struct span name)
 {
     for (size_t i = 0; i < COUNT_OF(scanners); i++)
         if (span_equal(scanners[i].scanner.name, name) && scanners[i].available()) {
-            atomic_store_explicit(&chosen, &scanners[i].scanner, memory_order_relaxed);
+            atomic_store_explicit(&h1_scanner_chosen, &scanners[i].scanner, memory_order_relaxed);
             return true;
         }
     return false;

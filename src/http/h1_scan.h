@@ -4,6 +4,8 @@
 
 #include "http/field.h"
 
+#include <stdatomic.h>
+
 enum h1_lines_end {
     LINES_END,  /* the empty line has been read; at is behind it */
     LINES_MORE, /* the bytes ran out within a line */
@@ -29,9 +31,19 @@ struct h1_scanner {
     struct span name;
     enum h1_lines_end (*lines)(struct h1_lines *l);
     struct h1_target_marks (*target)(const char *begin, const char *at, const char *end);
+    /* How many bytes of it make a good name, as host_is_valid() sees it; 0 says nothing. */
+    size_t (*host)(const char *begin, struct span host, const char *end);
 };
 
+extern _Atomic(const struct h1_scanner *) h1_scanner_chosen;
+const struct h1_scanner *h1_scanner_choose(void);
+
 /* The one in use. */
-const struct h1_scanner *h1_scanner(void);
+static inline const struct h1_scanner *h1_scanner(void)
+{
+    const struct h1_scanner *s = atomic_load_explicit(&h1_scanner_chosen, memory_order_relaxed);
+
+    return s ? s : h1_scanner_choose();
+}
 
 #endif

@@ -11,19 +11,20 @@
 
 enum { NAME_MAX_BYTES = 255 };
 
-/* How many bytes make a name: up to one that stands in none, or to a label that is
- * empty, but for the root's behind one trailing dot. */
+/* How many bytes make a name: labels, none empty, with dots between and perhaps one
+ * behind for the root.  Ends before the first byte that does not fit. */
 static size_t name_len(struct span s)
 {
-    char before = '.';
-    size_t i = 0;
+    const char *at = s.ptr, *end = s.ptr + s.len;
 
-    for (; i < s.len && char_is(s.ptr[i], CHAR_HOST); i++) {
-        if (s.ptr[i] == '.' && before == '.')
-            break;
-        before = s.ptr[i];
+    for (;;) {
+        const char *label = at;
+        while (at < end && char_is(*at, CHAR_LABEL))
+            at++;
+        if (at == label || at == end || *at != '.')
+            return (size_t)(at - s.ptr);
+        at++;
     }
-    return i;
 }
 
 /* "[::1]"; no zone and no IPvFuture (RFC 3986, 3.2.2). */
@@ -39,7 +40,7 @@ static bool literal_is_valid(struct span s)
 }
 
 /* May be empty: "port = *DIGIT" (RFC 3986, 3.2.3). */
-static bool port_is_valid(struct span s)
+bool host_port_is_valid(struct span s)
 {
     uint64_t number = 0;
 
@@ -61,7 +62,7 @@ static bool split(struct span authority, struct span *name, struct span *port)
     if (port->len == 0)
         return true;
     *port = span_after(*port, 1);
-    return authority.ptr[len] == ':' && len > 0 && port_is_valid(*port);
+    return authority.ptr[len] == ':' && len > 0 && host_port_is_valid(*port);
 }
 
 bool host_is_valid(struct span authority)

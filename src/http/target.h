@@ -54,6 +54,7 @@ MUST_USE bool host_parse(struct span authority, char scratch[256], struct span *
 
 /* Is it what host_parse() takes? */
 bool host_is_valid(struct span authority);
+bool host_port_is_valid(struct span port); /* what is behind the ':', which may be nothing */
 
 /* Finds a name in a query; the value as sent.  Names are compared decoded. */
 bool query_find(struct span query, struct span name, struct span *value);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { COPIES = 256, ROUNDS = 60, REPEATS = 40, FIELDS = 100 };
+enum { COPIES = 256, ROUNDS = 1000, REPEATS = 4, FIELDS = 100 };
 
 static const struct {
     const char *name, *text;
