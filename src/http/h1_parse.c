@@ -236,6 +236,8 @@ static bool parse_request_line(struct span head, const char **start, struct requ
         return false;
 
     /* RFC 9112, 3.2.3 and 3.2.4: each of these two forms has its one method. */
+    if (r->method == METHOD_GET || r->method == METHOD_POST)
+        return r->target.form <= TARGET_ABSOLUTE;
     if ((r->target.form == TARGET_AUTHORITY) != (r->method == METHOD_CONNECT))
         return false;
     return r->target.form != TARGET_ASTERISK || r->method == METHOD_OPTIONS;

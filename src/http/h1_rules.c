@@ -95,8 +95,11 @@ static bool is_host(struct span s, const struct h1_lines *l)
  * target's authority is what counts. */
 static enum cause check_host(struct request *r, const struct h1_lines *l)
 {
-    const struct field *host = fields_get(&r->fields, FIELD_HOST);
+    const struct fields *f = &r->fields;
+    const struct field *host = f->list; /* it usually comes first (RFC 9110, 7.2) */
 
+    if (f->count == 0 || host->id != FIELD_HOST)
+        host = fields_get(f, FIELD_HOST);
     if (l->twice & BIT(HOST))
         return CAUSE_bad_host;
     if (!host && r->version != HTTP_1_0)

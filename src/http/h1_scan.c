@@ -197,6 +197,19 @@ static ALWAYS_INLINE struct marks find_in_blocks(const char *begin, const char *
     return found;
 }
 
+/* The same for what is mostly short: half a block is looked at first. */
+static ALWAYS_INLINE struct marks find_near(const char *begin, const char *at, const char *end,
+                                            half_fn *half_at, size_t half)
+{
+    if ((size_t)(end - at) >= half) {
+        struct masks m = half_at(at);
+        if (m.stop)
+            return (struct marks){m.mark ? at + __builtin_ctzll(m.mark) : end,
+                                  at + __builtin_ctzll(m.stop)};
+    }
+    return find_in_blocks(begin, at, end, half_at, half);
+}
+
 /* Membership in a set of ASCII characters by two table look-ups: a row for the
  * low four bits, a bit in it for the high ones.  A byte from 0x80 on finds 0 in
  * the first, as the instruction has it. */
@@ -223,9 +236,14 @@ static ALWAYS_INLINE struct marks find_in_blocks(const char *begin, const char *
 static ALWAYS_INLINE size_t name_len(const char *begin, struct span s, const char *end,
                                      half_fn *half_at, size_t half)
 {
+    struct masks m;
+
     if (s.len >= 2 * half)
         return 0;
-    struct masks m = look(begin, s.ptr, end, half_at, half);
+    if (s.len < half && (size_t)(end - s.ptr) >= half)
+        m = half_at(s.ptr); /* nearly always */
+    else
+        m = look(begin, s.ptr, end, half_at, half);
     uint64_t after = (uint64_t)1 << s.len, stop = m.stop | after;
     uint64_t dots = m.mark & ((stop & -stop) - 1);
 
@@ -295,7 +313,7 @@ static SSE42 struct h1_target_marks marks_sse42(const char *begin, const char *a
 {
     if (end - begin < 16)
         return marks_scalar(begin, at, end);
-    struct marks m = find_in_blocks(begin, at, end, target16, 16);
+    struct marks m = find_near(begin, at, end, target16, 16);
     return (struct h1_target_marks){m.mark, m.stop};
 }
 
@@ -367,7 +385,7 @@ static AVX2 struct h1_target_marks marks_avx2(const char *begin, const char *at,
 {
     if (end - begin < 32)
         return marks_scalar(begin, at, end);
-    struct marks m = find_in_blocks(begin, at, end, target32, 32);
+    struct marks m = find_near(begin, at, end, target32, 32);
     return (struct h1_target_marks){m.mark, m.stop};
 }
 

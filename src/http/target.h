@@ -27,7 +27,7 @@ MUST_USE bool target_parse(struct target *t, struct span text);
 struct path {
     struct span normal;       /* the path to match; equals the one sent when nothing was to do */
     bool had_dots;            /* dot segments were removed: forward the normal form, not the one sent */
-    bool has_encoded_slash;   /* %2F or %5C is in it */
+    bool has_encoded_slash;   /* %2F or %5C was in the one sent */
 };
 
 enum path_fault { PATH_OK, PATH_BAD, PATH_MEMORY };

@@ -37,14 +37,16 @@ START_TEST(a_name_that_differs_in_one_byte_is_another)
         changed[name.len] = 'x';
         ck_assert_int_ne(field_find((struct span){changed, name.len + 1}), id);
         ck_assert_int_ne(field_find((struct span){changed, name.len - 1}), id);
+        unsigned wrong = 0;
         for (size_t i = 0; i < name.len; i++)
             for (int c = 0; c < 256; c++) {
                 memcpy(changed, name.ptr, name.len);
                 changed[i] = (char)c;
                 bool same = ascii_lower((char)c) == ascii_lower(name.ptr[i]);
-                ck_assert_int_eq(field_find((struct span){changed, name.len}) == (enum field_id)id,
-                                 same);
+                bool found = field_find((struct span){changed, name.len}) == (enum field_id)id;
+                wrong += found != same;
             }
+        ck_assert_uint_eq(wrong, 0);
     }
 }
 END_TEST

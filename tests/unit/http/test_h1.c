@@ -206,16 +206,18 @@ START_TEST(a_head_in_many_pieces_is_searched_once)
     struct request r = {.fields = {.list = list, .max = 10}};
     char *bytes = malloc(SIZE);
     struct h1_parser p;
+    size_t early = 0;
 
     memset(bytes, 'a', SIZE);
     memcpy(bytes, "GET / HTTP/1.1\r\nHost: a\r\nX: ", 28);
     h1_parser_init(&p, &limits);
     for (size_t n = 1; n <= SIZE; n++)
-        ck_assert_int_eq(h1_parse_request(&p, (struct span){bytes, n}, &r), PARSE_MORE);
+        early += h1_parse_request(&p, (struct span){bytes, n}, &r) != PARSE_MORE;
     memset(bytes, 'a', SIZE);
     h1_parser_init(&p, &limits);
     for (size_t n = 1; n <= SIZE; n++)
-        ck_assert_int_eq(h1_parse_request(&p, (struct span){bytes, n}, &r), PARSE_MORE);
+        early += h1_parse_request(&p, (struct span){bytes, n}, &r) != PARSE_MORE;
+    ck_assert_uint_eq(early, 0);
     free(bytes);
 }
 END_TEST
