@@ -12,7 +12,7 @@
 
 #include "modules/1mrc/hash.h"
 
-enum { USERS_CHUNK = 4096 }; /* hashes */
+enum { USERS_CHUNK = 1024 }; /* hashes */
 #define USERS_MOST UINT64_C(2000000000)
 
 struct users_log; /* the chunks, counted by those who read them */
