@@ -99,7 +99,7 @@ static void conn_close(struct conn *c)
     if (c->x && !h1_of(c->x)->writer.done) {
         c->x->client_gone = c->wire.fail != 0;
         if (!c->x->cause)
-            c->x->cause = CAUSE_client_gone;
+            c->x->cause = c->wire.fail == FAIL_MEMORY ? CAUSE_out_of_memory : CAUSE_client_gone;
     }
     conn_exchange_end(c);
     wire_cancel(&c->wire);

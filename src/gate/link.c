@@ -486,6 +486,10 @@ static void link_lost(struct link *l)
 {
     struct leg *leg = l->leg;
 
+    if (l->wire.fail == FAIL_MEMORY) {
+        leg_fail(leg, CAUSE_out_of_memory);
+        return;
+    }
     if (leg->state == LEG_WAITING) {
         if (leg->response_begun)
             leg_fail(leg, CAUSE_upstream_bad_head);
@@ -494,7 +498,7 @@ static void link_lost(struct link *l)
         else
             leg_fail(leg, CAUSE_upstream_reset_before_head);
         /* Nothing of it ever left: the origin cannot have seen it. */
-        leg->fresh_failed = !l->request_written || l->wire.all == NULL;
+        leg->fresh_failed = !l->request_written;
         return;
     }
     if (leg->state != LEG_HEAD || wire_in(&l->wire).len > 0)
