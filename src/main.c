@@ -67,8 +67,6 @@ static struct config *load(const char *path, struct arena *arena, bool run_tests
     if (config && d.errors == 0 && (run_tests || config->server.tests_required))
         config_run_tests(config, &d);
     diagnostics_print(&d, print_line, stderr);
-    if (d.dropped)
-        fprintf(stderr, "headgate: and %u more errors\n", d.dropped);
     if (d.errors > 0) {
         config_free(config);
         return NULL;

@@ -88,6 +88,7 @@ struct conf_section {
 struct conf {
     struct arena *arena;
     const struct source *source;
+    const char *path; /* of the first file, as positions have it */
     struct conf_section *sections; /* in file order */
 };
 

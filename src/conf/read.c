@@ -590,6 +590,7 @@ void conf_read(struct conf *conf, struct arena *arena, const struct source *sour
         diagnostics_memory(d);
         return;
     }
+    conf->path = file->name;
     r.files = file;
     read_file(&r, file);
 }

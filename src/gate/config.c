@@ -165,7 +165,7 @@ static struct conf_section *module_section(struct loading *l, const struct modul
         s = sections_of(s->next, "module");
     if (!s && (s = loading_zalloc(l, sizeof *s)))
         *s = (struct conf_section){
-            .type = SPAN("module"), .name = name, .at = {l->config->path, 1, 1}};
+            .type = SPAN("module"), .name = name, .at = {l->config->conf.path, 1, 1}};
     return s;
 }
 
@@ -232,7 +232,7 @@ static bool server_section(struct loading *l)
     while (s && s->name.len > 0)
         s = sections_of(s->next, "server");
     if (!s && (s = loading_zalloc(l, sizeof *s)))
-        *s = (struct conf_section){.type = SPAN("server"), .at = {l->config->path, 1, 1}};
+        *s = (struct conf_section){.type = SPAN("server"), .at = {l->config->conf.path, 1, 1}};
     l->server = s;
     return s != NULL;
 }

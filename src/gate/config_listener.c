@@ -296,7 +296,7 @@ void config_load_listeners(struct loading *l)
 
     conf_fill_inherited(&config->conf, l->server, listener_settings, &scratch, l->d);
     if (count == 0)
-        diagnostics_say(l->d, SEVERITY_ERROR, (struct position){config->path, 1, 1},
+        diagnostics_say(l->d, SEVERITY_ERROR, (struct position){config->conf.path, 1, 1},
                         "there is no [listener NAME]");
     if (!(config->listeners = loading_zalloc(l, (count ? count : 1) * sizeof *config->listeners)))
         return;

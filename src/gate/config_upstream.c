@@ -5,13 +5,12 @@ struct upstream_raw {
     struct upstream_conf conf;
     struct lines servers;
     struct spans protocols;
-    int balance, family, unused;
+    struct line balance;
+    int family, unused;
 };
 
 #define AT(member, type) SETTING_MEMBER(struct upstream_raw, member, type)
 
-static const char *const balances[] = {"round_robin", "least_conn", NULL};
-static const char *const balances_later[] = {"p2c", "random", "hash", NULL};
 static const char *const retry_words[] = {"connect", "unprocessed", "reset", "timeout", NULL};
 static const char *const families[] = {"any", "ipv4", "ipv6", NULL}; /* enum address_family */
 static const char *const only_off[] = {"off", NULL}, *const only_h1[] = {"http/1.1", NULL};
@@ -24,12 +23,10 @@ const struct setting upstream_settings[] = {
      .offset = AT(servers, struct lines),
      .help = "[http://]HOST:PORT or unix:PATH; weight=N, backup, down, max_in_flight=N."},
     {.name = "balance",
-     .type = SETTING_WORD,
+     .type = SETTING_LINE, /* hash has words after it */
      .fallback = "round_robin",
-     .words = balances,
-     .later = balances_later,
-     .offset = AT(balance, int),
-     .help = "How a server is chosen."},
+     .offset = AT(balance, struct line),
+     .help = "How a server is chosen: round_robin or least_conn."},
     {.name = "sticky", .flags = SETTING_LATER},
     {.name = "check", .flags = SETTING_LATER},
     {.name = "eject_failures", .flags = SETTING_LATER},
@@ -332,6 +329,26 @@ static void servers_load(struct loading *l, const struct lines *lines, struct up
                     SPAN_ARG(u->name));
 }
 
+static void balance_load(struct loading *l, const struct line *line, struct upstream_conf *u)
+{
+    static const char *const words[] = {"round_robin", "least_conn", "p2c", "random", "hash"};
+    struct span word = line->words.count ? line->words.list[0] : SPAN("round_robin");
+    size_t n = 0;
+
+    while (n < COUNT_OF(words) && !span_equal(word, span_of(words[n])))
+        n++;
+    if (n == COUNT_OF(words))
+        loading_say(l, SEVERITY_ERROR, "balance", "\"%.*s\" is none of round_robin, least_conn%s",
+                    SPAN_ARG(word), did_you_mean(l, word, words, 2));
+    else if (n > BALANCE_LEAST_CONN)
+        loading_say(l, SEVERITY_ERROR, "balance", "\"%.*s\": not supported by this build",
+                    SPAN_ARG(word));
+    else if (line->words.count > 1)
+        loading_say(l, SEVERITY_ERROR, "balance", "nothing follows %s", words[n]);
+    else
+        u->balance = (enum balance)n;
+}
+
 static void upstream_load(struct loading *l, struct conf_section *s, struct upstream_conf *u)
 {
     struct upstream_raw raw = {0};
@@ -342,7 +359,7 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     *u = raw.conf;
     u->name = s->name;
     u->index = index;
-    u->balance = (enum balance)raw.balance;
+    balance_load(l, &raw.balance, u);
     u->family = (uint64_t)raw.family;
     servers_load(l, &raw.servers, u);
 }

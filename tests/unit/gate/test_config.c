@@ -235,6 +235,11 @@ struct mistake {
 #define ROUTE "[route r]\nhandler = plain\n"
 
 static const struct mistake mistakes[] = {
+    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash cookie session\n",
+     "a.ini:5:11: error: balance: \"hash\": not supported by this build\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = least_con\n",
+     "a.ini:5:11: error: balance: \"least_con\" is none of round_robin, least_conn; did you mean "
+     "\"least_conn\"?\n"},
     {ROUTE, "a.ini:1:1: error: there is no [listener NAME]\n"},
     {"[server x]\n" LISTENER, "a.ini:1:1: error: [server] has no name\n"},
     {LISTENER "[route]\nhandler = plain\n",
