@@ -40,8 +40,10 @@ static void link_attach(struct link *l, struct leg *leg)
     leg->link = l;
     l->scanned = 0;
     l->request_written = l->request_done = l->request_chunked = l->response_done = false;
+    l->request_left_us = false;
     l->origin_keeps = true;
     l->request_left = 0;
+    wire_moved(&l->wire); /* what moved until now was another's */
     leg->x->request_content.consumer = &l->owner;
     leg->x->response_content.producer = &l->owner;
     leg->x->response_content.consumer = leg->x->owner;
@@ -305,8 +307,6 @@ static void link_write(struct link *l)
         link_write_replay(l);
     }
     link_write_content(l);
-    if (wire_moved(&l->wire))
-        l->since = io_now(link_io(l));
 }
 
 /* --- the response --------------------------------------------------------------------------- */
@@ -498,7 +498,7 @@ static void link_lost(struct link *l)
         else
             leg_fail(leg, CAUSE_upstream_reset_before_head);
         /* Nothing of it ever left: the origin cannot have seen it. */
-        leg->fresh_failed = !l->request_written;
+        leg->fresh_failed = !l->request_left_us;
         return;
     }
     if (leg->state != LEG_HEAD || wire_in(&l->wire).len > 0)
@@ -612,6 +612,10 @@ static void link_work(struct link *l)
 {
     if (l->leg->state == LEG_FAILED || l->leg->state == LEG_DONE)
         return;
+    if (wire_moved(&l->wire)) {
+        l->request_left_us = true;
+        l->since = io_now(link_io(l));
+    }
     link_read(l);
     if (l->leg && (l->wire.eof || l->wire.fail))
         link_lost(l);
