@@ -29,6 +29,7 @@ struct link {
     uint32_t served;           /* responses */
     bool request_written;      /* the head is the wire's */
     bool request_done;         /* and all content */
+    bool request_left_us;      /* the kernel took a byte of it */
     bool request_chunked;
     bool response_done;
     bool origin_keeps;     /* the origin will take another request */
