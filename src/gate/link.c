@@ -621,6 +621,8 @@ static void link_work(struct link *l)
         link_lost(l);
     if (l->leg && l->leg->state != LEG_FAILED && !l->wire.fail)
         link_write(l);
+    if (l->leg && l->wire.fail) /* there was no memory: nothing else would tell */
+        link_lost(l);
 }
 
 static uint32_t link_room(struct link *l)

@@ -17,6 +17,10 @@ struct ask {
     bool head;           /* a HEAD request: no content follows */
     bool last;           /* the connection ends after it */
     bool slow;           /* sent in pieces, with gaps */
+    int or_status;       /* another one that is right, too */
+    bool may_cut;        /* the connection may end instead of an answer, or in it */
+    unsigned id;         /* of its content's pattern, when content.ptr is NULL and ... */
+    size_t content_len;  /* ... this is not 0 */
 };
 
 struct answer {
@@ -30,6 +34,24 @@ struct answer {
  * is as large as the text. */
 int answer_read(struct span text, bool head, bool ended, char *room, struct answer *a);
 struct span answer_field(const struct answer *a, const char *name); /* ptr NULL: none */
+
+/* The same for a request: 0 incomplete, 1 complete, -1 not HTTP.  `head_there` says whether
+ * the head is; `path` and `method` are then set. */
+struct asked {
+    struct span method, path;
+    struct answer message; /* status is 0 */
+    bool head_there;
+};
+int asked_read(struct span text, char *room, struct asked *r);
+
+/* What is said at this place of something with this number: order shows, and
+ * nothing must be kept. */
+static inline char pattern_at(size_t at, unsigned id)
+{
+    return (char)('!' + (at * 131 + (at >> 8) * 7 + id * 29) % 90);
+}
+void pattern_fill(char *out, size_t len, unsigned id);
+bool pattern_is(struct span s, size_t len, unsigned id);
 
 struct visitor {
     struct sim_peer *peer;

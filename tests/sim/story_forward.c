@@ -1,0 +1,402 @@
+/* The gateway has origins answer: whatever they and the clients do, nobody
+ * gets an answer that is not his, or half of one that looks whole. */
+#include "tests/sim/gateway.h"
+#include "tests/sim/origin.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+enum { CLIENTS_MAX = 5, WINDOW_MAX = 4 * 1024 * 1024 };
+
+static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
+                                  "[upstream two]\n"
+                                  "server = 198.51.100.1:80\nserver = 198.51.100.2:80\n"
+                                  "[route all]\nhandler = forward\nupstream = two\n"
+                                  "max_body = off\n";
+
+struct traffic {
+    struct sim *sim;
+    struct gateway gateway;
+    struct origins origins;
+    struct arena arena;
+    struct address at;
+    struct visitor clients[CLIENTS_MAX];
+    unsigned count, ids;
+    bool posts[ORIGIN_IDS]; /* the request with this id is not idempotent */
+};
+
+static void traffic_begin(struct traffic *t, const struct telling *telling, unsigned faults)
+{
+    *t = (struct traffic){.sim = story_world(telling, faults), .at = story_address("192.0.2.1:80")};
+    origins_open(&t->origins, t->sim);
+    origins_add(&t->origins, "198.51.100.1:80");
+    origins_add(&t->origins, "198.51.100.2:80");
+    gateway_open(&t->gateway, t->sim, config_text, 1 + (unsigned)sim_random(t->sim, 2));
+}
+
+/* Nothing was sent twice that may not be, nothing more often than there are tries. */
+static uint64_t traffic_end(struct traffic *t)
+{
+    for (unsigned i = 0; i < t->ids; i++) {
+        EXPECT(t->origins.heads[i] <= 2, "request %u came %u times", i, t->origins.heads[i]);
+        EXPECT(!t->posts[i] || t->origins.heads[i] <= 1, "POST %u came twice", i);
+    }
+    arena_free(&t->arena);
+    if (!gateway_done(&t->gateway))
+        gateway_drain(&t->gateway);
+    gateway_close(&t->gateway, 120 * NS_PER_S);
+    origins_close(&t->origins);
+    log_set((struct log_sink){0}, LOG_ERROR);
+    return sim_end(t->sim);
+}
+
+static bool traffic_over(void *data)
+{
+    struct traffic *t = data;
+
+    for (unsigned i = 0; i < t->count; i++)
+        if (!visitor_done(&t->clients[i]))
+            return false;
+    return true;
+}
+
+/* --- questions ---------------------------------------------------------------------------- */
+
+static struct span request_text(struct traffic *t, enum origin_what what, unsigned id,
+                                size_t answer_bytes, size_t bytes, bool chunks)
+{
+    const char *name = origin_rows[what].name;
+    char *content = arena_alloc(&t->arena, bytes + 1);
+    struct span text;
+
+    if (bytes == 0 && !chunks)
+        return arena_print(&t->arena, "GET /%s/%u/%zu HTTP/1.1\r\nHost: a\r\n\r\n", name, id,
+                           answer_bytes);
+    pattern_fill(content, bytes, id);
+    if (!chunks) {
+        text = arena_print(&t->arena,
+                           "POST /%s/%u/%zu HTTP/1.1\r\nHost: a\r\nX-Bytes: %zu\r\n"
+                           "Content-Length: %zu\r\n\r\n",
+                           name, id, answer_bytes, bytes, bytes);
+        return arena_join(&t->arena, text, (struct span){content, bytes});
+    }
+    text = arena_print(&t->arena,
+                       "POST /%s/%u/%zu HTTP/1.1\r\nHost: a\r\nX-Bytes: %zu\r\n"
+                       "Transfer-Encoding: chunked\r\n\r\n",
+                       name, id, answer_bytes, bytes);
+    for (size_t from = 0, n; from < bytes; from += n) {
+        n = 1 + (size_t)sim_random(t->sim, bytes - from);
+        struct span head = arena_print(&t->arena, "%zx\r\n", n);
+        text = arena_join(&t->arena, text, head);
+        text = arena_join(&t->arena, text, (struct span){content + from, n});
+        text = arena_join(&t->arena, text, SPAN("\r\n"));
+    }
+    return arena_join(&t->arena, text, SPAN("0\r\n\r\n"));
+}
+
+/* Answers of half the truth must not be whole ones. */
+static bool cuts(enum origin_what what)
+{
+    return what == ORIGIN_reset_in_content || what == ORIGIN_close_in_content ||
+           what == ORIGIN_close_in_chunk || what == ORIGIN_bad_chunk || what == ORIGIN_stuck;
+}
+
+static size_t some_bytes(struct traffic *t)
+{
+    static const size_t orders[] = {1, 100, 3000, 60000};
+
+    return (size_t)sim_random(t->sim, orders[sim_random(t->sim, COUNT_OF(orders))] + 1);
+}
+
+static struct ask ask_origin(struct traffic *t, enum origin_what what)
+{
+    unsigned id = t->ids++;
+    bool post = sim_random(t->sim, 3) == 0;
+    size_t bytes = some_bytes(t), sends = post ? 1 + some_bytes(t) : 0;
+    bool chunks = post && sim_random(t->sim, 2);
+    struct span text;
+
+    if (what == ORIGIN_early_close)
+        post = true;
+    if (what == ORIGIN_nothing)
+        bytes = 0;
+    t->posts[id] = post;
+    text = request_text(t, what, id, bytes, post && !sends ? 5000 : sends, chunks);
+    struct ask a = {.request = text.ptr,
+                    .len = text.len,
+                    .status = origin_rows[what].status,
+                    .id = id,
+                    .content_len = cuts(what) ? SIZE_MAX : bytes,
+                    .may_cut = cuts(what),
+                    .slow = sim_random(t->sim, 8) == 0};
+    if (bytes == 0 && !cuts(what))
+        a.content = SPAN("");
+    if (a.status >= 400) {
+        a.content = (struct span){0};
+        a.content_len = 0;
+    }
+    if (what == ORIGIN_once_reset && post)
+        a.status = 502;
+    if (what == ORIGIN_early_close)
+        a.or_status = 502;
+    if (a.status == 502 || cuts(what)) /* what comes may be lost with a reset */
+        a.or_status = 502;
+    if (a.status == 502 && what == ORIGIN_once_reset) {
+        a.content = (struct span){0};
+        a.content_len = 0;
+    }
+    return a;
+}
+
+static enum origin_what calm_what(struct traffic *t)
+{
+    for (;;) {
+        enum origin_what what = (enum origin_what)sim_random(t->sim, ORIGIN_COUNT);
+        if (origin_rows[what].calm)
+            return what;
+    }
+}
+
+static struct visitor *client_new(struct traffic *t)
+{
+    return &t->clients[t->count++];
+}
+
+static void client_go(struct traffic *t, struct visitor *v)
+{
+    struct address from = story_address("203.0.113.9:5000");
+
+    from.port = (uint16_t)(from.port + (v - t->clients));
+    visitor_start(v, t->sim, &t->at, &from);
+}
+
+/* --- stories --------------------------------------------------------------------------------- */
+
+static uint64_t calm(const struct telling *telling)
+{
+    struct traffic t;
+
+    traffic_begin(&t, telling, SIM_ALL);
+    for (unsigned n = 1 + (unsigned)sim_random(t.sim, CLIENTS_MAX); n > 0; n--) {
+        struct visitor *v = client_new(&t);
+        v->pipelines = sim_random(t.sim, 3) == 0;
+        for (unsigned i = 1 + (unsigned)sim_random(t.sim, 8); i > 0; i--)
+            visitor_ask(v, ask_origin(&t, calm_what(&t)));
+        client_go(&t, v);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    for (unsigned i = 0; i < t.count; i++)
+        visitor_expect_all(&t.clients[i]);
+    return traffic_end(&t);
+}
+
+/* One misbehaves at a time, on a client connection of its own, among others
+ * who do not and must not notice. */
+static uint64_t rough(const struct telling *telling)
+{
+    struct traffic t;
+    struct visitor *bad;
+    enum origin_what what;
+
+    traffic_begin(&t, telling, SIM_ALL);
+    what = (enum origin_what)sim_random(t.sim, ORIGIN_COUNT);
+    bad = client_new(&t);
+    if (sim_random(t.sim, 2))
+        visitor_ask(bad, ask_origin(&t, ORIGIN_length));
+    visitor_ask(bad, ask_origin(&t, what));
+    client_go(&t, bad);
+    for (unsigned n = (unsigned)sim_random(t.sim, 3); n > 0; n--) {
+        struct visitor *v = client_new(&t);
+        for (unsigned i = 1 + (unsigned)sim_random(t.sim, 4); i > 0; i--) {
+            struct ask a = ask_origin(&t, calm_what(&t));
+            /* It may meet a connection that is just being closed, or says more than it should. */
+            if (what == ORIGIN_then_close || what == ORIGIN_extra)
+                a.or_status = 502;
+            visitor_ask(v, a);
+        }
+        client_go(&t, v);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    for (unsigned i = 1; i < t.count; i++)
+        visitor_expect_all(&t.clients[i]);
+    if (bad->answered < bad->count)
+        EXPECT(bad->asks[bad->answered].may_cut, "%s: answer %u of %u did not come",
+               origin_rows[what].name, bad->answered, bad->count);
+    return traffic_end(&t);
+}
+
+/* Origins that do not even take a connection. */
+static uint64_t unreachable(const struct telling *telling)
+{
+    struct traffic t;
+    struct visitor *v;
+    enum sim_dialled how;
+    bool both;
+
+    traffic_begin(&t, telling, SIM_ALL);
+    how = (enum sim_dialled)(SIM_REFUSE + sim_random(t.sim, 3));
+    both = sim_random(t.sim, 2);
+    t.origins.servers[0].dialled = how;
+    if (both)
+        t.origins.servers[1].dialled = how;
+    v = client_new(&t);
+    for (unsigned i = 0; i < 4; i++) {
+        struct ask a = ask_origin(&t, calm_what(&t));
+        if (both)
+            a = (struct ask){.request = a.request,
+                             .len = a.len,
+                             .status = how == SIM_SILENT ? 504 : 502,
+                             .slow = a.slow};
+        visitor_ask(v, a);
+    }
+    client_go(&t, v);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    if (!both)
+        visitor_expect_all(v); /* the other one answers, whatever the method */
+    else
+        EXPECT(v->answered > 0, "at least the first is answered");
+    return traffic_end(&t);
+}
+
+/* The client goes at any byte of either direction; the next is served. */
+static uint64_t vanishing(const struct telling *telling)
+{
+    struct traffic t;
+    struct visitor *v;
+
+    traffic_begin(&t, telling, SIM_ALL);
+    for (unsigned i = 0; i < 3; i++) {
+        struct address from = story_address("203.0.113.9:7000");
+        from.port = (uint16_t)(from.port + i);
+        struct ask a = ask_origin(&t, calm_what(&t));
+        struct sim_peer *peer = sim_connect(t.sim, &t.at, &from);
+        bool whole = sim_random(t.sim, 2);
+        sim_say(peer, (struct span){a.request, whole ? a.len : (size_t)sim_random(t.sim, a.len)});
+        if (sim_random(t.sim, 4) == 0)
+            sim_read(peer, 0, 0);
+        sim_pause(peer, sim_random(t.sim, UINT64_C(1) << sim_random(t.sim, 31)));
+        if (sim_random(t.sim, 2))
+            sim_then_reset(peer);
+        else
+            sim_close(peer);
+    }
+    sim_run_for(t.sim, sim_random(t.sim, 3 * NS_PER_S));
+    v = client_new(&t);
+    visitor_ask(v, ask_origin(&t, calm_what(&t)));
+    visitor_ask(v, ask_origin(&t, calm_what(&t)));
+    client_go(&t, v);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the next client is answered");
+    visitor_expect_all(v);
+    return traffic_end(&t);
+}
+
+static void memory_check(void *data)
+{
+    struct traffic *t = data;
+
+    for (unsigned i = 0; i < t->gateway.gate.worker_count; i++) {
+        const struct io *io = t->gateway.gate.workers[i].io;
+        EXPECT(!io || io->budget.used <= WINDOW_MAX, "%llu bytes of buffers",
+               (unsigned long long)io->budget.used);
+    }
+}
+
+/* Megabytes each way between peers of different speed: all arrives, and the
+ * gateway keeps only what fits its windows. */
+static uint64_t pressure(const struct telling *telling)
+{
+    struct traffic t;
+    struct visitor *v;
+    size_t down = 1024 * 1024, up = 1024 * 1024;
+
+    traffic_begin(&t, telling, SIM_RACES | SIM_STALLS);
+    sim_watch(t.sim, memory_check, &t);
+    v = client_new(&t);
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned id = t.ids++;
+        t.posts[id] = true;
+        struct span text = request_text(&t, i ? ORIGIN_early : ORIGIN_length, id, down, up, false);
+        visitor_ask(v, (struct ask){.request = text.ptr,
+                                    .len = text.len,
+                                    .status = 200,
+                                    .id = id,
+                                    .content_len = down});
+    }
+    client_go(&t, v);
+    if (sim_random(t.sim, 2)) {
+        sim_window(v->peer, 20000);
+        sim_read(v->peer, 20000, 50 * NS_PER_MS);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "all arrives");
+    visitor_expect_all(v);
+    sim_watch(t.sim, NULL, NULL);
+    return traffic_end(&t);
+}
+
+/* Failed allocations, few descriptors: errors, but no wrong answers, and later all is well. */
+static uint64_t shortage(const struct telling *telling)
+{
+    struct traffic t;
+    struct visitor *v;
+
+    traffic_begin(&t, telling, SIM_ALL);
+    for (unsigned i = 0; i + 1 < CLIENTS_MAX; i++) {
+        v = client_new(&t);
+        v->tolerant = true;
+        for (unsigned n = 1 + (unsigned)sim_random(t.sim, 4); n > 0; n--)
+            visitor_ask(v, ask_origin(&t, calm_what(&t)));
+        client_go(&t, v);
+    }
+    if (sim_random(t.sim, 3))
+        mem_fail_at(1 + sim_random(t.sim, 80), sim_random(t.sim, 6));
+    else
+        sim_descriptors(t.sim, sim_descriptors_used(t.sim) + 1 + (unsigned)sim_random(t.sim, 4));
+    sim_run_for(t.sim, 2 * NS_PER_S);
+    mem_fail_at(0, 0);
+    sim_descriptors(t.sim, 0);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "nobody waits forever");
+    v = client_new(&t);
+    visitor_ask(v, ask_origin(&t, calm_what(&t)));
+    visitor_ask(v, ask_origin(&t, calm_what(&t)));
+    client_go(&t, v);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "and then all is well");
+    visitor_expect_all(v);
+    return traffic_end(&t);
+}
+
+/* Reloads and SIGTERM while origins answer. */
+static uint64_t leaving(const struct telling *telling)
+{
+    struct traffic t;
+
+    traffic_begin(&t, telling, SIM_SHORT | SIM_RACES);
+    for (unsigned n = 0; n < CLIENTS_MAX; n++) {
+        struct visitor *v = client_new(&t);
+        for (unsigned i = 1 + (unsigned)sim_random(t.sim, 3); i > 0; i--)
+            visitor_ask(v, ask_origin(&t, calm_what(&t)));
+        client_go(&t, v);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        sim_run_for(t.sim, sim_random(t.sim, 5 * NS_PER_MS));
+        gateway_reload(&t.gateway, config_text);
+        gate_sweep(&t.gateway.gate);
+    }
+    sim_run_for(t.sim, sim_random(t.sim, 20 * NS_PER_MS));
+    gateway_drain(&t.gateway);
+    EXPECT(sim_run(t.sim, gateway_done, &t.gateway, 31 * NS_PER_S), "it ends");
+    for (unsigned i = 0; i < t.count; i++)
+        EXPECT(t.clients[i].at == t.clients[i].peer->len, "client %u: no answer is cut", i);
+    return traffic_end(&t);
+}
+
+const struct story forward_stories[] = {
+    {"forward.calm", "every answer is whole, and to the request that was asked", calm, 4},
+    {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
+    {"forward.unreachable", "no connection: another server, or 502 and 504", unreachable, 2},
+    {"forward.vanishing", "clients vanish in the middle, the next is served", vanishing, 4},
+    {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
+    {"forward.shortage", "no memory, no descriptors: errors, never wrong answers", shortage, 4},
+    {"forward.leaving", "reload and SIGTERM cut no answer", leaving, 2},
+    {0},
+};
