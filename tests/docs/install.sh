@@ -33,6 +33,8 @@ run_make install
 result $? "make install works"
 for file in "$dest$(directory sbindir)/headgate" "$ini" "${ini%/*}/conf.d/1mrc.ini" \
     "${ini%/*}/conf.d/static.ini.example" \
+    "$dest$(directory bindir)/headgate-bench" "$dest$(directory mandir)/man8/headgate.8" \
+    "$dest$(directory mandir)/man5/headgate.ini.5" \
     "$dest$(directory datadir)/bash-completion/completions/headgate-bench"; do
     test -e "$file"
     result $? "it installs ${file##*/}"
