@@ -67,11 +67,19 @@ START_TEST(values_hold_anything_but_controls)
 {
     ck_assert(span_is_field_value(SPAN("")));
     ck_assert(span_is_field_value(SPAN("a\tb \x80\xff")));
+    unsigned wrong = 0;
     for (int c = 0; c < 256; c++) {
         char byte = (char)c;
         bool control = (c < 32 && c != '\t') || c == 127;
         ck_assert_int_eq(span_is_field_value((struct span){&byte, 1}), !control);
+        for (size_t at = 0; at < 19; at++) { /* in a long one too, wherever */
+            char longer[19];
+            memset(longer, at & 1 ? ' ' : 0xff, sizeof longer);
+            longer[at] = byte;
+            wrong += span_is_field_value((struct span){longer, sizeof longer}) == control;
+        }
     }
+    ck_assert_uint_eq(wrong, 0);
 }
 END_TEST
 
