@@ -177,10 +177,8 @@ static bool is_too_long(struct splitting *s, struct physical p, size_t len)
 static void drop_first(struct joining *j, size_t n)
 {
     for (size_t i = 0; i < j->count; i++) {
-        struct piece *p = &j->pieces[i];
-        size_t dropped = p->offset < n ? n - p->offset : 0;
-        p->column += (unsigned)dropped;
-        p->offset -= n - dropped;
+        size_t *offset = &j->pieces[i].offset;
+        *offset = *offset > n ? *offset - n : 0;
     }
     j->text += n;
     j->len -= n;

@@ -398,6 +398,19 @@ START_TEST(equal_routes_are_an_error_naming_both)
 }
 END_TEST
 
+START_TEST(routes_are_compared_even_when_another_is_wrong)
+{
+    ck_assert_ptr_null(load(LISTENER "[route wrong]\nhandler = plan\n"
+                                     "[route a]\nhandler = plain\npath = /x\nlistener = a\n"
+                                     "[route b]\nhandler = plain\npath = /x\n"));
+    ck_assert_str_eq(fake_said(&fake),
+                     "a.ini:4:11: error: handler: there is no handler plan; did you mean "
+                     "\"plain\"?\n"
+                     "a.ini:9:1: warning: route \"b\" never answers: all its requests go to route "
+                     "\"a\" (a.ini:5)\n");
+}
+END_TEST
+
 START_TEST(keys_of_server_are_the_defaults_of_listeners_and_routes)
 {
     struct config *c = load_fine("[server]\nheader_timeout = 5s\nmax_body = off\n"
@@ -815,6 +828,7 @@ Suite *config_suite(void)
     tcase_add_test(test, a_small_file_has_all_the_defaults);
     tcase_add_loop_test(test, each_mistake_is_said_where_it_stands, 0, COUNT_OF(mistakes));
     tcase_add_test(test, equal_routes_are_an_error_naming_both);
+    tcase_add_test(test, routes_are_compared_even_when_another_is_wrong);
     tcase_add_test(test, keys_of_server_are_the_defaults_of_listeners_and_routes);
     tcase_add_test(test, a_module_adds_its_routes);
     tcase_add_test(test, servers_of_an_upstream);
