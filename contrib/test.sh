@@ -111,12 +111,12 @@ with_clang() {
 
 # Without -Werror: gcc under UBSan warns of conversions that it otherwise sees through.
 with_sanitizers() {
-    build_in asan --enable-sanitizers &&
+    build_in asan --enable-sanitizers CFLAGS="-O1 -g" &&
         in_dir asan check-unit && seeds 500 asan
 }
 
 with_tsan() {
-    build_in tsan --enable-tsan && in_dir tsan check-threads
+    generate && configure_in tsan --enable-tsan CFLAGS="-O1 -g" && in_dir tsan check-threads
 }
 
 mutants() { in_dir gcc mutants; }

@@ -87,9 +87,11 @@ static void a_deadline_moved_later_fires_once_then(void)
     alarm_init(&a, 10 * NS_PER_MS);
     for (unsigned i = 0; i < 10; i++) {
         CHECK(io_turn(io, 4 * NS_PER_MS));
+        /* A machine that stood still for long may have made it fire, but not early. */
+        CHECK(!a.fired || a.fired_at >= a.want);
+        a.fired = 0;
         a.want = io_now(io) + 15 * NS_PER_MS;
         io_timer_set(io, &a.timer, a.want);
-        CHECK_EQUAL(a.fired, 0);
     }
     TURN_UNTIL(io, a.fired);
     CHECK(a.fired_at >= a.want);
