@@ -220,6 +220,11 @@ void coordinator_reported(struct count *c, const struct count_report *report)
         all_reported(c);
 }
 
+uint64_t coordinator_users_least(const struct coordinator *k)
+{
+    return k->estimated ? k->users_least : 0;
+}
+
 void coordinator_restore(struct coordinator *k, const struct count_result *result)
 {
     k->estimated = result->estimated;

@@ -12,6 +12,7 @@ void coordinator_free(struct coordinator *k);
 void coordinator_asked(struct count *c, unsigned from, unsigned want);
 void coordinator_reported(struct count *c, const struct count_report *report);
 void coordinator_saved(struct count *c);
+uint64_t coordinator_users_least(const struct coordinator *k);
 void coordinator_restore(struct coordinator *k, const struct count_result *result);
 
 /* What the coordinator needs of count.c: delivers, to itself too. */

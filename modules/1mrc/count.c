@@ -237,6 +237,7 @@ static void passed(struct count *c, unsigned from)
 
 static void forget(struct count *c)
 {
+    c->resets++;
     c->total = 0;
     c->sum = (struct exact){0};
     users_clear(&c->own);
@@ -487,4 +488,9 @@ void count_restore(struct count *c, const struct count_result *result)
     if (result->estimated)
         c->estimate = *result->estimate;
     coordinator_restore(c->coordinator, result);
+}
+
+uint64_t count_users_least(const struct count *c)
+{
+    return coordinator_users_least(c->coordinator);
 }

@@ -47,6 +47,7 @@ enum count_message_kind {
 
 struct count_message {
     struct io_message io; /* for whoever carries it */
+    struct count *to;     /* theirs too */
     struct count_message *next;
     enum count_message_kind kind;
     unsigned from;
@@ -140,8 +141,9 @@ struct count {
 
     bool cutting; /* the cut has come, but has not been passed by all */
     enum count_want cut;
-    uint64_t cuts; /* how many have come */
-    bool *passed;  /* by worker: what it sends now is behind the cut */
+    uint64_t cuts;   /* how many have come */
+    uint64_t resets; /* of them */
+    bool *passed;    /* by worker: what it sends now is behind the cut */
     unsigned passed_count;
     struct count_message *deferred; /* batches from behind the cut */
 
@@ -190,6 +192,9 @@ void count_saved(struct count *c);
  * which take their own; the rest only to worker 0, but for `estimated`. */
 MUST_USE int count_restore_user(struct count *c, struct user_hash user);
 void count_restore(struct count *c, const struct count_result *result);
+
+/* Worker 0 knows: so many users there are at least, though they are estimated. */
+uint64_t count_users_least(const struct count *c);
 
 /* The owner of a user. */
 static inline unsigned count_owner(const struct count *c, struct user_hash user)
