@@ -14,6 +14,7 @@ struct origin_visit {
     size_t at;     /* of what was heard: the request under way */
     bool answered; /* it was answered early already */
     bool counted;  /* its head was */
+    bool tunnel;   /* echoes from here on */
     bool deaf;     /* hears nothing any more */
 };
 
@@ -189,11 +190,33 @@ static void answer(struct origin_visit *v, enum origin_what what, unsigned id, s
         say_content(p, 0, bytes, id);
         say(p, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
         break;
+    case ORIGIN_tunnel:
+        say(p, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: "
+               "websocket\r\n\r\n");
+        v->tunnel = true;
+        break;
+    case ORIGIN_events:
+    case ORIGIN_grpc:
+        say(p, what == ORIGIN_grpc ? "HTTP/1.1 200 OK\r\nContent-Type: application/grpc+proto\r\n"
+                                   : "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n");
+        say(p, "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        sim_pause(p, ORIGIN_SILENCE_NS);
+        say(p, "6\r\nsecond\r\n0\r\n\r\n");
+        break;
     default:
         say_head(p, "200 OK", "", bytes);
         say_content(p, 0, bytes, id);
         break;
     }
+}
+
+static void echo(struct origin_visit *v)
+{
+    struct span more = span_after(sim_heard(v->peer), v->at);
+
+    v->at = v->peer->len;
+    if (more.len)
+        sim_say(v->peer, more);
 }
 
 /* --- hearing ------------------------------------------------------------------------------- */
@@ -277,8 +300,10 @@ static void news(struct sim_peer *peer)
 {
     struct origin_visit *v = peer->data;
 
-    while (!v->deaf && !peer->closed && visit_go_on(v))
+    while (!v->deaf && !v->tunnel && !peer->closed && visit_go_on(v))
         ;
+    if (v->tunnel)
+        echo(v);
     /* An origin ends what its client has ended. */
     if (peer->ended && !peer->closed)
         sim_close(peer);

@@ -36,11 +36,16 @@ enum { ORIGIN_IDS = 512 };
     ROW(stuck, 0, 200, "answers half, and then nothing more")                                      \
     ROW(once_reset, 0, 200, "resets the first time, answers the second")                           \
     ROW(then_close, 0, 200, "answers, and closes without having said so")                          \
-    ROW(extra, 0, 200, "says more than the answer")
+    ROW(extra, 0, 200, "says more than the answer")                                                \
+    ROW(tunnel, 0, 101, "switches to websocket, and echoes")                                       \
+    ROW(events, 0, 200, "an event stream: a line, an hour's silence but five minutes, a line")     \
+    ROW(grpc, 0, 200, "the same as gRPC")
 
 #define ORIGIN_ENUM(name, calm, status, text) ORIGIN_##name,
 enum origin_what { ORIGIN_LIST(ORIGIN_ENUM) ORIGIN_COUNT };
 #undef ORIGIN_ENUM
+
+#define ORIGIN_SILENCE_NS (55 * 60 * NS_PER_S)
 
 struct origin_row {
     const char *name;

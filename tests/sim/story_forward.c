@@ -200,7 +200,7 @@ static uint64_t rough(const struct telling *telling)
     enum origin_what what;
 
     traffic_begin(&t, telling, SIM_ALL);
-    what = (enum origin_what)sim_random(t.sim, ORIGIN_COUNT);
+    what = (enum origin_what)sim_random(t.sim, ORIGIN_tunnel); /* those before it */
     bad = client_new(&t);
     if (sim_random(t.sim, 2))
         visitor_ask(bad, ask_origin(&t, ORIGIN_length));
@@ -390,6 +390,56 @@ static uint64_t leaving(const struct telling *telling)
     return traffic_end(&t);
 }
 
+static bool peer_over(void *data)
+{
+    const struct sim_peer *p = data;
+
+    return p->ended || p->reset;
+}
+
+/* Whoever may be silent is left in peace, and goes on afterwards. */
+static uint64_t silence(const struct telling *telling)
+{
+    static const char first[] = "GET /tunnel/0/0 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+                                "Upgrade: websocket\r\n\r\nhello, ";
+    struct traffic t;
+    struct address from = story_address("203.0.113.9:9000");
+    struct sim_peer *peer;
+    uint64_t began;
+
+    traffic_begin(&t, telling, SIM_ALL);
+    t.ids = 1;
+    peer = sim_connect(t.sim, &t.at, &from);
+    began = sim_now(t.sim);
+    if (sim_random(t.sim, 2)) {
+        sim_say(peer, span_of(first));
+        sim_pause(peer, ORIGIN_SILENCE_NS);
+        sim_say(peer, SPAN("world"));
+        sim_finish(peer);
+    } else {
+        visitor_ask(client_new(&t),
+                    (struct ask){.request = sim_random(t.sim, 2) ? "GET /events/0/0 HTTP/1.1\r\n"
+                                                                   "Host: a\r\n\r\n"
+                                                                 : "GET /grpc/0/0 HTTP/1.1\r\n"
+                                                                   "Host: a\r\n\r\n",
+                                 .status = 200,
+                                 .content = SPAN("firstsecond")});
+        sim_reset(peer);
+        client_go(&t, &t.clients[0]);
+        EXPECT(sim_run(t.sim, traffic_over, &t, 2 * ORIGIN_SILENCE_NS), "the answer ends");
+        visitor_expect_all(&t.clients[0]);
+        EXPECT(sim_now(t.sim) - began >= ORIGIN_SILENCE_NS, "after the silence");
+        return traffic_end(&t);
+    }
+    EXPECT(sim_run(t.sim, peer_over, peer, 2 * ORIGIN_SILENCE_NS), "the tunnel ends");
+    struct span heard = sim_heard(peer), tail = SPAN("hello, world");
+    EXPECT(!peer->reset && heard.len > tail.len &&
+               span_equal(span_after(heard, heard.len - tail.len), tail) &&
+               memcmp(heard.ptr, "HTTP/1.1 101 ", 13) == 0,
+           "%.*s", SPAN_ARG(heard));
+    return traffic_end(&t);
+}
+
 const struct story forward_stories[] = {
     {"forward.calm", "every answer is whole, and to the request that was asked", calm, 4},
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
@@ -397,6 +447,7 @@ const struct story forward_stories[] = {
     {"forward.vanishing", "clients vanish in the middle, the next is served", vanishing, 4},
     {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
     {"forward.shortage", "no memory, no descriptors: errors, never wrong answers", shortage, 4},
+    {"forward.silence", "tunnels and streams may be silent for an hour", silence, 0},
     {"forward.leaving", "reload and SIGTERM cut no answer", leaving, 2},
     {0},
 };
