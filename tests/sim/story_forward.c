@@ -13,7 +13,9 @@ static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
                                   "[upstream two]\n"
                                   "server = 198.51.100.1:80\nserver = 198.51.100.2:80\n"
                                   "[route all]\nhandler = forward\nupstream = two\n"
-                                  "max_body = off\n";
+                                  "max_body = off\n"
+                                  "[route small]\nhost = small\nhandler = forward\n"
+                                  "upstream = two\nmax_body = 1k\n";
 
 struct traffic {
     struct sim *sim;
@@ -66,7 +68,7 @@ static bool traffic_over(void *data)
 static struct span request_text(struct traffic *t, enum origin_what what, unsigned id,
                                 size_t answer_bytes, size_t bytes, bool chunks)
 {
-    const char *name = origin_rows[what].name;
+    const char *method = t->posts[id] ? "POST" : "PUT", *name = origin_rows[what].name;
     char *content = arena_alloc(&t->arena, bytes + 1);
     struct span text;
 
@@ -76,15 +78,15 @@ static struct span request_text(struct traffic *t, enum origin_what what, unsign
     pattern_fill(content, bytes, id);
     if (!chunks) {
         text = arena_print(&t->arena,
-                           "POST /%s/%u/%zu HTTP/1.1\r\nHost: a\r\nX-Bytes: %zu\r\n"
+                           "%s /%s/%u/%zu HTTP/1.1\r\nHost: a\r\nX-Bytes: %zu\r\n"
                            "Content-Length: %zu\r\n\r\n",
-                           name, id, answer_bytes, bytes, bytes);
+                           method, name, id, answer_bytes, bytes, bytes);
         return arena_join(&t->arena, text, (struct span){content, bytes});
     }
     text = arena_print(&t->arena,
-                       "POST /%s/%u/%zu HTTP/1.1\r\nHost: a\r\nX-Bytes: %zu\r\n"
+                       "%s /%s/%u/%zu HTTP/1.1\r\nHost: a\r\nX-Bytes: %zu\r\n"
                        "Transfer-Encoding: chunked\r\n\r\n",
-                       name, id, answer_bytes, bytes);
+                       method, name, id, answer_bytes, bytes);
     for (size_t from = 0, n; from < bytes; from += n) {
         n = 1 + (size_t)sim_random(t->sim, bytes - from);
         struct span head = arena_print(&t->arena, "%zx\r\n", n);
@@ -113,22 +115,25 @@ static struct ask ask_origin(struct traffic *t, enum origin_what what)
 {
     unsigned id = t->ids++;
     bool post = sim_random(t->sim, 3) == 0;
-    size_t bytes = some_bytes(t), sends = post ? 1 + some_bytes(t) : 0;
-    bool chunks = post && sim_random(t->sim, 2);
+    bool put = !post && sim_random(t->sim, 3) == 0;
+    size_t bytes = some_bytes(t), sends = post || put ? 1 + some_bytes(t) : 0;
+    bool chunks = sends && sim_random(t->sim, 2);
     struct span text;
 
-    if (what == ORIGIN_early_close)
+    if (what == ORIGIN_early_close) {
         post = true;
+        sends += 5000;
+    }
     if (what == ORIGIN_nothing)
         bytes = 0;
     t->posts[id] = post;
-    text = request_text(t, what, id, bytes, post && !sends ? 5000 : sends, chunks);
+    text = request_text(t, what, id, bytes, sends, chunks);
     struct ask a = {.request = text.ptr,
                     .len = text.len,
                     .status = origin_rows[what].status,
                     .id = id,
                     .content_len = cuts(what) ? SIZE_MAX : bytes,
-                    .may_cut = cuts(what),
+                    .may_cut = cuts(what) || what == ORIGIN_early_close,
                     .slow = sim_random(t->sim, 8) == 0};
     if (bytes == 0 && !cuts(what))
         a.content = SPAN("");
@@ -138,6 +143,8 @@ static struct ask ask_origin(struct traffic *t, enum origin_what what)
     }
     if (what == ORIGIN_once_reset && post)
         a.status = 502;
+    if (what == ORIGIN_once_reset && put && sends > 8000) /* more than is kept for another try */
+        a.or_status = 502;
     if (what == ORIGIN_early_close)
         a.or_status = 502;
     if (a.status == 502 || cuts(what)) /* what comes may be lost with a reset */
@@ -288,6 +295,56 @@ static uint64_t vanishing(const struct telling *telling)
     client_go(&t, v);
     EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the next client is answered");
     visitor_expect_all(v);
+    return traffic_end(&t);
+}
+
+static struct ask ask_sized(struct traffic *t, size_t sends, bool chunks, bool waits)
+{
+    unsigned id = t->ids++;
+    struct span content, head;
+
+    t->posts[id] = true;
+    char *text = arena_alloc(&t->arena, sends + 1);
+    pattern_fill(text, sends, id);
+    content = (struct span){text, sends};
+    head =
+        arena_print(&t->arena, "POST /length/%u/10 HTTP/1.1\r\nHost: small\r\nX-Bytes: %zu\r\n%s",
+                    id, sends, waits ? "Expect: 100-continue\r\n" : "");
+    if (chunks) {
+        head = arena_print(&t->arena, "%.*sTransfer-Encoding: chunked\r\n\r\n", SPAN_ARG(head));
+        content = arena_print(&t->arena, "%zx\r\n%.*s\r\n0\r\n\r\n", sends, SPAN_ARG(content));
+    } else {
+        head = arena_print(&t->arena, "%.*sContent-Length: %zu\r\n\r\n", SPAN_ARG(head), sends);
+    }
+    struct ask a = {.status = sends > 1024 ? 413 : 200,
+                    .id = id,
+                    .content_len = sends > 1024 ? 0 : 10,
+                    .wait_at = waits ? head.len : 0};
+    head = arena_join(&t->arena, head, content);
+    a.request = head.ptr;
+    a.len = head.len;
+    return a;
+}
+
+/* As much as max_body and no byte more; and who asks before sending is told. */
+static uint64_t sizes(const struct telling *telling)
+{
+    struct traffic t;
+    struct visitor *v;
+    unsigned last;
+
+    traffic_begin(&t, telling, SIM_ALL & ~(unsigned)SIM_NARROW);
+    v = client_new(&t);
+    for (unsigned i = 0; i < 3; i++)
+        visitor_ask(v, ask_sized(&t, 1 + (size_t)sim_random(t.sim, 1024), sim_random(t.sim, 2),
+                                 sim_random(t.sim, 2)));
+    last = t.ids;
+    visitor_ask(v, ask_sized(&t, 1025 + (size_t)sim_random(t.sim, 400000) * sim_random(t.sim, 2),
+                             sim_random(t.sim, 2), sim_random(t.sim, 2)));
+    client_go(&t, v);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    visitor_expect_all(v);
+    EXPECT(t.origins.whole[last] == 0, "nothing too large goes through");
     return traffic_end(&t);
 }
 
@@ -445,6 +502,7 @@ const struct story forward_stories[] = {
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
     {"forward.unreachable", "no connection: another server, or 502 and 504", unreachable, 2},
     {"forward.vanishing", "clients vanish in the middle, the next is served", vanishing, 4},
+    {"forward.sizes", "max_body to the byte, and 100 (Continue) to who asks", sizes, 2},
     {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
     {"forward.shortage", "no memory, no descriptors: errors, never wrong answers", shortage, 4},
     {"forward.silence", "tunnels and streams may be silent for an hour", silence, 0},

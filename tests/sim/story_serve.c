@@ -82,6 +82,13 @@ static bool party_left(void *data) /* and every connection has ended */
     return true;
 }
 
+static bool peer_over(void *data)
+{
+    const struct sim_peer *p = data;
+
+    return p->ended || p->reset;
+}
+
 static uint64_t party_end(struct party *p)
 {
     arena_free(&p->arena);
@@ -317,6 +324,27 @@ static uint64_t limits(const struct telling *t)
     return party_end(&p);
 }
 
+/* A byte each now and then does not make a head arrive in time. */
+static uint64_t dripping(const struct telling *t)
+{
+    static const char text[] = "GET /hello HTTP/1.1\r\nHost: a\r\nX-Long: 0123456789012345\r\n\r\n";
+    struct party p;
+    struct address from = from_of(0);
+    struct sim_peer *peer;
+
+    party_begin(&p, t, SIM_RACES);
+    peer = sim_connect(p.sim, &p.at, &from);
+    if (sim_random(p.sim, 2)) /* the time runs anew for each head */
+        sim_say(peer, SPAN("GET /empty HTTP/1.1\r\nHost: a\r\n\r\n"));
+    sim_pause(peer, sim_random(p.sim, 5 * NS_PER_S));
+    sim_say_slowly(peer, span_of(text), 1, NS_PER_S / 2);
+    EXPECT(sim_run(p.sim, peer_over, peer, 60 * NS_PER_S), "the connection ends");
+    struct span heard = sim_heard(peer);
+    EXPECT(memmem(heard.ptr, heard.len, "HTTP/1.1 408 ", 13), "%.*s", SPAN_ARG(heard));
+    EXPECT(peer->ended_at - peer->connected_at < 17 * NS_PER_S, "in time");
+    return party_end(&p);
+}
+
 /* Clients that stop talking, each at another place. */
 static uint64_t silence(const struct telling *t)
 {
@@ -461,6 +489,7 @@ const struct story serve_stories[] = {
     {"serve.vanishing", "clients vanish after any byte, the next is served", vanishing, 4},
     {"serve.limits", "what is refused hears why", limits, 2},
     {"serve.silence", "each wait has its end", silence, 1},
+    {"serve.dripping", "drop by drop is not in time", dripping, 0},
     {"serve.draining", "SIGTERM cuts no answer", draining, 3},
     {"serve.reloading", "a reload drops nothing", reloading, 2},
     {"serve.no_memory", "a failed allocation costs one client at most", no_memory, 4},

@@ -161,7 +161,7 @@ static void send_next(struct visitor *v)
 {
     while (v->sent < v->count && (v->pipelines || v->sent == v->answered)) {
         const struct ask *a = &v->asks[v->sent++];
-        struct span text = {a->request, a->len};
+        struct span text = {a->request, a->wait_at ? a->wait_at : a->len};
         sim_say_trace(v->peer->sim, "client %u asks: %.*s (%zu bytes)", v->peer->from.port,
                       (int)strcspn(a->request, "\r"), a->request, a->len);
         if (a->slow)
@@ -198,6 +198,16 @@ static void check(struct visitor *v, const struct answer *a)
            ask->content_len);
 }
 
+static void heard_interim(struct visitor *v, int status)
+{
+    const struct ask *a = &v->asks[v->answered];
+
+    if (status == 100) {
+        EXPECT(a->wait_at, "100 (Continue) to who did not ask for it");
+        sim_say(v->peer, (struct span){a->request + a->wait_at, a->len - a->wait_at});
+    }
+}
+
 static void news(struct sim_peer *peer)
 {
     struct visitor *v = peer->data;
@@ -212,8 +222,10 @@ static void news(struct sim_peer *peer)
         if (got == 0)
             break;
         v->at += a.len;
-        if (a.status < 200) /* interim */
+        if (a.status < 200) {
+            heard_interim(v, a.status);
             continue;
+        }
         check(v, &a);
         v->answered++;
         send_next(v);

@@ -17,6 +17,7 @@ struct ask {
     bool head;           /* a HEAD request: no content follows */
     bool last;           /* the connection ends after it */
     bool slow;           /* sent in pieces, with gaps */
+    size_t wait_at;      /* what is behind this is sent after 100 (Continue); 0: at once */
     int or_status;       /* another one that is right, too */
     bool may_cut;        /* the connection may end instead of an answer, or in it */
     unsigned id;         /* of its content's pattern, when content.ptr is NULL and ... */
