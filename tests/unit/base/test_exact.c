@@ -176,6 +176,7 @@ Suite *exact_suite(void)
     Suite *s = suite_create("exact");
     TCase *t = tcase_create("exact");
 
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, sums_agree_with_exact_fractions);
     tcase_add_loop_test(t, order_and_shares_do_not_matter, 0, 10);
     tcase_add_loop_test(t, many_equal_additions_do_not_overflow_a_limb, 0, 2);

@@ -364,6 +364,7 @@ Suite *number_suite(void)
     Suite *s = suite_create("number");
     TCase *t = tcase_create("number");
 
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, known_hard_numbers_are_rounded_correctly);
     tcase_add_loop_test(t, random_numbers_are_rounded_correctly, 0, 4);
     tcase_add_loop_test(t, halves_go_to_the_even_neighbour, 0, 4);

@@ -77,6 +77,7 @@ Suite *estimate_suite(void)
     Suite *s = suite_create("estimate");
     TCase *t = tcase_create("estimate");
 
+    tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, estimates_are_near_at_every_size, 0, 6);
     tcase_add_test(t, nobody_is_estimated_as_nobody);
     tcase_add_test(t, a_merge_is_as_if_all_had_been_added_to_one);
