@@ -48,6 +48,8 @@ static const struct mistake mistakes[] = {
      "a.ini:2:6: error: key and value are separated by =, never by :\n"},
     {"[server]\n \\\n  \\\n   key: value\n",
      "a.ini:4:7: error: key and value are separated by =, never by :\n"},
+    {"[server]\n\\\nke\\\n y: value\n",
+     "a.ini:4:3: error: key and value are separated by =, never by :\n"},
     {"[server]\nkey : a=b\n", "a.ini:2:5: error: key and value are separated by =, never by :\n"},
     {"[server]\nkey =\n", "a.ini:2:5: error: key has no value; the empty text is \"\"\n"},
     {"[server]\nkey =   \t \n", "a.ini:2:5: error: key has no value; the empty text is \"\"\n"},
