@@ -19,10 +19,35 @@ static enum parse bad(struct h1_parser *p, enum cause cause)
     return PARSE_BAD;
 }
 
+/* h1_parser.scanned is a number of bytes, and whether the first line among them is
+ * complete and good: one number, so that it is all a caller has to keep. */
+static const uint32_t STARTED = UINT32_C(1) << 31;
+
+static uint32_t scanned_bytes(const struct h1_parser *p)
+{
+    return p->scanned & ~STARTED;
+}
+
+static void scanned_set(struct h1_parser *p, size_t bytes)
+{
+    p->scanned = (p->scanned & STARTED) | (uint32_t)bytes;
+}
+
+/* No more of the bytes than a head may have. */
+static struct span head_of(const struct h1_parser *p, struct span bytes)
+{
+    return span_first(bytes, p->limits->head_max < STARTED ? p->limits->head_max : STARTED - 1);
+}
+
+static bool head_full(const struct h1_parser *p, struct span head)
+{
+    return head.len >= p->limits->head_max || head.len >= STARTED - 1;
+}
+
 /* Remembers that no verdict is due before more bytes come. */
 static enum parse more(struct h1_parser *p, struct span head)
 {
-    p->scanned = (uint32_t)head.len;
+    scanned_set(p, head.len);
     return PARSE_MORE;
 }
 
@@ -30,32 +55,34 @@ static enum parse more(struct h1_parser *p, struct span head)
  * what it finds. */
 static bool fields_due(struct h1_parser *p, struct span head)
 {
-    const char *at = head.ptr + p->scanned, *end = head.ptr + head.len;
+    const char *at = head.ptr + scanned_bytes(p), *end = head.ptr + head.len;
 
     while ((at = memchr(at, '\n', (size_t)(end - at)))) {
         size_t i = (size_t)(at - head.ptr);
-        p->scanned = (uint32_t)i;
+        scanned_set(p, i);
         if (i == 0 || at[-1] != '\r' || i == 1 || at[-2] == '\n')
             return true;
         at++;
     }
-    p->scanned = (uint32_t)head.len;
-    return head.len >= p->limits->head_max;
+    scanned_set(p, head.len);
+    return head_full(p, head);
 }
 
 /* And on the first line?  At its start always: garbage is known by its first byte. */
 static bool start_due(struct h1_parser *p, struct span head, uint32_t line_max)
 {
-    if (p->scanned <= 2 || head.len >= p->limits->head_max)
+    uint32_t scanned = scanned_bytes(p);
+
+    if (scanned <= 2 || head_full(p, head))
         return true;
-    if (memchr(head.ptr + p->scanned, '\n', head.len - p->scanned))
+    if (memchr(head.ptr + scanned, '\n', head.len - scanned))
         return true;
     return head.len >= (size_t)line_max + 2;
 }
 
 static bool verdict_due(struct h1_parser *p, struct span head, uint32_t line_max)
 {
-    return p->started ? fields_due(p, head) : start_due(p, head, line_max);
+    return p->scanned & STARTED ? fields_due(p, head) : start_due(p, head, line_max);
 }
 
 /* A first line that is wrong as far as it goes: is that known yet?  It is once
@@ -70,7 +97,7 @@ static enum parse start_failed(struct h1_parser *p, struct span head, struct spa
         return bad(p, cause);
     if (limited && line.len >= longest)
         return bad(p, CAUSE_request_line_too_long);
-    if (head.len >= p->limits->head_max)
+    if (head_full(p, head))
         return bad(p, CAUSE_header_too_large);
     return more(p, head);
 }
@@ -100,11 +127,11 @@ static enum parse fields_failed(struct h1_parser *p, struct span head, const cha
 {
     size_t before = (size_t)(start - head.ptr);
 
-    p->started = true;
-    if (p->scanned < before)
-        p->scanned = (uint32_t)before;
+    p->scanned |= STARTED;
+    if (scanned_bytes(p) < before)
+        scanned_set(p, before);
     if (why == LINES_MORE)
-        return head.len >= p->limits->head_max ? bad(p, CAUSE_header_too_large) : more(p, head);
+        return head_full(p, head) ? bad(p, CAUSE_header_too_large) : more(p, head);
     if (!fields_due(p, head))
         return PARSE_MORE;
     return bad(p, why == LINES_FULL ? CAUSE_too_many_fields : CAUSE_bad_header);
@@ -245,7 +272,7 @@ static bool parse_request_line(struct span head, const char **start, struct requ
 
 enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct request *r)
 {
-    struct span head = span_first(bytes, p->limits->head_max);
+    struct span head = head_of(p, bytes);
     const char *at = head.ptr, *end = head.ptr + head.len;
     enum cause cause;
 
@@ -263,7 +290,7 @@ enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct reque
     }
     struct span line = {at, (size_t)(end - at)};
     if (line.len == 0)
-        return head.len >= p->limits->head_max ? bad(p, CAUSE_header_too_large) : more(p, head);
+        return head_full(p, head) ? bad(p, CAUSE_header_too_large) : more(p, head);
     if (!parse_request_line(head, &at, r, &cause))
         return char_is(*line.ptr, CHAR_TOKEN) ? start_failed(p, head, line, cause)
                                               : bad(p, CAUSE_bad_request_line);
@@ -342,7 +369,7 @@ static enum parse parse_response(struct h1_parser *p, struct span head, enum met
 enum parse h1_parse_response(struct h1_parser *p, struct span bytes, enum method request_method,
                              struct response *r)
 {
-    struct span head = span_first(bytes, p->limits->head_max);
+    struct span head = head_of(p, bytes);
 
     if (head.len == 0 || (p->scanned > 0 && !verdict_due(p, head, p->limits->head_max)))
         return more(p, head);
@@ -386,11 +413,10 @@ static void drop_forbidden(struct fields *f, uint32_t from)
 
 enum parse h1_parse_trailers(struct h1_parser *p, struct span bytes, struct fields *fields)
 {
-    struct span head = span_first(bytes, p->limits->head_max);
+    struct span head = head_of(p, bytes);
     uint32_t before = fields ? fields->count : 0;
 
-    p->started = true;
-    if (head.len == 0 || (p->scanned > 0 && !verdict_due(p, head, 0)))
+    if (head.len == 0 || (p->scanned > 0 && !fields_due(p, head)))
         return more(p, head);
     struct h1_lines l = lines_of(p, head, head.ptr, fields);
     enum parse answer = parse_fields(p, head, &l);

@@ -25,8 +25,7 @@ struct h1_limits {
 
 struct h1_parser {
     const struct h1_limits *limits;
-    uint32_t scanned;    /* bytes of this head already searched for its end */
-    bool started;        /* the first line is complete and good */
+    uint32_t scanned;    /* how far this head was searched for its end; 0 in the beginning */
     uint32_t head_bytes; /* after PARSE_DONE: its length with the empty line */
     enum cause cause;    /* after PARSE_BAD */
 };

@@ -144,6 +144,10 @@ static void run_head(const struct feed *f, struct span bytes, struct text *t)
         fed = piece == 0 || piece > bytes.len - fed ? bytes.len : fed + piece;
         char *copy = malloc(fed);
         memcpy(copy, bytes.ptr, fed);
+        uint32_t scanned = p.scanned; /* all that a connection keeps */
+        memset(&p, 0xaa, sizeof p);
+        h1_parser_init(&p, &f->limits);
+        p.scanned = scanned;
         enum parse verdict = call(f, &p, (struct span){copy, fed}, t);
         free(copy);
         if (verdict != PARSE_MORE)
