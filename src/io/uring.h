@@ -86,6 +86,7 @@ static inline uint32_t group_free(const struct group *g)
 struct uring_features {
     bool receive_total; /* a multishot receive can be bounded */
     bool min_wait;      /* a wait for several completions need not be long */
+    bool hears_end;     /* a multishot receive does not miss the end of a unix stream */
 };
 
 /* Tries everything the backend leans on over a socketpair.  When it fails
@@ -117,6 +118,8 @@ struct inlet {
     uint8_t mode;    /* enum inlet_mode: what is with the kernel now */
     bool cancelling; /* asked the kernel to let go */
     bool full;       /* the latest slice filled its buffer: there is more where it came from */
+    bool end_missed; /* multishot is not to be trusted with this socket */
+    bool starved;    /* found no buffer; is in uring.starved, or will be when it matters */
     bool closing;    /* the socket's user is gone; close fd when the kernel lets go */
 };
 

@@ -25,6 +25,16 @@ enum {
 
 /* --- records --------------------------------------------------------------- */
 
+static bool may_miss_end(const struct uring *u, int fd)
+{
+    int domain = AF_UNSPEC;
+    socklen_t len = sizeof domain;
+
+    if (u->features.hears_end)
+        return false;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX;
+}
+
 static struct inlet *inlet_new(struct uring *u, int fd)
 {
     struct link_node *node = list_pop(&u->inlets_free);
@@ -32,7 +42,7 @@ static struct inlet *inlet_new(struct uring *u, int fd)
         node ? container_of(node, struct inlet, node) : mem_alloc(sizeof(struct inlet));
 
     if (in)
-        *in = (struct inlet){.fd = fd};
+        *in = (struct inlet){.fd = fd, .end_missed = may_miss_end(u, fd)};
     return in;
 }
 
@@ -91,14 +101,15 @@ static void queue_drop(struct inlet *in)
  * its buffer does.
  *
  * One wakeup of a multishot receive can take half a megabyte from the socket.
- * Where the kernel cannot be told a total, it is left to request heads. */
+ * Where the kernel cannot be told a total, it is left to request heads.  Where
+ * it can miss the end of the stream it is not used (see README.md). */
 static enum inlet_mode mode_wanted(const struct uring *u, const struct inlet *in)
 {
     if (!u->small.count)
         return INLET_POLL;
     if (in->full && in->room >= IO_ROOM_BULK && u->bulk.count && group_free(&u->bulk) > 0)
         return INLET_BULK;
-    if (u->disable & IO_NO_MULTISHOT_RECEIVE)
+    if (u->disable & IO_NO_MULTISHOT_RECEIVE || in->end_missed || group_free(&u->small) == 0)
         return INLET_ONCE;
     if (in->full && in->room > IO_ROOM_SMALL && !u->features.receive_total)
         return INLET_ONCE;
@@ -110,13 +121,16 @@ static struct group *group_of(struct uring *u, enum inlet_mode mode)
     return mode == INLET_BULK ? &u->bulk : &u->small;
 }
 
-/* Asking the socket first instead of waiting for it to be readable is right
- * only where bytes are likely to be there, in the middle of bulk.  Elsewhere
- * it costs a failed attempt, and when the group is empty a failure even
- * though nothing has come. */
+/* Whether to wait until the socket is readable before trying to receive.
+ *
+ * Never with multishot: armed that way on a socket that has its last bytes and
+ * its end already, it passes the bytes on and then waits for ever.  In bulk the
+ * bytes are there.  Only the one-shot receive is better off: an attempt that
+ * fails is saved, and when the group is empty one that fails although nothing
+ * has come. */
 static bool poll_first(const struct uring *u, enum inlet_mode mode)
 {
-    return mode != INLET_BULK && !(u->disable & IO_NO_POLL_FIRST);
+    return mode == INLET_ONCE && !(u->disable & IO_NO_POLL_FIRST);
 }
 
 static void inlet_arm(struct uring *u, struct inlet *in)
@@ -140,6 +154,7 @@ static void inlet_arm(struct uring *u, struct inlet *in)
     }
     uring_send_off(u, sqe, in, TAG_INLET);
     in->mode = (uint8_t)mode;
+    in->starved = false;
 }
 
 static void inlet_disarm(struct uring *u, struct inlet *in)
@@ -155,8 +170,11 @@ static void inlet_disarm(struct uring *u, struct inlet *in)
 static void inlet_starve(struct uring *u, struct inlet *in)
 {
     io_count(&u->io.stats.buffers_empty, 1);
-    if (!in->op || in->closing)
-        return;
+    in->starved = true;
+}
+
+static void inlet_stand_in_line(struct uring *u, struct inlet *in)
+{
     in->starved_ns = u->io.now_ns;
     list_append(&u->starved, &in->node);
 }
@@ -218,7 +236,11 @@ static void inlet_settle(struct uring *u, struct inlet *in)
     if (inlet_can_answer(in))
         inlet_answer(u, in);
     if (in->op) {
-        if (in->mode == INLET_OFF && !link_linked(&in->node))
+        if (in->mode != INLET_OFF || link_linked(&in->node))
+            return;
+        if (in->starved)
+            inlet_stand_in_line(u, in);
+        else
             inlet_arm(u, in);
     } else if (in->mode == INLET_MULTISHOT && in->unclaimed > in->room) {
         inlet_disarm(u, in);
@@ -353,6 +375,7 @@ void inlets_feed(struct uring *u)
     if (u->small.count && back >= u->small.count / 8) {
         for (; in && back > 0; back--, in = starved_first(u)) {
             list_remove(&in->node);
+            in->starved = false;
             inlet_settle(u, in);
         }
         return;
@@ -361,6 +384,7 @@ void inlets_feed(struct uring *u)
         if (u->io.now_ns - in->starved_ns < STARVED_NS)
             return;
         list_remove(&in->node);
+        in->starved = false;
         inlet_receive_now(u, in);
         inlet_settle(u, in);
     }

@@ -6,6 +6,7 @@
 Suite *wheel_suite(void);
 Suite *mailbox_suite(void);
 Suite *uring_suite(void);
+Suite *uring_chaos_suite(void);
 Suite *uring_limits_suite(void);
 
 int main(void)
@@ -15,6 +16,7 @@ int main(void)
         mailbox_suite,
 #ifdef HAVE_URING
         uring_suite,
+        uring_chaos_suite,
         uring_limits_suite,
 #endif
     };

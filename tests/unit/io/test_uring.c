@@ -61,6 +61,56 @@ START_TEST(the_end_of_the_stream_comes_after_what_came_early)
 }
 END_TEST
 
+static struct user *user_of_kind(int kind)
+{
+    return kind == 0 ? user_pair(0) : user_tcp();
+}
+
+/* The last bytes and the end in one wakeup; the end by RST for kind 2. */
+static void say_and_end(struct user *u, int kind)
+{
+    struct linger none = {.l_onoff = 1};
+
+    say(u, "bye");
+    if (kind == 2)
+        setsockopt(u->peer, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    close(u->peer);
+    u->peer = -1;
+}
+
+/* Kernels forget it in this case or that, for sockets of this kind or that. */
+START_TEST(the_end_is_heard_when_it_comes_with_the_last_bytes)
+{
+    int kind = _i % 3;
+    bool armed = _i / 3 % 2, before = _i / 6 % 2;
+
+    open_plain();
+    if (_i / 12)
+        engine()->features.hears_end = false; /* older kernels */
+    struct user *u = user_of_kind(kind);
+    if (before) {
+        ask(u);
+        say(u, "hello");
+        UNTIL(u->received == 5);
+    }
+    if (armed) {
+        ask(u);
+        turns(2);
+        if (!engine()->features.hears_end)
+            ck_assert_int_eq(inlet(u)->mode, kind == 0 ? INLET_ONCE : INLET_MULTISHOT);
+    }
+    say_and_end(u, kind);
+    if (!armed)
+        ask(u);
+    u->eager = true;
+    UNTIL(u->fail);
+    ck_assert_int_eq(u->fail, kind == 2 ? FAIL_RESET : FAIL_CLOSED);
+    ck_assert_uint_eq(u->received, before ? 8 : 3);
+    user_free(u, false);
+    shut();
+}
+END_TEST
+
 static void unclaimed_is_bounded(bool total)
 {
     open_plain();
@@ -328,6 +378,7 @@ Suite *uring_suite(void)
         return suite; /* containers often forbid it */
     tcase_add_test(tc, what_comes_early_is_kept_in_order);
     tcase_add_test(tc, the_end_of_the_stream_comes_after_what_came_early);
+    tcase_add_loop_test(tc, the_end_is_heard_when_it_comes_with_the_last_bytes, 0, 24);
     tcase_add_test(tc, what_comes_early_is_bounded_by_room);
     tcase_add_test(tc, what_comes_early_is_bounded_by_cancelling_on_older_kernels);
     tcase_add_test(tc, a_cancelled_receive_loses_no_bytes);
