@@ -162,6 +162,8 @@ static void send_next(struct visitor *v)
     while (v->sent < v->count && (v->pipelines || v->sent == v->answered)) {
         const struct ask *a = &v->asks[v->sent++];
         struct span text = {a->request, a->wait_at ? a->wait_at : a->len};
+        if (v->sending)
+            v->sending(v, a);
         sim_say_trace(v->peer->sim, "client %u asks: %.*s (%zu bytes)", v->peer->from.port,
                       (int)strcspn(a->request, "\r"), a->request, a->len);
         if (a->slow)
