@@ -28,6 +28,8 @@ static struct connection connection_of(const struct fields *f)
 {
     struct connection c = {0};
 
+    if (!(f->seen & BIT(CONNECTION)))
+        return c;
     for (uint32_t i = 0; i < f->count; i++) {
         if (f->list[i].id != FIELD_CONNECTION)
             continue;

@@ -59,16 +59,17 @@ static ALWAYS_INLINE enum h1_lines_end last_line(const char **at, const char *en
     return LINES_END;
 }
 
+/* Of a byte of a value: no other up to SP stands there. */
 static ALWAYS_INLINE bool is_blank(char c)
 {
-    return c == ' ' || c == '\t';
+    return (uint8_t)c <= ' ';
 }
 
 /* What is between, without blanks at either end; usually there is one at the
- * beginning. */
+ * beginning and no more. */
 static ALWAYS_INLINE struct span value_of(const char *at, const char *end)
 {
-    at += at < end && *at == ' ';
+    at += *at == ' '; /* at the end there is a CR */
     while (at < end && is_blank(*at))
         at++;
     while (end > at && is_blank(end[-1]))
@@ -164,14 +165,15 @@ typedef struct masks half_fn(const char *at);
 static ALWAYS_INLINE struct masks look(const char *begin, const char *at, const char *end,
                                        half_fn *half_at, size_t half)
 {
-    size_t rest = (size_t)(end - at);
+    size_t rest = (size_t)(end - at), second = half;
 
     (void)begin; /* it is what makes the last load one of our own bytes */
     if (rest < half) {
         struct masks m = half_at(end - half);
         return (struct masks){m.mark >> (half - rest), m.stop >> (half - rest)};
     }
-    size_t second = rest < 2 * half ? rest - half : half;
+    if (rest < 2 * half)
+        second = rest - half;
     struct masks a = half_at(at), b = half_at(at + second);
     return (struct masks){a.mark | b.mark << second, a.stop | b.stop << second};
 }
@@ -180,8 +182,14 @@ static ALWAYS_INLINE struct marks find_in_blocks(const char *begin, const char *
                                                  half_fn *half_at, size_t half)
 {
     struct marks found = {end, end};
-    struct masks m = look(begin, at, end, half_at, half);
+    struct masks m;
 
+    if ((size_t)(end - at) >= 2 * half) { /* nearly always: no shift has to be found out */
+        struct masks a = half_at(at), b = half_at(at + half);
+        m = (struct masks){a.mark | b.mark << half, a.stop | b.stop << half};
+    } else {
+        m = look(begin, at, end, half_at, half);
+    }
     while (!m.mark && !m.stop && (size_t)(end - at) > 2 * half) {
         at += 2 * half;
         m = look(begin, at, end, half_at, half);

@@ -32,6 +32,8 @@ static const struct {
      "Accept-Language: en-US,en;q=0.9,de;q=0.8\r\n"
      "Cookie: session=6fc0b1a87e5d4c3b9a28171605f4e3d2; theme=dark; consent=all; "
      "last=2026-11-23T04%3A22%3A22Z; seen=17,18,19,20,21,22,23\r\n"
+     "Sec-Fetch-Mode: navigate\r\n"
+     "Priority: u=0, i\r\n"
      "If-None-Match: \"5f3c-18e1b2c3d4e5f\"\r\n\r\n"},
 };
 
