@@ -21,7 +21,7 @@ const struct setting upstream_settings[] = {
      .type = SETTING_LINES,
      .flags = SETTING_REQUIRED | SETTING_UNIX_FIRST,
      .offset = AT(servers, struct lines),
-     .help = "[http://]HOST:PORT or unix:PATH; weight=N, backup, down, max_in_flight=N."},
+     .help = "[http://]HOST:PORT or unix:PATH; weight=N, backup, down."},
     {.name = "balance",
      .type = SETTING_LINE, /* hash has words after it */
      .fallback = "round_robin",
@@ -172,13 +172,8 @@ static void option_load(struct loading *l, const struct line *line, unsigned wor
     } else if (span_equal(name, SPAN("weight="))) {
         if (option_number(l, line, word, name.len, 10000, &n))
             e->weight = (unsigned)n;
-    } else if (span_equal(name, SPAN("max_in_flight="))) {
-        if (option_number(l, line, word, name.len, UINT32_MAX, &n)) {
-            e->max_in_flight = n;
-            if (n == 0)
-                say_word(l, line, word, "at least 1; a server that takes nothing is down");
-        }
-    } else if (span_equal(name, SPAN("max_connections="))) {
+    } else if (span_equal(name, SPAN("max_in_flight=")) ||
+               span_equal(name, SPAN("max_connections="))) {
         say_word(l, line, word, "not supported by this build");
     } else {
         diagnostics_say(l->d, SEVERITY_ERROR, line->places[word],

@@ -455,7 +455,7 @@ START_TEST(servers_of_an_upstream)
 {
     struct config *c = load_fine(
         LISTENER "[upstream u]\nserver = 10.0.0.1:8080 weight=3 down\nserver = [::1]:81 backup\n"
-                 "server = http://10.0.0.2\nserver = unix:/x.sock max_in_flight=5\n"
+                 "server = http://10.0.0.2\nserver = unix:/x.sock\n"
                  "server = 10.0.0.3:1\nretry_on = connect, timeout\nbalance = least_conn\n");
     const struct upstream_conf *u = config_upstream(c, SPAN("u"));
 
@@ -468,7 +468,6 @@ START_TEST(servers_of_an_upstream)
     ck_assert(u->servers[1].backup);
     ck_assert_uint_eq(u->servers[1].addresses[0].family, ADDRESS_IPV6);
     ck_assert_uint_eq(u->servers[2].addresses[0].port, 80);
-    ck_assert_uint_eq(u->servers[3].max_in_flight, 5);
     ck_assert_uint_eq(u->servers[3].addresses[0].family, ADDRESS_UNIX);
     ck_assert_uint_eq(u->servers[4].max_in_flight, VALUE_OFF);
     ck_assert_uint_eq(u->retry_on, RETRY_CONNECT | RETRY_TIMEOUT);
