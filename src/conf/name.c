@@ -280,7 +280,7 @@ static bool clear_host_bits(struct net *n)
 
     for (unsigned i = 0; i < bytes; i++) {
         unsigned keep = n->bits > i * 8 ? n->bits - i * 8 : 0;
-        uint8_t mask = keep >= 8 ? 0xff : (uint8_t)(0xff << (8 - keep));
+        uint8_t mask = (uint8_t)(keep >= 8 ? 0xff : 0xff << (8 - keep));
         were_set = were_set || (n->ip[i] & ~mask & 0xff);
         n->ip[i] &= mask;
     }
