@@ -24,14 +24,25 @@ static const struct setting redirect_settings[] = {
     {0},
 };
 
+/* "//host" would lead to another host; to browsers a backslash is a slash, and
+ * a tab is nothing at all. */
+static struct span on_this_host(struct exchange *x, struct span to)
+{
+    size_t n = 1;
+
+    if (to.len == 0 || to.ptr[0] != '/')
+        return to;
+    while (n < to.len && (to.ptr[n] == '/' || to.ptr[n] == '\\' || to.ptr[n] == '\t'))
+        n++;
+    return n == 1 ? to : arena_join(&x->arena, SPAN("/"), span_after(to, n));
+}
+
 static void redirect_answer(struct exchange *x)
 {
     const struct redirect_conf *r = exchange_conf(x);
     struct span to = template_text(r->to, x);
 
-    /* "//host" would lead to another host. */
-    while (to.len > 1 && to.ptr[0] == '/' && to.ptr[1] == '/')
-        to = span_after(to, 1);
+    to = on_this_host(x, to);
     if (to.len == 0 || response_field(x, FIELD_LOCATION, to) < 0)
         respond_failed(x, CAUSE_internal_error);
     else

@@ -42,6 +42,17 @@ static struct span strip(struct span path, struct span prefix)
     return rest.ptr[0] == '/' ? rest : path;
 }
 
+/* What the variables of a template bring is held to the rules for what clients
+ * send: no dot segments, and encoded slashes only where the route passes them. */
+static bool rewritten_is_safe(struct exchange *x, struct span path)
+{
+    struct path p;
+
+    if (path_normalise(&p, span_first(path, span_find(path, '?')), &x->arena) != PATH_OK)
+        return false;
+    return !p.had_dots && (!p.has_encoded_slash || x->route->encoded_slash_pass);
+}
+
 struct span forward_path(struct exchange *x, const struct forward_conf *conf)
 {
     const struct target *t = &x->request.target;
@@ -51,9 +62,9 @@ struct span forward_path(struct exchange *x, const struct forward_conf *conf)
         return path;
     if (conf->rewrite) {
         struct span given = template_text(conf->rewrite, x);
-        if (given.len == 0 || given.ptr[0] != '/')
-            return (struct span){0};
         path = path_encode(&x->arena, given);
+        if (path.len == 0 || !rewritten_is_safe(x, path))
+            return (struct span){0};
         if (!path.ptr || span_find(path, '?') < path.len) /* it brings its own query */
             return path;
     } else {
@@ -82,6 +93,19 @@ static bool field_is_forwarded_kind(enum field_id id)
            id == FIELD_X_FORWARDED_HOST;
 }
 
+/* X_Forwarded_For is X-Forwarded-For to an origin that hands fields on as CGI
+ * variables (RFC 3875, 4.1.18): no client may say so what it may not say openly. */
+static bool is_disguised(const struct field *f)
+{
+    char name[64];
+
+    if (f->id != FIELD_OTHER || f->name.len > sizeof name || span_find(f->name, '_') == f->name.len)
+        return false;
+    for (size_t i = 0; i < f->name.len; i++)
+        name[i] = f->name.ptr[i] == '_' ? '-' : f->name.ptr[i];
+    return field_find((struct span){name, f->name.len}) != FIELD_OTHER;
+}
+
 static bool field_passes(const struct exchange *x, const struct forward_conf *conf,
                          const struct field *f)
 {
@@ -102,7 +126,7 @@ static bool field_passes(const struct exchange *x, const struct forward_conf *co
     }
     if (field_is_forwarded_kind(id) && conf->forwarded != FORWARDED_OFF)
         return false;
-    return !connection_names(x, f->name);
+    return !connection_names(x, f->name) && !is_disguised(f);
 }
 
 static struct span forwarded_append(struct exchange *x, enum field_id id, struct span ours)
@@ -208,8 +232,10 @@ static struct span forward_host(struct exchange *x, const struct forward_conf *c
 {
     if (!conf->host_header)
         return x->request.host;
-    if (span_equal(conf->host_header->source, SPAN("server")))
-        return upstream->server_count ? upstream->servers[0].text : x->request.host;
+    if (span_equal(conf->host_header->source, SPAN("server"))) {
+        struct span server = upstream->server_count ? upstream->servers[0].text : x->request.host;
+        return span_starts(server, SPAN("unix:")) ? SPAN("localhost") : server;
+    }
     return template_text(conf->host_header, x);
 }
 
@@ -239,8 +265,10 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
     if (!fields->list)
         return CAUSE_out_of_memory;
     if (!out->target.ptr)
-        return CAUSE_internal_error;
+        return CAUSE_bad_path;
     struct span host = forward_host(x, conf, upstream);
+    if (!host_is_valid(host))
+        return CAUSE_bad_host;
     err = add(fields, FIELD_HOST, host.ptr ? host : SPAN(""));
     for (unsigned i = 0; err == 0 && i < x->request.fields.count; i++) {
         const struct field *f = &x->request.fields.list[i];

@@ -3,12 +3,26 @@
 
 #include "base/log.h"
 
+/* Origins that hand fields on as CGI variables cannot tell X_User from X-User
+ * (RFC 3875, 4.1.18): what is set or removed is so under both names. */
+static bool name_equal(struct span a, struct span b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++) {
+        char left = a.ptr[i] == '_' ? '-' : ascii_lower(a.ptr[i]);
+        char right = b.ptr[i] == '_' ? '-' : ascii_lower(b.ptr[i]);
+        if (left != right)
+            return false;
+    }
+    return true;
+}
+
 static bool edit_names(const struct edit *e, const struct field *f)
 {
-    if (e->kind == EDIT_REMOVE_PREFIX)
-        return f->name.len >= e->name.len &&
-               span_equal_nocase(span_first(f->name, e->name.len), e->name);
-    return e->id != FIELD_OTHER ? f->id == e->id : span_equal_nocase(f->name, e->name);
+    if (e->kind == EDIT_REMOVE_PREFIX) /* Host is host_header's */
+        return f->id != FIELD_HOST && name_equal(span_first(f->name, e->name.len), e->name);
+    return (e->id != FIELD_OTHER && f->id == e->id) || name_equal(f->name, e->name);
 }
 
 static bool fields_have(const struct fields *fields, const struct edit *e)
@@ -36,7 +50,7 @@ static void edit_add(const struct edit *e, struct exchange *x, struct fields *fi
     if (e->kind == EDIT_SET && value.len == 0)
         return;
     if (!value.ptr || !span_is_field_value(value) || fields_add(fields, e->id, e->name, value) < 0)
-        log_say(LOG_WARNING, "route %.*s: field %.*s was left out: no room, or a bad byte",
+        log_say(LOG_INFO, "route %.*s: field %.*s was left out: no room, or a bad byte",
                 SPAN_ARG(x->route->name), SPAN_ARG(e->name));
 }
 
