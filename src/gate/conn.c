@@ -25,6 +25,7 @@ enum {
 #define DRAIN_IDLE_NS   (5 * NS_PER_S)
 #define DRAIN_LINGER_NS NS_PER_S
 #define RATE_WINDOW_NS  (10 * NS_PER_S)
+#define REST_NS         (10 * NS_PER_S) /* for content that nobody wants, to keep the connection */
 
 enum conn_state { CONN_OPEN, CONN_LINGER, CONN_CLOSING };
 
@@ -55,6 +56,7 @@ struct h1_exchange {
     bool continue_said;
     uint64_t rate_since; /* when the present window of asking began; 0: not asking */
     uint64_t rate_from;  /* bytes_in then */
+    uint64_t rest_since; /* answered in full, content outstanding; 0: not so */
 };
 static_assert(sizeof(struct h1_exchange) <= CARRIER_ROOM, "fits what exchanges offer");
 
@@ -158,7 +160,7 @@ static bool h1_content_at_hand(struct exchange *x, struct span *content)
 
 static void h1_interim(struct exchange *x, int status, const struct fields *fields)
 {
-    response_write_interim(x, &conn_of(x->owner)->wire, status, fields);
+    response_write_interim(&conn_of(x->owner)->wire, status, fields);
 }
 
 static const struct carrier h1_carrier = {
@@ -343,8 +345,10 @@ static bool conn_exchange(struct conn *c)
     if (!h->writer.done)
         return false;
     if (!h->content_done && !x->tunnel && !x->close_after) {
+        if (h->rest_since == 0)
+            h->rest_since = conn_now(c);
         conn_read_content(c, true);
-        if (c->discarded > DISCARD_MAX)
+        if (c->discarded > DISCARD_MAX || conn_now(c) - h->rest_since >= REST_NS)
             x->close_after = true;
     }
     return h->content_done || x->tunnel || x->close_after;
@@ -433,6 +437,7 @@ static bool conn_next(struct conn *c)
             conn_linger(c);
         return false;
     case PARSE_BAD:
+        x->head = span_first(in, conf->limits.head_max); /* what the log will quote */
         wire_take(&c->wire, in.len);
         conn_refuse(c, x, parser.cause);
         return true;
@@ -515,6 +520,8 @@ static uint64_t conn_wait_deadline(struct conn *c)
         return TIME_NEVER;
     if (c->state == CONN_LINGER)
         return c->since + (c->draining ? DRAIN_LINGER_NS : LINGER_NS);
+    if (c->x && h1_of(c->x)->rest_since > 0)
+        return h1_of(c->x)->rest_since + REST_NS;
     if (c->x)
         return conn_rate_deadline(c);
     if (c->head_begun || c->requests == 0) {
@@ -542,6 +549,8 @@ static void conn_wait_over(struct conn *c)
 
     if (c->state == CONN_LINGER) {
         conn_close(c);
+    } else if (x && h1_of(x)->rest_since > 0) {
+        x->close_after = true;
     } else if (x) { /* the rate window is full */
         struct h1_exchange *h = h1_of(x);
         const struct rate *rate = &x->route->body_min_rate;

@@ -61,14 +61,17 @@ static char *put(char *at, struct span s)
     return at + s.len;
 }
 
+static bool say_field(struct wire *w, const struct field *f)
+{
+    return wire_say(w, f->name) && wire_say(w, SPAN(": ")) && wire_say(w, f->value) &&
+           wire_say(w, SPAN("\r\n"));
+}
+
 static bool say_fields(struct wire *w, const struct fields *fields)
 {
-    for (unsigned i = 0; i < fields->count; i++) {
-        const struct field *f = &fields->list[i];
-        if (!wire_say(w, f->name) || !wire_say(w, SPAN(": ")) || !wire_say(w, f->value) ||
-            !wire_say(w, SPAN("\r\n")))
+    for (unsigned i = 0; i < fields->count; i++)
+        if (!say_field(w, &fields->list[i]))
             return false;
-    }
     return true;
 }
 
@@ -109,15 +112,27 @@ static bool response_write_head(struct response_writer *rw, struct exchange *x, 
     return !large || (say_fields(w, &x->response.fields) && wire_say(w, SPAN("\r\n")));
 }
 
-void response_write_interim(struct exchange *x, struct wire *w, int status,
-                            const struct fields *fields)
+/* An origin's interim response may not speak for our connection, nor announce
+ * content that it cannot have (RFC 9110, 7.6.1 and 8.6). */
+static bool interim_passes(const struct fields *fields, const struct field *f)
+{
+    enum field_id id = (enum field_id)f->id;
+
+    return !field_hop_by_hop(id) && id != FIELD_CONTENT_LENGTH && id != FIELD_TRAILER &&
+           !fields_has_item(fields, FIELD_CONNECTION, f->name);
+}
+
+/* One that finds no room is left out: a flood of them is not kept for a slow client. */
+void response_write_interim(struct wire *w, int status, const struct fields *fields)
 {
     char line[64];
 
-    (void)x;
+    if (!wire_has_room(w))
+        return;
     wire_say(w, (struct span){line, h1_write_status(line, sizeof line, status)});
-    if (fields)
-        say_fields(w, fields);
+    for (unsigned i = 0; fields && i < fields->count; i++)
+        if (interim_passes(fields, &fields->list[i]))
+            say_field(w, &fields->list[i]);
     wire_say(w, SPAN("\r\n"));
 }
 

@@ -20,7 +20,6 @@ struct response_writer {
 void response_write(struct response_writer *rw, struct exchange *x, struct wire *w);
 
 /* 1xx: head only. */
-void response_write_interim(struct exchange *x, struct wire *w, int status,
-                            const struct fields *fields);
+void response_write_interim(struct wire *w, int status, const struct fields *fields);
 
 #endif

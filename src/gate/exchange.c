@@ -206,7 +206,7 @@ void exchange_end(struct exchange *x)
 
     if (x->engaged && x->route->handler->ended)
         x->route->handler->ended(x);
-    if (x->request.method_name.len > 0) {
+    if (x->owner) { /* else it never began: there was no whole head */
         if (x->cause)
             worker_counted(&w->stats.causes[x->cause]);
         unsigned class = (unsigned)x->response.status / 100;

@@ -469,6 +469,13 @@ static void link_read(struct link *l)
 {
     struct leg *leg = l->leg;
 
+    /* Nothing was asked yet, so this answers nothing: what an idle connection
+     * says before it is closed, or worse. */
+    if (!l->request_written && wire_in(&l->wire).len > 0) {
+        leg->fresh_failed = true;
+        leg_fail(leg, CAUSE_upstream_closed_unproven);
+        return;
+    }
     if (leg->state == LEG_WAITING && link_read_head(l))
         link_head_done(l);
     if (leg->state != LEG_HEAD)

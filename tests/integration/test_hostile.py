@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""What a hostile client or origin tries, and does not get."""
+import json
+import socket
+import threading
+import time
+
+from harness import main, parse_response, read_all, read_response, same, true, wait_for
+from origin import Handler, Origin
+
+CONFIG = """
+[server]
+workers = 1
+access_log = {dir}/access.log
+[listener a]
+listen = 127.0.0.1:{port}
+[upstream u]
+server = 127.0.0.1:{origin}
+first_byte_timeout = 3s
+idle_timeout = 3s
+[route hello]
+path = /hello
+handler = respond
+body = hi
+[route all]
+handler = forward
+upstream = u
+max_body = off
+[route host]
+path = /host/*
+handler = forward
+upstream = u
+host_header = ${query.h:-fallback}
+[route rewrite]
+path = /rewrite/*
+handler = forward
+upstream = u
+rewrite = /files/${query.name}
+[route edited]
+path = /edited
+handler = forward
+upstream = u
+request_header = set X-User ${client_ip}
+request_header = remove X-Admin
+request_header = remove Ho*
+[route away]
+path = /away
+handler = redirect
+to = ${query.to}
+"""
+
+
+class Scripted(Handler):
+    """Answers every request with the bytes it was given."""
+
+    def one(self):
+        while line := self.line():
+            self.server.seen.append(line)
+        self.server.requests += 1
+        for piece in self.server.script:
+            self.request.sendall(piece)
+            time.sleep(0.05)
+
+
+def start(gate, script=None, config=CONFIG):
+    o = Origin()
+    if script is not None:
+        o.RequestHandlerClass = Scripted
+        o.script = script
+    return gate(config, origin=o.port), o
+
+
+def log(g):
+    g.stop()
+    return [json.loads(l) for l in g.read("access.log").splitlines()]
+
+
+def test_a_template_cannot_take_the_other_fields_away(gate):
+    g, o = start(gate)
+    for host in ("a%0d%0aX-Evil:%20b", "a%20b", "a/b", "u@h"):
+        same(g.get(f"/host/x?h={host}")[0], 400, host)
+    same(o.requests, 0)
+    true(b"Host: ok.example:80" in g.get("/host/x?h=ok.example:80")[2], "host_header")
+    o.end()
+
+
+def test_a_rewritten_path_has_no_dot_segments(gate):
+    g, o = start(gate)
+    for name in ("../admin", "a/../../admin", "..%2fadmin", "%252e%252e/admin", "a%252fb",
+                 "..%5cadmin", "..;/admin", "%25zz"):
+        same(g.get(f"/rewrite/x?name={name}")[0], 400, name)
+    same(o.requests, 0)
+    same(g.get("/rewrite/x?name=a%20b/c.d")[2].split(b"\n")[0], b"GET /files/a%20b/c.d?name=a%20b/c.d")
+    o.end()
+
+
+def test_underscores_disguise_no_field(gate):
+    g, o = start(gate)
+    _, _, content = g.get("/edited", fields="X_User: root\r\nX_ADMIN: 1\r\nX_Forwarded_For: 6.6.6.6\r\n"
+                          "X_Request-Id: mine\r\nContent_Length: 5\r\nMy_Own: 1\r\n")
+    head = content.decode().lower()
+    for never in ("x_user", "x_admin", "x_forwarded", "x_request", "content_length"):
+        true(never not in head, f"{never} in {head}")
+    true("my_own: 1" in head and "x-user: 127.0.0.1" in head and "host: localhost" in head, head)
+    o.end()
+
+
+def test_a_redirect_stays_on_its_host(gate):
+    g, o = start(gate)
+    for to in ("//evil.example", "/%5cevil.example", "/%09/evil.example", "///%5c/evil.example"):
+        same(g.get(f"/away?to={to}")[1].get("location"), "/evil.example", to)
+    status, fields, _ = g.get("/away?to=/%0d%0aSet-Cookie:%20a")
+    same((status, "set-cookie" in fields), (500, False))
+    o.end()
+
+
+def test_half_a_head_is_not_in_the_log(gate):
+    g, o = start(gate)
+    with g.connect() as s:
+        for piece in (b"GET /hel", b"lo HTTP/1.1\r\nHo", b"st: a\r\n", b"\r\n"):
+            s.sendall(piece)
+            time.sleep(0.05)
+        same(read_response(s)[0], 200)
+    with g.connect() as s:
+        s.sendall(b"GET /never HTTP/1.1\r\nHost: a\r\n")
+        time.sleep(0.05)
+    same(g.say(b"nonsense\r\n\r\n")[:12], b"HTTP/1.1 400")
+    same(g.say(b"GET /bad HTTP/1.1\r\nA B: c\r\n\r\n")[:12], b"HTTP/1.1 400")
+    lines = log(g)
+    same([(l["target"], l["status"]) for l in lines], [("/hello", 200), ("", 400), ("/bad", 400)])
+    same([l.get("cause") for l in lines], [None, "bad_request_line", "bad_header"])
+    o.end()
+
+
+def test_content_that_never_comes_holds_no_connection(gate):
+    """Answered before the content came: there is an end to waiting for it."""
+    g, o = start(gate)
+    began = time.monotonic()
+    with g.connect(seconds=20) as s:
+        s.sendall(b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nxx")
+        true(read_all(s).endswith(b"hi"), "the answer")
+    true(8 < time.monotonic() - began < 15, time.monotonic() - began)
+    o.end()
+
+
+def test_an_interim_response_does_not_speak_for_our_connection(gate):
+    g, o = start(gate, [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 3\r\n"
+                        b"Connection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 9\r\n\r\n"
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"])
+    with g.connect() as s:
+        s.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+        data = b""
+        while not data.endswith(b"ok"):
+            data += s.recv(4096)
+    interim = data.partition(b"\r\n\r\n")[0]
+    same(interim, b"HTTP/1.1 103 Early Hints\r\nLink: </a>")
+    o.end()
+
+
+def test_a_flood_of_interim_responses_is_not_kept(gate):
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </" + b"a" * 8000 + b">\r\n\r\n"
+    g, o = start(gate, [hint * 200] * 30 + [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"])
+    with g.connect(seconds=10) as s:
+        s.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        before = g.rss_kib()
+        wait_for(lambda: o.requests and False, 4)
+        true(g.rss_kib() - before < 20000, f"{before} KiB, then {g.rss_kib()}")
+        data = read_all(s)
+    true(data.endswith(b"\r\n\r\nok"), data[-200:])
+    o.end()
+
+
+def test_what_an_idle_origin_says_answers_nobody(gate):
+    """408 and the like, said unasked on a kept connection."""
+    g, o = start(gate, [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                        b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nevil"])
+    for i in range(4):
+        answer = g.get(f"/x{i}")
+        same((answer[0], answer[2]), (200, b"ok"), i)
+        time.sleep(0.2)
+    same(o.connections, 4)
+    o.end()
+
+
+if __name__ == "__main__":
+    main([f for name, f in sorted(globals().items()) if name.startswith("test_")])
