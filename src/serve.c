@@ -62,6 +62,7 @@ struct crew {
     pthread_cond_t opened;
     pthread_barrier_t done;
     unsigned open, failed, running;
+    _Atomic unsigned finished; /* workers that serve nobody any more */
 };
 
 struct hand {
@@ -79,10 +80,14 @@ static void tell_main(struct gate *gate)
     pthread_kill(crew.main, SIGRTMIN);
 }
 
-/* Workers post to each other until the last is done; what was posted is
- * delivered before anything is taken down, on the thread that set it up. */
+/* A worker that is done still answers the others, which may be serving, until
+ * the last is done too; what was posted is delivered before anything is taken
+ * down, on the thread that set it up. */
 static void hand_end(struct hand *hand)
 {
+    atomic_fetch_add(&crew.finished, 1);
+    while (atomic_load(&crew.finished) < crew.gate.worker_count)
+        io_turn(hand->worker->io, 10 * NS_PER_MS);
     pthread_barrier_wait(&crew.done);
     io_turn(hand->worker->io, 0);
     pthread_barrier_wait(&crew.done);

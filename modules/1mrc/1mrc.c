@@ -328,7 +328,7 @@ static void event_answer(struct exchange *x)
     /* Decoding never makes an id longer. */
     size_t id_max = m->user_id_max < content.len ? m->user_id_max : content.len;
     char *scratch = arena_alloc(exchange_arena(x), id_max);
-    if (!scratch) {
+    if (!scratch && id_max > 0) {
         respond_failed(x, CAUSE_out_of_memory);
         return;
     }
