@@ -1,8 +1,7 @@
-/* The io_uring backend: operations become requests, completions come back.
+/* The io_uring backend: the wait, sockets, opening and closing.
  *
- * Everything a turn wants is written into the submission ring and handed over
- * by the one system call that also waits.  Receiving is in uring_recv.c,
- * sending files in uring_file.c; the rest is here.
+ * Everything a turn wants is written into the submission ring (uring_op.c) and
+ * handed over by the one system call that also waits.
  */
 #include "config.h"
 
@@ -12,8 +11,6 @@
 #include "io/posix.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -28,266 +25,12 @@ enum {
     BULK_GROUP = 2,
     BULK_COUNT = 16,
     BULK_SIZE = 128 * 1024,
+    RECORDS_KEPT_MAX = 1024,
     BUSY = 8, /* completions of a turn that make it worth to wait for more */
     BUSY_WAIT_MAX = 16,
     BUSY_WAIT_US = 20,
 };
 #define RETRY_NS (5 * NS_PER_MS) /* while something waits for a buffer */
-
-static_assert(sizeof(struct io_vec) == sizeof(struct iovec) &&
-                  offsetof(struct io_vec, base) == offsetof(struct iovec, iov_base) &&
-                  offsetof(struct io_vec, len) == offsetof(struct iovec, iov_len),
-              "a struct io_vec is handed to the kernel as it is");
-
-/* --- requests ------------------------------------------------------------------ */
-
-/* The kernel refuses entries only while it is out of memory; then there is
- * nothing better to do than to ask again. */
-struct io_uring_sqe *uring_sqe(struct uring *u)
-{
-    struct io_uring_sqe *sqe;
-
-    while (!(sqe = io_uring_get_sqe(&u->ring.uring))) {
-        io_count(&u->io.stats.submissions, 1);
-        ring_enter(&u->ring, 0, 0, 0);
-    }
-    return sqe;
-}
-
-void uring_send_off(struct uring *u, struct io_uring_sqe *sqe, const void *p, enum uring_tag tag)
-{
-    sqe->user_data = uring_tagged(p, tag);
-    u->outstanding++;
-}
-
-static union scratch *scratch_of(struct uring *u, const struct io_uring_sqe *sqe)
-{
-    return &u->scratch[sqe - u->ring.uring.sq.sqes];
-}
-
-void uring_cancel(struct uring *u, const void *p, enum uring_tag tag)
-{
-    struct io_uring_sqe *sqe = uring_sqe(u);
-
-    io_uring_prep_cancel64(sqe, uring_tagged(p, tag), 0);
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    sqe->user_data = TAG_NONE; /* the one cancelled will tell how it went */
-}
-
-struct request *request_new(struct uring *u, struct io_op *op)
-{
-    struct link_node *node = list_pop(&u->requests_free);
-    struct request *r =
-        node ? container_of(node, struct request, op) : mem_alloc(sizeof(struct request));
-
-    if (!r)
-        return NULL;
-    list_init(&r->op);
-    list_append(&r->op, &op->node);
-    op->state = OP_REQUEST;
-    return r;
-}
-
-struct request *request_of(const struct io_op *op)
-{
-    return container_of(op->node.next, struct request, op);
-}
-
-struct io_op *request_end(struct uring *u, struct request *r)
-{
-    struct io_op *op = container_of(list_pop(&r->op), struct io_op, node);
-
-    list_append(&u->requests_free, &r->op);
-    return op;
-}
-
-void uring_finish_later(struct uring *u, struct io_op *op, int fail, uint32_t count)
-{
-    op->fail = fail;
-    op->count = count;
-    op->state = OP_FINISHED;
-    list_append(&u->finished, &op->node);
-}
-
-static void finish_now(struct uring *u)
-{
-    struct link_node *node;
-
-    while ((node = list_pop(&u->finished))) {
-        struct io_op *op = container_of(node, struct io_op, node);
-        io_complete(&u->io, op, op->fail, op->count);
-    }
-}
-
-bool uring_unset_nonblock(int fd)
-{
-    int flags = fcntl(fd, F_GETFL);
-
-    return flags >= 0 && flags & O_NONBLOCK && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
-}
-
-/* What an errno value means for this operation. */
-static int outcome(const struct io_op *op, int error)
-{
-    if (error == ECANCELED || (error == EINTR && op->cancelled))
-        return FAIL_CANCELLED;
-    return fail_from_errno(error);
-}
-
-/* --- accept ---------------------------------------------------------------------- */
-
-static void accept_send_off(struct uring *u, struct request *r, const struct io_op *op)
-{
-    struct io_uring_sqe *sqe = uring_sqe(u);
-
-    r->from_len = sizeof r->from;
-    io_uring_prep_accept(sqe, op->sock->fd, (struct sockaddr *)&r->from, &r->from_len,
-                         SOCK_CLOEXEC);
-    uring_send_off(u, sqe, r, TAG_REQUEST);
-}
-
-static void accept_start(struct uring *u, struct io_op *op)
-{
-    struct request *r = request_new(u, op);
-
-    if (r)
-        accept_send_off(u, r, op);
-    else
-        uring_finish_later(u, op, FAIL_MEMORY, 0);
-}
-
-static void accept_completed(struct uring *u, struct request *r, struct io_op *op, int res)
-{
-    struct io_accept *a = container_of(op, struct io_accept, op);
-    bool again =
-        res == -EAGAIN ? uring_unset_nonblock(op->sock->fd) : res < 0 && posix_accept_passing(-res);
-
-    if (again && !op->cancelled) {
-        accept_send_off(u, r, op);
-        return;
-    }
-    if (res >= 0) {
-        a->fd = res;
-        posix_address(&a->peer, &r->from, r->from_len);
-    }
-    request_end(u, r);
-    io_complete(&u->io, op, res < 0 ? outcome(op, -res) : 0, 0);
-}
-
-/* --- connect, send, poll: the operation itself is the request --------------------- */
-
-static void connect_send_off(struct uring *u, struct io_op *op)
-{
-    struct io_uring_sqe *sqe = uring_sqe(u);
-    union scratch *s = scratch_of(u, sqe);
-
-    io_uring_prep_connect(sqe, op->sock->fd, (struct sockaddr *)&s->to,
-                          posix_sockaddr(&s->to, op->to));
-    uring_send_off(u, sqe, op, TAG_OP);
-}
-
-static void connect_start(struct uring *u, struct io_op *op)
-{
-    int fd, fail = posix_stream(op->to, &fd);
-
-    if (fail < 0) {
-        uring_finish_later(u, op, fail, 0);
-        return;
-    }
-    *op->sock = (struct io_sock){.fd = fd, .recv = op->sock->recv, .send = op->sock->send};
-    connect_send_off(u, op);
-}
-
-/* The descriptor stays non-blocking, lest connecting to a unix socket with a
- * full backlog occupies a helper thread of the kernel until there is room. */
-static void connect_completed(struct uring *u, struct io_op *op, int res)
-{
-    int fail = res == -EAGAIN ? FAIL_FULL : res < 0 ? outcome(op, -res) : 0;
-
-    if (res < 0) {
-        close(op->sock->fd);
-        op->sock->fd = -1;
-    }
-    io_complete(&u->io, op, fail, 0);
-}
-
-static void send_start(struct uring *u, struct io_op *op)
-{
-    struct io_uring_sqe *sqe = uring_sqe(u);
-    const struct io_vec *vec = op->send.vec;
-
-    if (op->send.vec_count == 1) {
-        io_uring_prep_send(sqe, op->sock->fd, vec->base, vec->len, MSG_NOSIGNAL);
-    } else {
-        union scratch *s = scratch_of(u, sqe);
-        s->message = (struct msghdr){
-            .msg_iov = (struct iovec *)(void *)(uintptr_t)vec,
-            .msg_iovlen = op->send.vec_count,
-        };
-        io_uring_prep_sendmsg(sqe, op->sock->fd, &s->message, MSG_NOSIGNAL);
-    }
-    uring_send_off(u, sqe, op, TAG_OP);
-}
-
-static bool send_short(const struct io_op *op, uint32_t sent)
-{
-    size_t offered = 0;
-
-    for (unsigned i = 0; i < op->send.vec_count; i++)
-        offered += op->send.vec[i].len;
-    return sent < offered;
-}
-
-static void send_completed(struct uring *u, struct io_op *op, int res)
-{
-    if (res == -EINTR && !op->cancelled) {
-        send_start(u, op);
-    } else if (res == -EAGAIN && !op->cancelled && uring_unset_nonblock(op->sock->fd)) {
-        send_start(u, op);
-    } else if (res < 0) {
-        io_complete(&u->io, op, outcome(op, -res), 0);
-    } else {
-        if (send_short(op, (uint32_t)res))
-            io_count(&u->io.stats.short_sends, 1);
-        io_complete(&u->io, op, 0, (uint32_t)res);
-    }
-}
-
-void uring_poll(struct uring *u, struct io_op *op, int fd, unsigned events)
-{
-    struct io_uring_sqe *sqe = uring_sqe(u);
-
-    io_uring_prep_poll_add(sqe, fd, events);
-    uring_send_off(u, sqe, op, TAG_OP);
-}
-
-static void op_completed(struct uring *u, struct io_op *op, int res)
-{
-    switch (op->kind) {
-    case IO_CONNECT:
-        connect_completed(u, op, res);
-        break;
-    case IO_SEND:
-        send_completed(u, op, res);
-        break;
-    case IO_SEND_FILE:
-        file_writable(u, op, res < 0 ? outcome(op, -res) : 0);
-        break;
-    default:
-        assert(op->kind == IO_POLL);
-        io_complete(&u->io, op, res < 0 ? outcome(op, -res) : 0, 0);
-    }
-}
-
-static void request_completed(struct uring *u, struct request *r, int res)
-{
-    struct io_op *op = container_of(r->op.next, struct io_op, node);
-
-    if (op->kind == IO_ACCEPT)
-        accept_completed(u, r, op, res);
-    else
-        file_read_completed(u, r, res);
-}
 
 /* --- waking ----------------------------------------------------------------------- */
 
@@ -407,61 +150,12 @@ static bool uring_wait(struct io *io, uint64_t wait_ns)
     inlets_feed(u);
     inlets_deliver(u);
     files_feed(u);
-    finish_now(u);
+    uring_finish_now(u);
     atomic_store_explicit(&io->stats.buffers_out, u->small.out + u->bulk.out, memory_order_relaxed);
     return true;
 }
 
-/* --- operations and sockets --------------------------------------------------------- */
-
-static void uring_start(struct io *io, struct io_op *op)
-{
-    struct uring *u = uring_of(io);
-
-    op->state = OP_SUBMITTED;
-    switch (op->kind) {
-    case IO_ACCEPT:
-        accept_start(u, op);
-        break;
-    case IO_CONNECT:
-        connect_start(u, op);
-        break;
-    case IO_RECV:
-        inlet_start(u, op);
-        break;
-    case IO_SEND:
-        send_start(u, op);
-        break;
-    case IO_SEND_FILE:
-        file_start(u, op);
-        break;
-    default:
-        assert(op->kind == IO_POLL);
-        uring_poll(u, op, op->poll_fd, POLLIN);
-    }
-}
-
-static void uring_cancel_op(struct io *io, struct io_op *op)
-{
-    struct uring *u = uring_of(io);
-
-    switch (op->state) {
-    case OP_FINISHED:
-        break;
-    case OP_HUNGRY:
-        list_remove(&op->node);
-        uring_finish_later(u, op, FAIL_CANCELLED, 0);
-        break;
-    case OP_REQUEST:
-        uring_cancel(u, request_of(op), TAG_REQUEST);
-        break;
-    default:
-        if (op->kind == IO_RECV)
-            inlet_cancel(u, op);
-        else
-            uring_cancel(u, op, TAG_OP);
-    }
-}
+/* --- sockets --------------------------------------------------------- */
 
 static void uring_adopt(struct io *io, struct io_sock *sock, int fd)
 {
@@ -587,14 +281,6 @@ static void reap_the_rest(struct uring *u)
     }
 }
 
-static void requests_free(struct uring *u)
-{
-    struct link_node *node;
-
-    while ((node = list_pop(&u->requests_free)))
-        mem_free(container_of(node, struct request, op));
-}
-
 /* Copes with one half opened; io_init() is the last step of opening but the wake-up. */
 static void uring_free(struct io *io)
 {
@@ -608,8 +294,8 @@ static void uring_free(struct io *io)
         io_deinit(io); /* helper threads may call wake() until here */
     if (u->wake_fd >= 0)
         close(u->wake_fd);
-    inlets_free(u);
-    requests_free(u);
+    slab_free(&u->inlets);
+    slab_free(&u->requests);
     if (u->opened)
         ring_close(&u->ring);
     mem_free(u->scratch);
@@ -642,8 +328,8 @@ static int uring_open(struct io **io, const struct io_options *options, const ch
     list_init(&u->starved);
     list_init(&u->finished);
     list_init(&u->hungry);
-    list_init(&u->inlets_free);
-    list_init(&u->requests_free);
+    slab_init(&u->inlets, sizeof(struct inlet), RECORDS_KEPT_MAX);
+    slab_init(&u->requests, sizeof(struct request), RECORDS_KEPT_MAX);
     int fail = open_all(u, options, why);
     if (fail < 0) {
         uring_free(&u->io);

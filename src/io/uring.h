@@ -9,6 +9,7 @@
 #ifndef HEADGATE_IO_URING_H
 #define HEADGATE_IO_URING_H
 
+#include "base/slab.h"
 #include "io/backend.h"
 #include "io/uring_features.h"
 
@@ -107,7 +108,7 @@ enum inlet_mode {
 /* Outlives the io_sock it was made for until the kernel has let go of it.
  * io_sock.queue points here. */
 struct inlet {
-    struct link_node node;         /* in uring.ready, .starved or .inlets_free */
+    struct link_node node;         /* in uring.ready or .starved */
     struct io_op *op;              /* the receive that waits, or NULL */
     struct ring_buf *first, *last; /* slices ahead of io_recv(), by buf.next */
     uint64_t starved_ns;           /* since when */
@@ -129,7 +130,6 @@ void inlet_completed(struct uring *u, struct inlet *in, int res, unsigned flags)
 void inlet_close(struct uring *u, struct io_sock *sock);
 void inlets_deliver(struct uring *u); /* what was there before it was asked for */
 void inlets_feed(struct uring *u);    /* those that found no buffer */
-void inlets_free(struct uring *u);
 
 /* --- sending files (uring_file.c) ------------------------------------------- */
 
@@ -141,7 +141,7 @@ void file_writable(struct uring *u, struct io_op *op, int fail);
 void file_read_completed(struct uring *u, struct request *r, int res);
 void files_feed(struct uring *u); /* those that found no buffer */
 
-/* --- the engine (uring.c) --------------------------------------------------- */
+/* --- operations (uring_op.c) ------------------------------------------------- */
 
 /* Where an operation is; io_op.state.  A receive is with its inlet. */
 enum op_state {
@@ -182,7 +182,7 @@ struct uring {
     struct link_node starved;  /* inlets that found no buffer, longest first */
     struct link_node finished; /* operations whose outcome needs no kernel, in op->fail */
     struct link_node hungry;   /* send-file operations that found no buffer */
-    struct link_node inlets_free, requests_free;
+    struct slab inlets, requests;
     uint64_t outstanding; /* requests of which a completion will come */
     unsigned busy;        /* completions of the turn before */
     int wake_fd;
@@ -201,6 +201,12 @@ struct io_uring_sqe *uring_sqe(struct uring *u);
 void uring_send_off(struct uring *u, struct io_uring_sqe *sqe, const void *p, enum uring_tag tag);
 void uring_cancel(struct uring *u, const void *p, enum uring_tag tag);
 
+void uring_start(struct io *io, struct io_op *op);
+void uring_cancel_op(struct io *io, struct io_op *op);
+void op_completed(struct uring *u, struct io_op *op, int res);
+void request_completed(struct uring *u, struct request *r, int res);
+void uring_finish_now(struct uring *u); /* those that needed no kernel */
+
 struct request *request_new(struct uring *u, struct io_op *op); /* NULL: out of memory */
 struct request *request_of(const struct io_op *op);
 struct io_op *request_end(struct uring *u, struct request *r);
@@ -211,7 +217,7 @@ void uring_finish_later(struct uring *u, struct io_op *op, int fail, uint32_t co
 /* Waits until a descriptor is ready; the completion is the operation's. */
 void uring_poll(struct uring *u, struct io_op *op, int fd, unsigned events);
 
-/* Some descriptors arrive with O_NONBLOCK, with which io_uring would not wait:
+/* Some descriptors arrive with O_NONBLOCK, with which older kernels do not wait:
  * true if it was set, and is not any more. */
 bool uring_unset_nonblock(int fd);
 

@@ -12,8 +12,6 @@
  */
 #include "io/uring.h"
 
-#include "base/mem.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
@@ -37,9 +35,7 @@ static bool may_miss_end(const struct uring *u, int fd)
 
 static struct inlet *inlet_new(struct uring *u, int fd)
 {
-    struct link_node *node = list_pop(&u->inlets_free);
-    struct inlet *in =
-        node ? container_of(node, struct inlet, node) : mem_alloc(sizeof(struct inlet));
+    struct inlet *in = slab_get(&u->inlets, NULL);
 
     if (in)
         *in = (struct inlet){.fd = fd, .end_missed = may_miss_end(u, fd)};
@@ -50,15 +46,7 @@ static struct inlet *inlet_new(struct uring *u, int fd)
 static void inlet_end(struct uring *u, struct inlet *in)
 {
     close(in->fd);
-    list_append(&u->inlets_free, &in->node);
-}
-
-void inlets_free(struct uring *u)
-{
-    struct link_node *node;
-
-    while ((node = list_pop(&u->inlets_free)))
-        mem_free(container_of(node, struct inlet, node));
+    slab_put(&u->inlets, in, NULL);
 }
 
 /* --- slices that came early ------------------------------------------------ */
