@@ -28,28 +28,54 @@ static bool is_dots(const char *at, const char *end, size_t dots)
     return (size_t)(end - at) == dots && memcmp(at, "..", dots) == 0;
 }
 
-/* Would this escape be written just so, and is it no separator? */
-static bool is_normal_escape(struct span s, size_t at)
+/* Does a part that begins here look like dots?  It ends at a separator, encoded or not. */
+static bool dots_begin(struct span s, size_t at)
+{
+    struct span rest = span_after(s, at);
+    size_t dots = rest.len > 1 && rest.ptr[1] == '.' ? 2 : 1;
+
+    rest = span_after(rest, dots);
+    return rest.len == 0 || rest.ptr[0] == '/' || rest.ptr[0] == ';' ||
+           span_starts(rest, SPAN("%3B")) || span_starts(rest, SPAN("%2F")) ||
+           span_starts(rest, SPAN("%5C"));
+}
+
+/* The byte of an escape that would be written just so; -1 otherwise. */
+static int normal_escape(struct span s, size_t at)
 {
     int byte = char_escaped(s, at);
 
-    return byte > 0 && byte != '/' && byte != '\\' && !char_is((char)byte, CHAR_UNRESERVED) &&
-           s.ptr[at + 1] < 'a' && s.ptr[at + 2] < 'a';
+    if (byte <= 0 || char_is((char)byte, CHAR_UNRESERVED) || s.ptr[at + 1] >= 'a' ||
+        s.ptr[at + 2] >= 'a')
+        return -1;
+    return byte;
 }
 
-/* True when every segment is plain: no empty one, none that begins with a
- * dot, no escape that has to change.  False says nothing. */
-static bool is_plain(struct span s)
+/* Is it in normal form already?  Then all is known about it. */
+static bool is_normal(struct span s, bool *has_encoded_slash)
 {
-    char before = 0;
+    bool begins = false; /* a part, behind a separator */
+    int byte;
 
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        if (!char_is(c, CHAR_PLAIN)) {
-            if (c == '%' ? !is_normal_escape(s, i) : (c != '/' && c != '.') || before == '/')
+        if (char_is(c, CHAR_PLAIN)) {
+            begins = false;
+        } else if (c == '/') {
+            if (i > 0 && s.ptr[i - 1] == '/')
                 return false;
+            begins = true;
+        } else if (c == '.') {
+            if (begins && dots_begin(s, i))
+                return false;
+            begins = false;
+        } else if (c == '%' && (byte = normal_escape(s, i)) > 0) {
+            begins = byte == '/' || byte == '\\';
+            *has_encoded_slash |= begins;
+            i += 2;
+        } else {
+            return false;
         }
-        before = c;
     }
     return true;
 }
@@ -176,8 +202,9 @@ enum path_fault path_normalise(struct path *p, struct span sent, struct arena *a
     *p = (struct path){.normal = sent};
     if (sent.len == 0 || sent.ptr[0] != '/')
         return span_equal(sent, SPAN("*")) ? PATH_OK : PATH_BAD;
-    if (is_plain(sent))
+    if (is_normal(sent, &p->has_encoded_slash))
         return PATH_OK;
+    p->has_encoded_slash = false;
     size_t room = room_for(sent);
     if (room > sizeof few && !(w.out = arena_alloc(arena, room)))
         return PATH_MEMORY;
@@ -185,9 +212,7 @@ enum path_fault path_normalise(struct path *p, struct span sent, struct arena *a
     if (!write_normal(&w, sent))
         return PATH_BAD;
     p->normal = (struct span){w.out, (size_t)(w.at - w.out)};
-    if (span_equal(p->normal, sent))
-        p->normal = sent;
-    else if (w.out == few)
+    if (w.out == few)
         p->normal = arena_copy(arena, p->normal);
     return p->normal.ptr ? PATH_OK : PATH_MEMORY;
 }

@@ -92,6 +92,12 @@ START_TEST(a_normal_path_costs_no_memory)
     ck_assert_int_eq(path_normalise(&p, SPAN("/a/b%20c/.well-known/d.html"), &arena), PATH_OK);
     ck_assert_uint_eq(arena.used, 0);
     ck_assert_int_eq(path_normalise(&p, SPAN("/a/%C3%A9"), NULL), PATH_OK);
+    static char sent[6000];
+    for (size_t i = 0; i < sizeof sent; i += 15)
+        memcpy(sent + i, "/.a%2F..b%20%5C", 15);
+    ck_assert_int_eq(path_normalise(&p, (struct span){sent, sizeof sent}, NULL), PATH_OK);
+    ck_assert_ptr_eq(p.normal.ptr, sent);
+    ck_assert(p.has_encoded_slash && !p.had_dots);
 }
 END_TEST
 
