@@ -38,6 +38,7 @@ static void arrive_at(struct sim *sim, struct sim_end *to,
 }
 
 static void hear(struct sim *sim, struct sim_end *end);
+static void hear_soon(struct sim *sim, struct sim_end *end);
 
 static void reset_arrived(struct sim *sim, void *data, uint64_t value)
 {
@@ -76,7 +77,7 @@ static void bytes_arrived(struct sim *sim, void *data, uint64_t len)
         return;
     }
     if (end->peer)
-        hear(sim, end);
+        hear_soon(sim, end);
     else
         sim_poke(end);
 }
@@ -485,6 +486,18 @@ static void hear(struct sim *sim, struct sim_end *end)
     }
     if (news && p->news && !p->closed)
         p->news(p);
+}
+
+/* What has arrived is not yet read, and what is not read a reset can destroy. */
+static void hear_soon(struct sim *sim, struct sim_end *end)
+{
+    struct sim_speaker *s = (struct sim_speaker *)end->peer;
+
+    if (s->reading && s->read_most && sim_chance(sim, SIM_RACES, 4)) {
+        s->reading = false;
+        sim_at(sim, sim->now + random_below(&sim->random, sim->latency_ns * 2), hear_more, s, 0);
+    }
+    hear(sim, end);
 }
 
 void sim_window(struct sim_peer *peer, uint32_t bytes)

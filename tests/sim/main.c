@@ -1,4 +1,5 @@
-/* Plays stories: `sim [--seed N] [--seeds N] [--story NAME] [--trace] [--list]`.
+/* Plays stories: `sim [--seed N] [--seeds N] [--story NAME] [--trace] [--list]
+ * [--patience SECONDS]`.
  *
  * The seeds are shared out among the stories.  Each story runs in a process
  * of its own and says in shared memory how far it is, so that an assertion
@@ -31,6 +32,7 @@ struct run {
     size_t count;
     uint64_t seed; /* 0: many */
     uint64_t seeds;
+    uint64_t patience_s;
     const char *only;
     bool trace, terminal;
     struct progress *progress;
@@ -139,10 +141,10 @@ static int story_wait(const struct run *run, const struct story *story, pid_t ch
         if (at != last)
             since = now_ms();
         last = at;
-        if (now_ms() - since > PATIENCE_S * 1000) {
+        if (now_ms() - since > run->patience_s * 1000) {
             kill(child, SIGABRT);
             waitpid(child, &status, 0);
-            printf("# no progress for %d seconds\n", PATIENCE_S);
+            printf("# no progress for %llu seconds\n", (unsigned long long)run->patience_s);
             break;
         }
         bar(run, story, n);
@@ -186,7 +188,8 @@ static bool story_run(const struct run *run, const struct story *story, size_t n
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: sim [--seed N] [--seeds N] [--story NAME] [--trace] [--list]\n");
+    fprintf(stderr, "usage: sim [--seed N] [--seeds N] [--story NAME] [--trace] [--list]\n"
+                    "           [--patience SECONDS]\n");
     exit(2);
 }
 
@@ -208,6 +211,8 @@ static bool read_arguments(struct run *run, char **at)
             run->seed = number(*++at);
         else if (strcmp(*at, "--seeds") == 0)
             run->seeds = number(*++at);
+        else if (strcmp(*at, "--patience") == 0)
+            run->patience_s = number(*++at);
         else if (strcmp(*at, "--story") == 0 && at[1])
             run->only = *++at;
         else if (strcmp(*at, "--trace") == 0)
@@ -230,7 +235,7 @@ static void choose(struct run *run)
 
 int main(int argc, char **argv)
 {
-    struct run run = {.seeds = SEEDS, .terminal = isatty(2)};
+    struct run run = {.seeds = SEEDS, .patience_s = PATIENCE_S, .terminal = isatty(2)};
     const char *seeds = getenv("HG_SIM_SEEDS");
     int failed = 0;
 

@@ -167,6 +167,9 @@ static void answer(struct origin_visit *v, enum origin_what what, unsigned id, s
     case ORIGIN_bad_chunk:
         say(p, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nxyz\r\nabc\r\n");
         break;
+    case ORIGIN_bad_chunk_end:
+        say(p, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\n0\r\n\r\n");
+        break;
     case ORIGIN_garbage:
         say(p, "220 mail.example.com ESMTP ready\r\n\r\n");
         break;

@@ -29,6 +29,7 @@ enum { ORIGIN_IDS = 512 };
     ROW(close_in_content, 0, 200, "closes in the middle of the content")                           \
     ROW(close_in_chunk, 0, 200, "closes in the middle of a chunk")                                 \
     ROW(bad_chunk, 0, 200, "a chunk size that is none")                                            \
+    ROW(bad_chunk_end, 0, 200, "a chunk that does not end where it should")                        \
     ROW(garbage, 0, 502, "not HTTP")                                                               \
     ROW(two_lengths, 0, 502, "a length and chunks")                                                \
     ROW(large_head, 0, 502, "a head larger than allowed")                                          \

@@ -101,7 +101,8 @@ static struct span request_text(struct traffic *t, enum origin_what what, unsign
 static bool cuts(enum origin_what what)
 {
     return what == ORIGIN_reset_in_content || what == ORIGIN_close_in_content ||
-           what == ORIGIN_close_in_chunk || what == ORIGIN_bad_chunk || what == ORIGIN_stuck;
+           what == ORIGIN_close_in_chunk || what == ORIGIN_bad_chunk ||
+           what == ORIGIN_bad_chunk_end || what == ORIGIN_stuck;
 }
 
 static size_t some_bytes(struct traffic *t)
@@ -230,6 +231,33 @@ static uint64_t rough(const struct telling *telling)
     if (bad->answered < bad->count)
         EXPECT(bad->asks[bad->answered].may_cut, "%s: answer %u of %u did not come",
                origin_rows[what].name, bad->answered, bad->count);
+    if (bad->answered < bad->count) /* idle_timeout is 60 s, keepalive_timeout 75 */
+        EXPECT(bad->peer->ended_at - bad->peer->heard_at < 70 * NS_PER_S,
+               "%s: the client is told at once that there is no more", origin_rows[what].name);
+    return traffic_end(&t);
+}
+
+/* An idle connection that the origin has closed is not used again. */
+static uint64_t stale(const struct telling *telling)
+{
+    struct traffic t;
+
+    traffic_begin(&t, telling, SIM_SHORT | SIM_RACES);
+    for (unsigned i = 0; i < 2; i++) {
+        struct visitor *v = client_new(&t);
+        visitor_ask(v, ask_origin(&t, ORIGIN_then_close));
+        client_go(&t, v);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    sim_run_for(t.sim, NS_PER_S + sim_random(t.sim, 100 * NS_PER_S));
+    for (unsigned i = 0; i < 3; i++) {
+        struct visitor *v = client_new(&t);
+        visitor_ask(v, ask_origin(&t, ORIGIN_length));
+        client_go(&t, v);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    for (unsigned i = 0; i < t.count; i++)
+        visitor_expect_all(&t.clients[i]);
     return traffic_end(&t);
 }
 
@@ -339,7 +367,7 @@ static uint64_t sizes(const struct telling *telling)
         visitor_ask(v, ask_sized(&t, 1 + (size_t)sim_random(t.sim, 1024), sim_random(t.sim, 2),
                                  sim_random(t.sim, 2)));
     last = t.ids;
-    visitor_ask(v, ask_sized(&t, 1025 + (size_t)sim_random(t.sim, 400000) * sim_random(t.sim, 2),
+    visitor_ask(v, ask_sized(&t, 1025 + (size_t)sim_random(t.sim, 200000) * sim_random(t.sim, 2),
                              sim_random(t.sim, 2), sim_random(t.sim, 2)));
     client_go(&t, v);
     EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
@@ -500,6 +528,7 @@ static uint64_t silence(const struct telling *telling)
 const struct story forward_stories[] = {
     {"forward.calm", "every answer is whole, and to the request that was asked", calm, 4},
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
+    {"forward.stale", "idle connections that were closed are not used", stale, 0},
     {"forward.unreachable", "no connection: another server, or 502 and 504", unreachable, 2},
     {"forward.vanishing", "clients vanish in the middle, the next is served", vanishing, 4},
     {"forward.sizes", "max_body to the byte, and 100 (Continue) to who asks", sizes, 2},
