@@ -61,6 +61,8 @@ struct crew {
     pthread_mutex_t lock;
     pthread_cond_t opened;
     pthread_barrier_t done;
+    pthread_mutex_t orders; /* held while main posts to engines */
+    bool closing;           /* engines are about to be taken down: nothing is posted */
     unsigned open, failed, running;
     _Atomic unsigned finished; /* workers that serve nobody any more */
 };
@@ -88,6 +90,9 @@ static void hand_end(struct hand *hand)
     atomic_fetch_add(&crew.finished, 1);
     while (atomic_load(&crew.finished) < crew.gate.worker_count)
         io_turn(hand->worker->io, 10 * NS_PER_MS);
+    pthread_mutex_lock(&crew.orders);
+    crew.closing = true;
+    pthread_mutex_unlock(&crew.orders);
     pthread_barrier_wait(&crew.done);
     io_turn(hand->worker->io, 0);
     pthread_barrier_wait(&crew.done);
@@ -186,6 +191,16 @@ static void reload(void)
     arena_free(&arena);
 }
 
+/* Tells the workers something, unless they are ending already: a worker may act
+ * on its order, and be gone, before the call that gives it has returned. */
+static void order(void (*give)(struct gate *gate))
+{
+    pthread_mutex_lock(&crew.orders);
+    if (!crew.closing)
+        give(&crew.gate);
+    pthread_mutex_unlock(&crew.orders);
+}
+
 /* Waits until every worker has carried out what it was told. */
 static void settle(void)
 {
@@ -204,14 +219,14 @@ static void serve_until_done(const sigset_t *signals)
             reload();
         } else if (sig == SIGUSR1) {
             error_log_reopen();
-            gate_reopen_logs(&crew.gate);
+            order(gate_reopen_logs);
         } else if (sig == SIGTERM || sig == SIGINT) {
             if (++terms == 1) {
                 log_say(LOG_NOTICE, "draining");
-                gate_drain(&crew.gate);
+                order(gate_drain);
             } else if (terms == 2) {
                 log_say(LOG_WARNING, "stopping now");
-                gate_stop(&crew.gate);
+                order(gate_stop);
             } else {
                 _exit(1);
             }
@@ -309,6 +324,7 @@ int serve(struct config *config)
 
     crew = (struct crew){.main = pthread_self(),
                          .lock = PTHREAD_MUTEX_INITIALIZER,
+                         .orders = PTHREAD_MUTEX_INITIALIZER,
                          .opened = PTHREAD_COND_INITIALIZER};
     if (serve_open(config, &options) < 0)
         return 1;
