@@ -413,7 +413,7 @@ static bool conn_next(struct conn *c)
     struct h1_parser parser;
     struct exchange *x;
 
-    if (in.len == 0 || !(x = exchange_new(w, conf))) {
+    if (in.len == 0 || !(x = exchange_new(w, c->listener->generation, conf))) {
         if (in.len > 0) {
             worker_counted(&w->stats.causes[CAUSE_out_of_memory]);
             conn_close(c);
@@ -559,7 +559,7 @@ static void conn_wait_over(struct conn *c)
             conn_content_bad(c, CAUSE_body_too_slow);
         h->rate_since = 0;
     } else if (c->head_begun) {
-        if ((x = exchange_new(w, c->listener->conf)))
+        if ((x = exchange_new(w, c->listener->generation, c->listener->conf)))
             conn_refuse(c, x, CAUSE_header_timeout);
         else
             conn_close(c);

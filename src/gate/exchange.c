@@ -13,7 +13,8 @@ enum { FLOW_LIMIT = 64 * 1024, EXCHANGE_ARENA_MAX = 4 * 1024 * 1024 };
 /* The order of the members decides what a new exchange has to clear. */
 #define CLEARED offsetof(struct exchange, peer)
 
-struct exchange *exchange_new(struct worker *w, const struct listener_conf *listener)
+struct exchange *exchange_new(struct worker *w, struct generation *g,
+                              const struct listener_conf *listener)
 {
     struct exchange *x = slab_get(&w->exchanges_slab, NULL);
 
@@ -22,7 +23,7 @@ struct exchange *exchange_new(struct worker *w, const struct listener_conf *list
     memset(x, 0, CLEARED);
     x->worker = w;
     x->listener = listener;
-    x->generation = generation_use(w);
+    x->generation = generation_use(g);
     x->config = x->generation->config;
     x->file = -1;
     x->arena.used_max = EXCHANGE_ARENA_MAX;

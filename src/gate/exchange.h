@@ -112,8 +112,10 @@ struct io *exchange_io(const struct exchange *x);
 
 /* --- for connections --------------------------------------------------------- */
 
-/* A fresh one with room for the fields of a head; NULL: no memory. */
-struct exchange *exchange_new(struct worker *w, const struct listener_conf *listener);
+/* A fresh one with room for the fields of a head; NULL: no memory.  The
+ * listener is one of that generation: routes know it by its index. */
+struct exchange *exchange_new(struct worker *w, struct generation *g,
+                              const struct listener_conf *listener);
 
 /* The head is in x->request: finds the host, the path, the client and the
  * route, and makes it ready for exchange_answer().  What is wrong is answered. */
@@ -205,8 +207,7 @@ void respond_interim(struct exchange *x, int status, const struct fields *fields
 void respond_failed(struct exchange *x, enum cause cause);
 
 /* The same with one more field: Allow, Content-Range ... */
-void respond_failed_with(struct exchange *x, enum cause cause, enum field_id id,
-                         struct span value);
+void respond_failed_with(struct exchange *x, enum cause cause, enum field_id id, struct span value);
 
 /* The same with a one-line reason as the content. */
 void respond_reason(struct exchange *x, enum cause cause, struct span reason);

@@ -9,6 +9,7 @@
 #include "gate/conn.h"
 #include "gate/gate.h"
 
+enum { DRAINS = 2, DRAINS_MAX = 10 };
 #define DRAIN_PAUSE_NS      (10 * NS_PER_MS)
 #define DESCRIPTOR_PAUSE_NS (100 * NS_PER_MS)
 
@@ -70,7 +71,8 @@ static bool listener_has_room(const struct listener *l)
     uint64_t share =
         own == VALUE_OFF ? VALUE_OFF : (own + gate->worker_count - 1) / gate->worker_count;
 
-    return below(all, gate->connections_max, l->paused) && below(l->conns, share, l->paused);
+    uint64_t all_max = atomic_load_explicit(&gate->connections_max, memory_order_relaxed);
+    return below(all, all_max, l->paused) && below(l->conns, share, l->paused);
 }
 
 static void listener_pause(struct listener *l)
@@ -111,7 +113,6 @@ static void listener_take(struct listener *l, struct io_accept *a)
     }
     if (a->op.fail)
         return;
-    l->drains = 0;
     l->conns++;
     atomic_fetch_add_explicit(&w->gate->connections, 1, memory_order_relaxed);
     worker_counted(&w->stats.connections);
@@ -161,15 +162,23 @@ static void listener_gone(struct listener *l)
 }
 
 /* What the kernel has accepted for us already is served: the socket is closed
- * only when it came up empty twice, a little apart. */
-static void listener_leaving(struct listener *l)
+ * only when there was a little time to take all of it, twice.  Clients that
+ * keep coming must not keep it open, so that is not asked for ever. */
+static bool listener_drained(const struct listener *l, unsigned taken)
+{
+    return l->drains >= DRAINS_MAX || (l->drains >= DRAINS && taken < LISTENER_ACCEPTS) ||
+           (l->drains > 0 && l->worker->stopping);
+}
+
+static void listener_leaving(struct listener *l, unsigned taken)
 {
     struct io *io = l->worker->io;
 
     if (l->sock.fd >= 0) {
         if (io_timer_take(&l->timer) || l->worker->stopping)
             l->drains++;
-        if (l->drains >= 2) {
+        if (l->closing || listener_drained(l, taken)) {
+            l->closing = true;
             for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
                 if (io_busy(&l->accepts[i].op) && !l->accepts[i].op.cancelled)
                     io_cancel(io, &l->accepts[i].op);
@@ -179,7 +188,8 @@ static void listener_leaving(struct listener *l)
             for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
                 if (!io_busy(&l->accepts[i].op))
                     io_accept(io, &l->accepts[i], &l->sock);
-            io_timer_set(io, &l->timer, io_now(io) + DRAIN_PAUSE_NS);
+            if (l->timer.at == TIME_NEVER)
+                io_timer_set(io, &l->timer, io_now(io) + DRAIN_PAUSE_NS);
         }
     }
     if (l->sock.fd < 0 && l->conns == 0)
@@ -206,12 +216,15 @@ void listener_leave(struct listener *l)
 static void listener_step(struct owner *owner)
 {
     struct listener *l = listener_of(owner);
+    unsigned taken = 0;
 
     for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
-        if (io_take(&l->accepts[i].op))
+        if (io_take(&l->accepts[i].op)) {
             listener_take(l, &l->accepts[i]);
+            taken++;
+        }
     if (l->leaving) {
-        listener_leaving(l);
+        listener_leaving(l, taken);
         return;
     }
     if (io_timer_take(&l->timer))

@@ -20,7 +20,8 @@ struct listener {
     uint32_t conns;
     bool paused;    /* a limit is reached */
     bool leaving;   /* not in the newest generation, or draining */
-    uint8_t drains; /* how often accepting came up empty */
+    bool closing;   /* nothing is accepted any more */
+    uint8_t drains; /* how often there was time to accept what is left */
     struct io_accept accepts[LISTENER_ACCEPTS];
 };
 

@@ -31,10 +31,10 @@ void worker_post(struct worker *from, unsigned to, struct io_message *m)
 
 /* --- generations ------------------------------------------------------------------ */
 
-struct generation *generation_use(struct worker *w)
+struct generation *generation_use(struct generation *g)
 {
-    w->current->users++;
-    return w->current;
+    g->users++;
+    return g;
 }
 
 void generation_done(struct worker *w, struct generation *g)

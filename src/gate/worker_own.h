@@ -69,8 +69,8 @@ void worker_adopt(struct worker *w, struct config *config);
 void worker_drain(struct worker *w, uint64_t timeout_ns);
 void worker_stop(struct worker *w);
 
-/* The current generation, for one more user; and the end of that use. */
-struct generation *generation_use(struct worker *w);
+/* A generation has one user more; and one less. */
+struct generation *generation_use(struct generation *g);
 void generation_done(struct worker *w, struct generation *g);
 
 /* "Server: …\r\nDate: …\r\n" */
