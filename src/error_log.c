@@ -2,6 +2,7 @@
  *
  * Any thread may log, so a line is one write(2), and the descriptor is
  * replaced, never closed: dup2 keeps its number valid for whoever is writing.
+ * Only main opens, and it alone knows the path.
  */
 #include "error_log.h"
 
@@ -10,15 +11,18 @@
 #include "base/log.h"
 #include "io/descriptor.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
+enum { PATH_ROOM = 4096 };
+
 static struct {
-    int fd;
-    enum log_format format;
-    char path[4096]; /* empty: stderr */
-} out = {.fd = 2};
+    int fd;               /* -1 until the first opening */
+    _Atomic int format;   /* enum log_format */
+    char path[PATH_ROOM]; /* empty: stderr */
+} out = {.fd = -1};
 
 static uint64_t wall_ns(void)
 {
@@ -50,7 +54,7 @@ static void error_log_write(void *data, enum log_level level, struct span line)
 
     (void)data;
     clock_iso(iso, wall_ns());
-    if (out.format == LOG_JSON) {
+    if (atomic_load_explicit(&out.format, memory_order_relaxed) == LOG_JSON) {
         n = snprintf(text, 128, "{\"time\":\"%.*s\",\"level\":\"%s\",\"message\":\"", CLOCK_ISO_LEN,
                      iso, log_level_name(level));
         size_t used = (size_t)n + put_json(text + n, sizeof text - 256, line);
@@ -63,18 +67,38 @@ static void error_log_write(void *data, enum log_level level, struct span line)
     descriptor_write(out.fd, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
+static int path_open(struct span path, char name[PATH_ROOM], int *fd)
+{
+    name[0] = '\0';
+    if (path.len == 0 || span_equal(path, SPAN("stderr")))
+        return descriptor_copy(2, fd);
+    if (path.len >= PATH_ROOM)
+        return FAIL_BAD;
+    memcpy(name, path.ptr, path.len);
+    name[path.len] = '\0';
+    return descriptor_append(name, fd);
+}
+
+/* Whoever writes has the old file or the new one. */
+static void descriptor_replace(int fd)
+{
+    dup2(fd, out.fd);
+    descriptor_close(fd);
+}
+
 int error_log_open(const struct log_target *target, int level)
 {
-    int err, fd = 2;
+    char name[PATH_ROOM];
+    int err, fd;
 
-    out.format = target->format;
-    if (target->path.len > 0 && !span_equal(target->path, SPAN("stderr"))) {
-        if (target->path.len >= sizeof out.path)
-            return FAIL_BAD;
-        memcpy(out.path, target->path.ptr, target->path.len);
-        out.path[target->path.len] = '\0';
-        if ((err = descriptor_append(out.path, &fd)) < 0)
-            return err;
+    if ((err = path_open(target->path, name, &fd)) < 0)
+        return err;
+    atomic_store_explicit(&out.format, target->format, memory_order_relaxed);
+    memcpy(out.path, name, sizeof name);
+    if (out.fd >= 0) {
+        descriptor_replace(fd);
+        log_level_set((enum log_level)level);
+        return 0;
     }
     out.fd = fd;
     log_set((struct log_sink){.write = error_log_write}, (enum log_level)level);
@@ -91,6 +115,5 @@ void error_log_reopen(void)
         log_say(LOG_ERROR, "error_log %s: %s, the old file stays in use", out.path, fail_text(err));
         return;
     }
-    dup2(fd, out.fd);
-    descriptor_close(fd);
+    descriptor_replace(fd);
 }

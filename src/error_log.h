@@ -4,7 +4,8 @@
 
 #include "gate/config.h"
 
-/* Opens it and sends every line there from now on.  0, or FAIL_*. */
+/* Opens it and sends every line there from now on; again to change that.
+ * 0, or FAIL_*: then nothing changes. */
 MUST_USE int error_log_open(const struct log_target *target, int level);
 void error_log_reopen(void); /* after the file was moved away */
 

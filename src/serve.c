@@ -162,7 +162,35 @@ static unsigned crew_running(void)
     return n;
 }
 
+/* --- limits ---------------------------------------------------------------------------- */
+
+static uint64_t connections_max(const struct config *config)
+{
+    uint64_t limit = descriptor_limit();
+
+    if (config->server.max_connections != VALUE_AUTO)
+        return config->server.max_connections;
+    /* Small limits, as in tests, still leave a reserve for logs and reload. */
+    uint64_t reserve = limit > 2 * DESCRIPTOR_RESERVE ? DESCRIPTOR_RESERVE : limit / 2;
+    return (limit - reserve) / (config->upstream_count ? 2 : 1);
+}
+
 /* --- signals ----------------------------------------------------------------------------- */
+
+/* What is the process's, and changes without a restart. */
+static void reloaded(const struct config *config, struct span later)
+{
+    const struct server_conf *server = &config->server;
+
+    if (error_log_open(&server->error_log, server->log_level) < 0)
+        log_say(LOG_ERROR, "error_log %.*s cannot be opened, the old one stays in use",
+                SPAN_ARG(server->error_log.path));
+    log_say(LOG_NOTICE, "reloaded %s: generation %llu", config->path,
+            (unsigned long long)config->generation);
+    if (later.len > 0)
+        log_say(LOG_WARNING, "needs a restart to change: %.*s; the rest is in effect",
+                SPAN_ARG(later));
+}
 
 static void reload(void)
 {
@@ -174,13 +202,15 @@ static void reload(void)
     if (config && d.errors == 0 && config->server.tests_required)
         config_run_tests(config, &d);
     if (config && d.errors == 0) {
-        const char *later = config_needs_restart(gate->config, config);
-        if (later)
-            log_say(LOG_WARNING, "%s needs a restart to change; the rest is in effect", later);
+        char text[NEEDS_RESTART_TEXT];
+        struct span later = config_needs_restart(gate->config, config, text);
+        uint64_t most = gate->connections_max;
+        gate->connections_max = connections_max(config); /* before workers look at it again */
         if (gate_adopt(gate, config, &d) == 0) {
-            log_say(LOG_NOTICE, "reloaded %s: generation %llu", config->path,
-                    (unsigned long long)config->generation);
+            reloaded(config, later);
             config = NULL;
+        } else {
+            gate->connections_max = most;
         }
     }
     diagnostics_log(&d);
@@ -260,16 +290,10 @@ static void pid_write(struct span path, bool remove)
 static void options_find(struct gate_options *options, const struct config *config)
 {
     const struct server_conf *server = &config->server;
-    uint64_t limit = descriptor_limit();
 
     options->modules = modules_table;
     options->workers = server->workers == VALUE_AUTO ? machine_cpus() : (unsigned)server->workers;
-    options->connections_max = server->max_connections;
-    if (server->max_connections == VALUE_AUTO) {
-        /* Small limits, as in tests, still leave a reserve for logs and reload. */
-        uint64_t reserve = limit > 2 * DESCRIPTOR_RESERVE ? DESCRIPTOR_RESERVE : limit / 2;
-        options->connections_max = (limit - reserve) / (config->upstream_count ? 2 : 1);
-    }
+    options->connections_max = connections_max(config);
     options->buffer_memory =
         server->buffer_memory == VALUE_AUTO ? machine_memory() / 4 : server->buffer_memory;
 }

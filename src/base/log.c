@@ -13,12 +13,17 @@ static void log_to_stderr(void *data, enum log_level level, struct span line)
 }
 
 static struct log_sink sink = {.write = log_to_stderr};
-int log_level_max = LOG_NOTICE;
+_Atomic int log_level_max = LOG_NOTICE;
 
 void log_set(struct log_sink new_sink, enum log_level most)
 {
     sink = new_sink.write ? new_sink : (struct log_sink){.write = log_to_stderr};
-    log_level_max = (int)most;
+    log_level_set(most);
+}
+
+void log_level_set(enum log_level most)
+{
+    atomic_store_explicit(&log_level_max, (int)most, memory_order_relaxed);
 }
 
 const char *log_level_name(enum log_level level)

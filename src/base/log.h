@@ -8,6 +8,8 @@
 
 #include "base/span.h"
 
+#include <stdatomic.h>
+
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
 
 /* One per process, set once by main before workers start (and by tests).
@@ -18,11 +20,13 @@ struct log_sink {
 };
 void log_set(struct log_sink sink, enum log_level most);
 
-extern int log_level_max; /* read by log_is; set by log_set */
+void log_level_set(enum log_level most); /* at any time, from any thread */
+
+extern _Atomic int log_level_max; /* read by log_is */
 
 static inline bool log_is(enum log_level level)
 {
-    return (int)level <= log_level_max;
+    return (int)level <= atomic_load_explicit(&log_level_max, memory_order_relaxed);
 }
 
 void log_say(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);

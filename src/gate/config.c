@@ -5,6 +5,9 @@
  */
 #include "gate/loading.h"
 
+#include <assert.h>
+#include <stdio.h>
+
 static const char *const section_types[] = {"server", "listener", "tls",  "upstream",
                                             "route",  "module",   "test", NULL};
 
@@ -298,14 +301,32 @@ static const struct listener_conf *listener_find(const struct config *config, st
     return NULL;
 }
 
-const char *config_needs_restart(const struct config *before, const struct config *after)
+static bool backlog_differs(const struct config *before, const struct config *after)
 {
-    const char *differs = server_needs_restart(&before->server, &after->server);
-
-    for (unsigned i = 0; !differs && i < after->listener_count; i++) {
+    for (unsigned i = 0; i < after->listener_count; i++) {
         const struct listener_conf *old = listener_find(before, after->listeners[i].name);
         if (old && old->backlog != after->listeners[i].backlog)
-            differs = "backlog";
+            return true;
     }
-    return differs;
+    return false;
+}
+
+struct span config_needs_restart(const struct config *before, const struct config *after,
+                                 char text[NEEDS_RESTART_TEXT])
+{
+    const char *names[SERVER_RESTART_MAX + 1];
+    unsigned count = 0;
+    size_t len = 0;
+
+    server_needs_restart(&before->server, &after->server, names);
+    while (names[count])
+        count++;
+    if (backlog_differs(before, after))
+        names[count++] = "backlog";
+    for (unsigned i = 0; i < count; i++) {
+        int n = snprintf(text + len, NEEDS_RESTART_TEXT - len, "%s%s", i ? ", " : "", names[i]);
+        len += (size_t)n;
+        assert(len < NEEDS_RESTART_TEXT);
+    }
+    return (struct span){text, len};
 }

@@ -211,8 +211,10 @@ void config_free(struct config *config);
 
 const struct upstream_conf *config_upstream(const struct config *config, struct span name);
 
-/* Names the first setting that differs and needs a restart, or NULL. */
-const char *config_needs_restart(const struct config *before, const struct config *after);
+/* Names the settings that differ and need a restart: "workers, user"; empty if none. */
+enum { NEEDS_RESTART_TEXT = 128 };
+struct span config_needs_restart(const struct config *before, const struct config *after,
+                                 char text[NEEDS_RESTART_TEXT]);
 
 /* Bytes in use when every connection, exchange and buffer there may be is there. */
 uint64_t config_worst_case_bytes(const struct config *config);

@@ -209,21 +209,24 @@ void config_load_server(struct loading *l)
     conf->share_ports = share && *share;
 }
 
-const char *server_needs_restart(const struct server_conf *before, const struct server_conf *after)
+void server_needs_restart(const struct server_conf *before, const struct server_conf *after,
+                          const char *names[SERVER_RESTART_MAX])
 {
-    if (before->workers != after->workers)
-        return "workers";
-    if (!span_equal(before->engine, after->engine))
-        return "engine";
-    if (before->engine_disable != after->engine_disable)
-        return "engine_disable";
-    if (!span_equal(before->user, after->user))
-        return "user";
-    if (!span_equal(before->group, after->group))
-        return "group";
-    if (!span_equal(before->pid_file, after->pid_file))
-        return "pid_file";
-    if (before->buffer_memory != after->buffer_memory)
-        return "buffer_memory";
-    return NULL;
+    const struct {
+        const char *name;
+        bool differs;
+    } rows[SERVER_RESTART_MAX - 1] = {
+        {"workers", before->workers != after->workers},
+        {"engine", !span_equal(before->engine, after->engine)},
+        {"engine_disable", before->engine_disable != after->engine_disable},
+        {"user", !span_equal(before->user, after->user)},
+        {"group", !span_equal(before->group, after->group)},
+        {"pid_file", !span_equal(before->pid_file, after->pid_file)},
+        {"buffer_memory", before->buffer_memory != after->buffer_memory},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (rows[i].differs)
+            *names++ = rows[i].name;
+    *names = NULL;
 }

@@ -15,7 +15,7 @@ struct port {
     struct link_node node;
     struct listen_address at; /* text is its own copy */
     int *fds;                 /* by worker; -1 once handed over and closed */
-    bool left; /* the newest generation does not want it: its listeners drain */
+    bool left;                /* the newest generation does not want it: its listeners drain */
 };
 
 struct gate {
@@ -28,10 +28,10 @@ struct gate {
     struct link_node ports;
     const struct module *const *modules; /* NULL-terminated; as config->modules */
     unsigned module_count;
-    void **module_processes; /* by that index */
-    uint64_t connections_max;
-    _Atomic uint64_t connections; /* of all workers */
-    uint64_t buffer_memory;       /* bytes, of all workers */
+    void **module_processes;          /* by that index */
+    _Atomic uint64_t connections_max; /* main writes it, workers read it */
+    _Atomic uint64_t connections;     /* of all workers */
+    uint64_t buffer_memory;           /* bytes, of all workers */
     unsigned disable;
     _Atomic unsigned orders;            /* given and not yet carried out */
     void (*changed)(struct gate *gate); /* a worker wants main to look; from any thread; or NULL */

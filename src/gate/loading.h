@@ -74,7 +74,9 @@ void section_tables(const struct module *const *modules, const struct conf_secti
 /* Sections and keys that nobody knows. */
 void config_check_keys(struct loading *l);
 
-/* The first setting of [server] that differs and needs a restart, or NULL. */
-const char *server_needs_restart(const struct server_conf *before, const struct server_conf *after);
+/* The settings of [server] that differ and need a restart, up to the NULL. */
+enum { SERVER_RESTART_MAX = 8 };
+void server_needs_restart(const struct server_conf *before, const struct server_conf *after,
+                          const char *names[SERVER_RESTART_MAX]);
 
 #endif

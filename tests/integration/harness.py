@@ -3,13 +3,16 @@
 A test is a function test_what_it_promises(gate_of_engine).  Every test runs on
 each engine that can run here; HG_ENGINES names others.
 """
+import concurrent.futures
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -20,9 +23,15 @@ BENCH = os.path.join(BUILD, "headgate-bench")
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that the kernel gives to clients: one of them could take it before us."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def wait_for(what, seconds=10.0, step=0.02):
@@ -213,44 +222,60 @@ class Skip(Exception):
     pass
 
 
-def main(tests):
-    """Runs every test on every engine and writes TAP."""
-    plan = [(t, e) for t in tests for e in (engines() if not getattr(t, "once", False) else ["auto"])]
-    print(f"1..{len(plan)}", flush=True)
-    failed = 0
-    for number, (test, engine) in enumerate(plan, 1):
-        name = test.__name__.removeprefix("test_") + ("" if engine == "auto" else f" ({engine})")
-        began = time.monotonic()
-        gates = []
+saying = threading.Lock()
 
-        def gate(config, **more):
-            g = Gateway(config, **dict(dict(engine=engine), **more))
-            gates.append(g)
-            return g
 
-        gate.engine = engine
-        verdict, note = "ok", ""
-        try:
-            test(gate)
-        except Skip as why:
-            note = f" # SKIP {why}"
-        except BaseException as e:
-            if isinstance(e, KeyboardInterrupt):
-                raise
-            verdict, failed = "not ok", failed + 1
-            for line in traceback.format_exc().splitlines()[-12:]:
-                print("# " + line)
-            for g in gates:
-                for line in g.said().splitlines()[-8:]:
-                    print("# gateway: " + line)
+def say(lines):
+    """Lines of TAP, together although other tests run."""
+    with saying:
+        print("\n".join(lines), flush=True)
+
+
+def run(number, test, engine):
+    """One test on one engine; True when it went well."""
+    name = test.__name__.removeprefix("test_") + ("" if engine == "auto" else f" ({engine})")
+    began = time.monotonic()
+    gates, lines = [], []
+
+    def gate(config, **more):
+        g = Gateway(config, **dict(dict(engine=engine), **more))
+        gates.append(g)
+        return g
+
+    gate.engine = engine
+    verdict, note = "ok", ""
+    try:
+        test(gate)
+    except Skip as why:
+        note = f" # SKIP {why}"
+    except Exception:
+        verdict = "not ok"
+        lines += ["# " + l for l in traceback.format_exc().splitlines()[-12:]]
         for g in gates:
-            if not g.alive() and g.process.returncode not in (0, 1) and verdict == "ok":
-                verdict, failed = "not ok", failed + 1
-                print(f"# the gateway ended with {g.process.returncode}")
-                for line in g.said().splitlines()[-30:]:
-                    print("# gateway: " + line)
-            g.close()
-        print(f"{verdict} {number} - {name}{note}", flush=True)
-        if time.monotonic() - began > 5:
-            print(f"# {name}: {time.monotonic() - began:.1f} s", flush=True)
-    sys.exit(1 if failed else 0)
+            lines += ["# gateway: " + l for l in g.said().splitlines()[-8:]]
+    for g in gates:
+        if not g.alive() and g.process.returncode not in (0, 1) and verdict == "ok":
+            verdict = "not ok"
+            lines.append(f"# the gateway ended with {g.process.returncode}")
+            lines += ["# gateway: " + l for l in g.said().splitlines()[-30:]]
+        g.close()
+    lines.append(f"{verdict} {number} - {name}{note}")
+    if time.monotonic() - began > 5:
+        lines.append(f"# {name}: {time.monotonic() - began:.1f} s")
+    say(lines)
+    return verdict == "ok"
+
+
+def main(tests, at_once=1):
+    """Runs every test on every engine and writes TAP.  Those with `alone` go
+    first, one by one; of the others, which mostly wait, so many at once."""
+    plan = [(t, e) for t in tests for e in (engines() if not getattr(t, "once", False) else ["auto"])]
+    plan.sort(key=lambda p: not getattr(p[0], "alone", False))
+    print(f"1..{len(plan)}", flush=True)
+    alone = [(n, *p) for n, p in enumerate(plan, 1) if getattr(p[0], "alone", False)]
+    others = [(n, *p) for n, p in enumerate(plan, 1)][len(alone):]
+    good = [run(*each) for each in alone]
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        good += pool.map(lambda each: run(*each), others)
+    sys.stdout.flush()
+    os._exit(0 if all(good) else 1)  # whatever thread a failed test has left behind
