@@ -99,6 +99,23 @@ size_t address_print(const struct address *a, char out[ADDRESS_TEXT_MAX])
     return (size_t)snprintf(out, ADDRESS_TEXT_MAX, format, ip, (unsigned)a->port);
 }
 
+static bool ip_is_mapped(const struct address *a)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+    return a->family == ADDRESS_IPV6 && memcmp(a->ip, mapped, sizeof mapped) == 0;
+}
+
+void address_unmap(struct address *a)
+{
+    if (!ip_is_mapped(a))
+        return;
+    a->family = ADDRESS_IPV4;
+    a->scope = 0;
+    memmove(a->ip, a->ip + 12, 4);
+    memset(a->ip + 4, 0, 12);
+}
+
 bool address_equal(const struct address *a, const struct address *b)
 {
     if (a->family != b->family)
@@ -117,14 +134,12 @@ bool address_equal(const struct address *a, const struct address *b)
 
 bool net_contains(const struct net *n, const struct address *a)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     const uint8_t *ip = a->ip;
     uint8_t family = a->family;
 
     if (n->family == ADDRESS_UNIX || family == ADDRESS_UNIX)
         return n->family == family;
-    /* An IPv4 client of a dual-stack listener arrives as ::ffff:a.b.c.d. */
-    if (family == ADDRESS_IPV6 && n->family == ADDRESS_IPV4 && memcmp(ip, mapped, 12) == 0) {
+    if (n->family == ADDRESS_IPV4 && ip_is_mapped(a)) {
         ip += 12;
         family = ADDRESS_IPV4;
     }

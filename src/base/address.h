@@ -43,6 +43,9 @@ MUST_USE int address_parse_ip(struct address *a, struct span text);
 size_t address_print(const struct address *a, char out[ADDRESS_TEXT_MAX]);
 size_t address_print_ip(const struct address *a, char out[ADDRESS_TEXT_MAX]); /* unix: "unix:" */
 
+/* ::ffff:a.b.c.d, as which an IPv4 client of a dual-stack socket arrives, becomes a.b.c.d. */
+void address_unmap(struct address *a);
+
 bool address_equal(const struct address *a, const struct address *b);
 bool net_contains(const struct net *n, const struct address *a);
 

@@ -20,7 +20,10 @@ static bool hop_parse(struct span text, struct address *a)
         text = (struct span){text.ptr + 1, text.len - 2};
     if (text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
         text = (struct span){text.ptr + 1, text.len - 2};
-    return address_parse_ip(a, text) == 0 || address_parse(a, text) == 0;
+    if (address_parse_ip(a, text) < 0 && address_parse(a, text) < 0)
+        return false;
+    address_unmap(a);
+    return true;
 }
 
 /* The for= parameter of one element of Forwarded (RFC 7239, 4). */

@@ -117,6 +117,7 @@ static void listener_take(struct listener *l, struct io_accept *a)
     atomic_fetch_add_explicit(&w->gate->connections, 1, memory_order_relaxed);
     worker_counted(&w->stats.connections);
     worker_counted(&w->stats.connections_open);
+    address_unmap(&a->peer);
     conn_open(l, a->fd, &a->peer);
 }
 
