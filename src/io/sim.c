@@ -186,6 +186,11 @@ struct sim_end *sim_end_of(struct sim *sim, int fd)
     return sim->descriptors[i];
 }
 
+bool sim_is_descriptor(int fd)
+{
+    return fd >= DESCRIPTOR_FIRST;
+}
+
 void sim_descriptors(struct sim *sim, unsigned max)
 {
     sim->options.descriptors_max = max;

@@ -157,6 +157,7 @@ void sim_at(struct sim *sim, uint64_t at, void (*run)(struct sim *, void *, uint
 int sim_descriptor_new(struct sim *sim, struct sim_end *end); /* FAIL_DESCRIPTORS */
 void sim_descriptor_free(struct sim *sim, struct sim_end *end);
 struct sim_end *sim_end_new(struct sim *sim, enum sim_end_kind kind);
+bool sim_is_descriptor(int fd);                      /* of this world? */
 struct sim_end *sim_end_of(struct sim *sim, int fd); /* asserts that it is open */
 
 /* sim_op.c */
