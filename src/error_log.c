@@ -21,6 +21,7 @@ enum { PATH_ROOM = 4096 };
 static struct {
     int fd;               /* -1 until the first opening */
     _Atomic int format;   /* enum log_format */
+    bool made;            /* by the last opening: it was not there before */
     char path[PATH_ROOM]; /* empty: stderr */
 } out = {.fd = -1};
 
@@ -76,7 +77,9 @@ static int path_open(struct span path, char name[PATH_ROOM], int *fd)
         return FAIL_BAD;
     memcpy(name, path.ptr, path.len);
     name[path.len] = '\0';
-    return descriptor_append(name, fd);
+    *fd = descriptor_create(name, 0640);
+    out.made = *fd >= 0;
+    return out.made ? 0 : descriptor_append(name, fd);
 }
 
 /* Whoever writes has the old file or the new one. */
@@ -103,6 +106,11 @@ int error_log_open(const struct log_target *target, int level)
     out.fd = fd;
     log_set((struct log_sink){.write = error_log_write}, (enum log_level)level);
     return 0;
+}
+
+int error_log_made(void)
+{
+    return out.made ? out.fd : -1;
 }
 
 void error_log_reopen(void)

@@ -34,7 +34,8 @@ static const char *text_of(struct span s, char out[64])
     return out;
 }
 
-int identity_drop(struct span user, struct span group, const char **why)
+int identity_drop(struct span user, struct span group, const int *files, unsigned count,
+                  const char **why)
 {
     char name[64];
     struct passwd *pw = getpwnam(text_of(user, name));
@@ -55,6 +56,9 @@ int identity_drop(struct span user, struct span group, const char **why)
         return geteuid() == pw->pw_uid ? 0 : FAIL_ACCESS;
     }
     *why = "the system refused";
+    for (unsigned i = 0; i < count; i++)
+        if (files[i] >= 0 && fchown(files[i], pw->pw_uid, gid) < 0)
+            return FAIL_ACCESS;
     if (prctl(PR_SET_KEEPCAPS, 1L) < 0 || initgroups(pw->pw_name, gid) < 0 ||
         setresgid(gid, gid, gid) < 0 || setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
         return FAIL_ACCESS;

@@ -3,6 +3,7 @@
 
 #include "gate/config.h"
 #include "gate/module.h"
+#include "io/descriptor.h"
 #include "io/io.h"
 #include "modules/modules_table.h"
 #include "serve.h"
@@ -132,6 +133,7 @@ int main(int argc, char **argv)
     const char *path = HEADGATE_CONF;
     int mode = 0, c;
 
+    descriptor_standard();
     while ((c = getopt_long(argc, argv, "c:tTVh", options, NULL)) != -1) {
         switch (c) {
         case 'c':

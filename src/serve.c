@@ -12,13 +12,17 @@
 #include "io/descriptor.h"
 #include "modules/modules_table.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { DESCRIPTOR_RESERVE = 512 };
+
+#define STUCK_NS (3 * NS_PER_S) /* from when all should have ended */
 
 static void say(void *data, struct span line)
 {
@@ -175,6 +179,45 @@ static uint64_t connections_max(const struct config *config)
     return (limit - reserve) / (config->upstream_count ? 2 : 1);
 }
 
+/* --- the process id --------------------------------------------------------------------------- */
+
+static const char *pid_name(struct span path, char name[4096])
+{
+    if (path.len == 0 || path.len >= 4096)
+        return NULL;
+    memcpy(name, path.ptr, path.len);
+    name[path.len] = '\0';
+    return name;
+}
+
+/* Written while we may still write everywhere; given away with the identity, so
+ * that it can be emptied where it cannot be removed. */
+static int pid_write(struct span path)
+{
+    char room[4096], text[32];
+    const char *name = pid_name(path, room);
+    int fd = -1;
+
+    /* Made anew: the user may have put a link there that leads to root's files. */
+    if (name && (unlink(name) == 0 || errno == ENOENT))
+        fd = descriptor_create(name, 0644);
+
+    if (name && fd < 0)
+        log_say(LOG_WARNING, "pid_file %s cannot be written", name);
+    if (fd >= 0)
+        descriptor_write(fd, text, (size_t)snprintf(text, sizeof text, "%ld\n", (long)getpid()));
+    return fd;
+}
+
+static void pid_remove(struct span path)
+{
+    char room[4096];
+    const char *name = pid_name(path, room);
+
+    if (name && unlink(name) < 0 && truncate(name, 0) < 0)
+        log_say(LOG_WARNING, "pid_file %s cannot be removed", name);
+}
+
 /* --- signals ----------------------------------------------------------------------------- */
 
 /* What is the process's, and changes without a restart. */
@@ -238,12 +281,33 @@ static void settle(void)
         descriptor_pause(NS_PER_MS);
 }
 
+static uint64_t monotonic_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+/* A write to a pipe that nobody reads may never come home. */
+static void serve_stuck(uint64_t give_up)
+{
+    if (monotonic_ns() < give_up)
+        return;
+    log_say(LOG_ERROR, "a worker does not end, perhaps for a log that nobody reads: left behind");
+    pid_remove(crew.gate.config->server.pid_file);
+    _exit(1);
+}
+
 static void serve_until_done(const sigset_t *signals)
 {
+    const struct timespec tick = {.tv_nsec = 200 * (long)NS_PER_MS};
+    uint64_t give_up = TIME_NEVER;
     unsigned terms = 0;
 
     while (crew_running() > 0) {
-        int sig = sigwaitinfo(signals, NULL);
+        int sig = sigtimedwait(signals, NULL, give_up == TIME_NEVER ? NULL : &tick);
+        serve_stuck(give_up);
         if (sig == SIGHUP && terms == 0) {
             settle();
             reload();
@@ -254,9 +318,13 @@ static void serve_until_done(const sigset_t *signals)
             if (++terms == 1) {
                 log_say(LOG_NOTICE, "draining");
                 order(gate_drain);
+                uint64_t drain = crew.gate.config->server.drain_timeout;
+                if (drain != VALUE_OFF)
+                    give_up = monotonic_ns() + drain + STUCK_NS;
             } else if (terms == 2) {
                 log_say(LOG_WARNING, "stopping now");
                 order(gate_stop);
+                give_up = monotonic_ns() + STUCK_NS;
             } else {
                 _exit(1);
             }
@@ -267,25 +335,6 @@ static void serve_until_done(const sigset_t *signals)
 }
 
 /* --- the process ---------------------------------------------------------------------------- */
-
-static void pid_write(struct span path, bool remove)
-{
-    char name[4096];
-
-    if (path.len == 0 || path.len >= sizeof name)
-        return;
-    memcpy(name, path.ptr, path.len);
-    name[path.len] = '\0';
-    if (remove) {
-        unlink(name);
-        return;
-    }
-    FILE *file = fopen(name, "we");
-    if (!file || fprintf(file, "%ld\n", (long)getpid()) < 0)
-        log_say(LOG_WARNING, "pid_file %s cannot be written", name);
-    if (file)
-        fclose(file);
-}
 
 static void options_find(struct gate_options *options, const struct config *config)
 {
@@ -316,7 +365,13 @@ static int serve_open(struct config *config, struct gate_options *options)
     arena_free(&arena);
     if (err < 0)
         return err;
-    if (server->user.len > 0 && (err = identity_drop(server->user, server->group, &why)) < 0) {
+    const int ours[] = {error_log_made(), pid_write(server->pid_file)};
+    if (server->user.len > 0)
+        err = identity_drop(server->user, server->group, ours, COUNT_OF(ours), &why);
+    if (ours[1] >= 0)
+        descriptor_close(ours[1]);
+    if (err < 0) {
+        pid_remove(server->pid_file);
         log_say(LOG_ERROR, "user %.*s: %s", SPAN_ARG(server->user), why);
         return err;
     }
@@ -353,15 +408,16 @@ int serve(struct config *config)
     if (serve_open(config, &options) < 0)
         return 1;
     crew.gate.changed = tell_main;
-    pid_write(config->server.pid_file, false);
     struct hand *hands = calloc(options.workers, sizeof *hands);
-    if (!hands || !crew_start(hands))
+    if (!hands || !crew_start(hands)) {
+        pid_remove(config->server.pid_file);
         return 1;
+    }
     log_say(LOG_NOTICE, "serving");
     serve_until_done(&signals);
     for (unsigned i = 0; i < options.workers; i++)
         pthread_join(hands[i].thread, NULL);
-    pid_write(crew.gate.config->server.pid_file, true);
+    pid_remove(crew.gate.config->server.pid_file);
     gate_close(&crew.gate);
     free(hands);
     log_say(LOG_NOTICE, "done");

@@ -197,6 +197,7 @@ int worker_open(struct worker *w, const char **why)
     if (!(w->current = generation_new(w, gate->config)))
         return FAIL_MEMORY;
     atomic_fetch_add_explicit(&gate->config->users, 1, memory_order_relaxed);
+    *why = "access_log or a module";
     if ((err = access_log_open(w, &gate->config->server.access_log)) < 0 ||
         (err = worker_modules_start(w)) < 0)
         return err;

@@ -24,6 +24,21 @@ int descriptor_copy(int fd, int *copy)
     return *copy < 0 ? fail_from_errno(errno) : 0;
 }
 
+int descriptor_create(const char *path, unsigned mode)
+{
+    return open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, (mode_t)mode);
+}
+
+void descriptor_standard(void)
+{
+    int fd;
+
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= 2)
+        ;
+    if (fd > 2)
+        close(fd);
+}
+
 void descriptor_close(int fd)
 {
     if (fd >= 0)

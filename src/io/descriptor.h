@@ -8,8 +8,14 @@
 /* Opened for appending, made when it is not there, mode 0640. */
 MUST_USE int descriptor_append(const char *path, int *fd);
 MUST_USE int descriptor_copy(int fd, int *copy);
+/* The same, of a file that is not there yet, not even as a link that leads
+ * elsewhere; -1: it is there, or cannot be made. */
+int descriptor_create(const char *path, unsigned mode);
 void descriptor_close(int fd);
 void descriptor_write(int fd, const char *text, size_t len); /* all of it, or what goes */
+
+/* 0, 1 and 2 are open, if only to nowhere: else a socket could become stdout. */
+void descriptor_standard(void);
 
 void descriptor_pause(uint64_t ns); /* sleeps */
 

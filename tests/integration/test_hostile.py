@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """What a hostile client or origin tries, and does not get."""
 import json
-import socket
-import threading
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
 import time
 
-from harness import main, parse_response, read_all, read_response, same, true, wait_for
+from harness import (HEADGATE, Skip, listening, main, read_all, read_response, same, true,
+                     wait_for)
 from origin import Handler, Origin
 
 CONFIG = """
@@ -180,6 +184,75 @@ def test_what_an_idle_origin_says_answers_nobody(gate):
         time.sleep(0.2)
     same(o.connections, 4)
     o.end()
+
+
+PLAIN = """
+[server]
+workers = 2
+access_log = {log}
+error_log = {dir}/error
+drain_timeout = 1s
+[listener a]
+listen = 127.0.0.1:{port}
+[route hello]
+handler = respond
+body = hi
+"""
+
+
+def test_no_socket_becomes_a_log(gate):
+    """Started without standard descriptors: what is opened next is not stdout."""
+    g = gate(PLAIN, log="stdout")
+    g.stop()
+    g.process = subprocess.Popen(["sh", "-c", f"exec {HEADGATE} -c {g.ini} <&- >&- 2>&-"])
+    true(wait_for(lambda: listening(g.port)), "it listens")
+    for fd in "012":
+        same(os.readlink(f"/proc/{g.process.pid}/fd/{fd}"), "/dev/null", fd)
+    same(g.get("/")[0], 200)
+    same(g.stop(), 0)
+    true("client_ip" not in g.read("error"), g.read("error"))
+
+
+def test_a_log_that_nobody_reads_does_not_keep_it_alive(gate):
+    g = gate(PLAIN, log="stdout")
+    g.stop()
+    nobody, stdout = os.pipe()
+    g.process = subprocess.Popen([HEADGATE, "-c", g.ini], stdout=stdout, stdin=subprocess.DEVNULL)
+    true(wait_for(lambda: listening(g.port)), "it listens")
+    with g.connect() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 999 +
+                  b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        same(read_all(s).count(b"200 OK"), 1000)
+    time.sleep(1.2)
+    same(g.get("/")[0], 200)
+    true(g.stop(15) in (0, 1), "it ends")
+    os.close(nobody)
+    os.close(stdout)
+
+
+def test_an_identity_can_reopen_its_log_and_owns_nothing_else(gate):
+    """A pid file that leads to another's file does not give that file away."""
+    if os.geteuid() != 0:
+        raise Skip("not root")
+    away = tempfile.mkdtemp(prefix="headgate.")  # the build directory may be closed to others
+    try:
+        os.chmod(away, 0o777)
+        with open(f"{away}/precious", "w") as f:
+            f.write("keep")
+        os.symlink("precious", f"{away}/pid")
+        g = gate(PLAIN.replace("{dir}", away).replace(
+            "[server]", "[server]\nuser = nobody\npid_file = " + away + "/pid"), log="off")
+        os.rename(f"{away}/error", f"{away}/error.1")
+        g.signal(signal.SIGUSR1)
+        true(wait_for(lambda: os.path.exists(f"{away}/error"), 3), "the log was not reopened")
+        with open(f"{away}/pid") as f:
+            same(int(f.read()), g.process.pid)
+        same(g.stop(), 0)
+        with open(f"{away}/precious") as f:
+            same(f.read(), "keep")
+        same(os.stat(f"{away}/precious").st_uid, 0)
+    finally:
+        shutil.rmtree(away)
 
 
 if __name__ == "__main__":
