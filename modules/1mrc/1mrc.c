@@ -337,9 +337,11 @@ static void event_answer(struct exchange *x)
         respond_reason(x, CAUSE_bad_event, span_of(why));
         return;
     }
-    count_event(&shard->count, user_hash(&shard->process->key, event.user), event.value);
+    struct user_hash user = user_hash(&shard->process->key, event.user);
+    count_prefetch(&shard->count, user);
     /* No content: clients that leave it unread would lose the connection. */
     respond(x, 200, (struct span){0});
+    count_event(&shard->count, user, event.value); /* before anything is sent */
 }
 
 static const struct handler event_handler = {

@@ -169,6 +169,18 @@ MUST_USE int count_init(struct count *c, unsigned self, unsigned workers, uint64
 /* When no worker runs any more. */
 void count_free(struct count *c);
 
+/* The owner of a user. */
+static inline unsigned count_owner(const struct count *c, struct user_hash user)
+{
+    return (unsigned)(((unsigned __int128)user.a * c->workers) >> 64);
+}
+
+/* The same user will be counted soon. */
+static inline void count_prefetch(const struct count *c, struct user_hash user)
+{
+    users_prefetch(count_owner(c, user) == c->self ? &c->own : &c->seen, user);
+}
+
 /* Counts an event.  Never fails: without memory the users become an estimate. */
 void count_event(struct count *c, struct user_hash user, double value);
 
@@ -195,11 +207,5 @@ void count_restore(struct count *c, const struct count_result *result);
 
 /* Worker 0 knows: so many users there are at least, though they are estimated. */
 uint64_t count_users_least(const struct count *c);
-
-/* The owner of a user. */
-static inline unsigned count_owner(const struct count *c, struct user_hash user)
-{
-    return (unsigned)(((unsigned __int128)user.a * c->workers) >> 64);
-}
 
 #endif

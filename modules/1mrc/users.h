@@ -33,6 +33,13 @@ struct users {
  * beyond USERS_MOST): nothing has changed. */
 MUST_USE int users_add(struct users *u, struct user_hash h, bool *added);
 
+/* It will be asked for soon: the memory may come meanwhile. */
+static inline void users_prefetch(const struct users *u, struct user_hash h)
+{
+    if (u->table.slots)
+        __builtin_prefetch(&u->table.slots[(uint32_t)h.b & u->table.mask]);
+}
+
 bool users_has(const struct users *u, struct user_hash h);
 void users_clear(struct users *u);
 
