@@ -24,8 +24,14 @@ enum { DESCRIPTOR_RESERVE = 512 };
 
 #define STUCK_NS (3 * NS_PER_S) /* from when all should have ended */
 
+/* What is about no line of a file begins with its severity, which the log says itself. */
 static void say(void *data, struct span line)
 {
+    static const char *const severities[] = {"error: ", "warning: ", "notice: "};
+
+    for (size_t i = 0; i < COUNT_OF(severities); i++)
+        if (span_starts(line, span_of(severities[i])))
+            line = span_after(line, strlen(severities[i]));
     log_say(*(const enum log_level *)data, "%.*s", SPAN_ARG(line));
 }
 

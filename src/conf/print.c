@@ -130,7 +130,7 @@ static void add_words(struct help_line *h, const struct setting *s)
     const char *const *words = setting_is_line(s) ? NULL : s->words;
 
     for (size_t i = 0; words && words[i]; i++) {
-        add(h, h->len && h->text[h->len - 1] != ' ' ? " " : "");
+        add(h, h->text[h->len - 1] != '(' ? " " : "");
         add(h, words[i]);
     }
     if (s->flags & SETTING_AUTO)

@@ -649,6 +649,13 @@ static void conn_step(struct owner *owner)
 
 /* --- from outside ------------------------------------------------------------------------ */
 
+static void conn_set_peer(struct conn *c, struct address peer)
+{
+    if (peer.family == ADDRESS_UNIX)
+        peer.path_len = 0;
+    memcpy(c->peer, &peer, PEER_BYTES);
+}
+
 void conn_open(struct listener *l, int fd, const struct address *peer)
 {
     struct worker *w = l->worker;
@@ -662,9 +669,7 @@ void conn_open(struct listener *l, int fd, const struct address *peer)
     }
     *c = (struct conn){.listener = l};
     owner_init(&c->owner, &w->io->owners, conn_step);
-    memcpy(c->peer, peer, PEER_BYTES);
-    if (peer->family == ADDRESS_UNIX)
-        ((struct address *)(void *)c->peer)->path_len = 0;
+    conn_set_peer(c, *peer);
     c->timer.owner = &c->owner;
     c->timer.at = c->timer.wheel_at = TIME_NEVER;
     c->since = io_now(w->io);

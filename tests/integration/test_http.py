@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """HTTP/1.1 at the edge, byte by byte: framing, limits, timeouts, the end of connections."""
 import socket
+import subprocess
 import time
 
-from harness import main, parse_response, read_all, read_response, same, true, wait_for
+from harness import HEADGATE, main, parse_response, read_all, read_response, same, true, wait_for
 
 CONFIG = """
 [server]
@@ -182,6 +183,31 @@ def test_an_absolute_target_names_the_host(gate):
     answer = g.say(b"GET http://example.com/query/x HTTP/1.1\r\nHost: other\r\n"
                    b"Connection: close\r\n\r\n")
     same(parse_response(answer)[2], b"x none none example.com")
+
+
+def test_an_ipv4_client_of_a_dual_stack_listener_is_an_ipv4_client(gate):
+    g = gate("""
+[server]
+access_log = {dir}/access.log
+[listener a]
+listen = :{port}
+trusted = 127.0.0.1
+[route h]
+handler = respond
+body = ${client_ip}
+""")
+    same(g.get("/")[2], b"127.0.0.1")
+    same(g.get("/", fields="X-Forwarded-For: ::ffff:192.0.2.9\r\n")[2], b"192.0.2.9")
+    g.stop()
+    true('"client_ip":"127.0.0.1"' in g.read("access.log"), "the log says something else")
+
+
+def test_an_address_in_use_is_said_plainly(gate):
+    g = gate(CONFIG)
+    second = subprocess.run([HEADGATE, "-c", g.ini], capture_output=True, text=True, timeout=20)
+    same(second.returncode, 1)
+    true(f" error: listen 127.0.0.1:{g.port}: already in use\n" in second.stderr, second.stderr)
+    true("error: error" not in second.stderr, second.stderr)
 
 
 def test_a_half_closed_client_gets_its_answer(gate):
