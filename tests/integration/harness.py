@@ -4,6 +4,7 @@ A test is a function test_what_it_promises(gate_of_engine).  Every test runs on
 each engine that can run here; HG_ENGINES names others.
 """
 import concurrent.futures
+import itertools
 import os
 import random
 import shutil
@@ -223,15 +224,16 @@ class Skip(Exception):
 
 
 saying = threading.Lock()
+numbers = itertools.count(1)
 
 
-def say(lines):
-    """Lines of TAP, together although other tests run."""
+def say(verdict, name, before, after):
+    """One test's lines of TAP, together although others run; numbered as they come."""
     with saying:
-        print("\n".join(lines), flush=True)
+        print("\n".join([*before, f"{verdict} {next(numbers)} - {name}", *after]), flush=True)
 
 
-def run(number, test, engine):
+def run(test, engine):
     """One test on one engine; True when it went well."""
     name = test.__name__.removeprefix("test_") + ("" if engine == "auto" else f" ({engine})")
     began = time.monotonic()
@@ -259,10 +261,8 @@ def run(number, test, engine):
             lines.append(f"# the gateway ended with {g.process.returncode}")
             lines += ["# gateway: " + l for l in g.said().splitlines()[-30:]]
         g.close()
-    lines.append(f"{verdict} {number} - {name}{note}")
-    if time.monotonic() - began > 5:
-        lines.append(f"# {name}: {time.monotonic() - began:.1f} s")
-    say(lines)
+    took = time.monotonic() - began
+    say(verdict, name + note, lines, [f"# {name}: {took:.1f} s"] if took > 5 else [])
     return verdict == "ok"
 
 
@@ -272,8 +272,8 @@ def main(tests, at_once=1):
     plan = [(t, e) for t in tests for e in (engines() if not getattr(t, "once", False) else ["auto"])]
     plan.sort(key=lambda p: not getattr(p[0], "alone", False))
     print(f"1..{len(plan)}", flush=True)
-    alone = [(n, *p) for n, p in enumerate(plan, 1) if getattr(p[0], "alone", False)]
-    others = [(n, *p) for n, p in enumerate(plan, 1)][len(alone):]
+    alone = [p for p in plan if getattr(p[0], "alone", False)]
+    others = plan[len(alone):]
     good = [run(*each) for each in alone]
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         good += pool.map(lambda each: run(*each), others)
