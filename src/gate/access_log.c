@@ -276,8 +276,9 @@ static void line_json(struct line_writer *l, struct exchange *x, uint64_t wall_n
 
     clock_iso(iso, wall_ns);
     json_text(l, SPAN("{\"time\":"), (struct span){iso, sizeof iso});
-    if (x->request_id.len)
-        json_text(l, SPAN(",\"id\":"), x->request_id);
+    struct span id = exchange_request_id(x);
+    if (id.len)
+        json_text(l, SPAN(",\"id\":"), id);
     json_text(l, SPAN(",\"client_ip\":"), (struct span){ip, address_print_ip(&x->client, ip)});
     json_text(l, SPAN(",\"listener\":"), x->listener->name);
     if (x->route)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """HTTP/1.1 at the edge, byte by byte: framing, limits, timeouts, the end of connections."""
+import json
 import socket
 import subprocess
 import time
@@ -200,6 +201,28 @@ body = ${client_ip}
     same(g.get("/", fields="X-Forwarded-For: ::ffff:192.0.2.9\r\n")[2], b"192.0.2.9")
     g.stop()
     true('"client_ip":"127.0.0.1"' in g.read("access.log"), "the log says something else")
+
+
+def test_every_request_has_an_id_in_the_log(gate):
+    g = gate("""
+[server]
+access_log = {dir}/access.log
+[listener a]
+listen = 127.0.0.1:{port}
+trusted = 127.0.0.1
+[route h]
+handler = respond
+[route off]
+path = /off
+handler = respond
+request_id = off
+""")
+    g.get("/")
+    g.get("/", fields="X-Request-Id: theirs\r\n")
+    g.get("/off", fields="X-Request-Id: theirs\r\n")
+    g.stop()
+    ids = [json.loads(l).get("id", "") for l in g.read("access.log").splitlines()]
+    same(sorted((len(i), i == "theirs") for i in ids), [(0, False), (6, True), (32, False)])
 
 
 def test_an_address_in_use_is_said_plainly(gate):
