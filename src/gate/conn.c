@@ -102,6 +102,9 @@ static void conn_close(struct conn *c)
         c->x->client_gone = c->wire.fail != 0;
         if (!c->x->cause)
             c->x->cause = c->wire.fail == FAIL_MEMORY ? CAUSE_out_of_memory : CAUSE_client_gone;
+        /* What never left is not counted: a whole file may wait. */
+        uint64_t left = wire_waiting(&c->wire);
+        c->x->bytes_out -= left < c->x->bytes_out ? left : c->x->bytes_out;
     }
     conn_exchange_end(c);
     wire_cancel(&c->wire);
