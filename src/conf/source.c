@@ -9,11 +9,21 @@
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_MAX = 64 << 20 };
+enum { FILE_MAX = 64 << 20, PIPE_WAIT_MS = 2000 };
+
+/* A pipe may be read as a file, but is not waited for without end: a reload is
+ * held up by it, and SIGTERM behind that. */
+static bool may_be_read(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, PIPE_WAIT_MS) > 0;
+}
 
 static int read_all(int fd, struct arena *arena, struct span *text)
 {
@@ -33,10 +43,12 @@ static int read_all(int fd, struct arena *arena, struct span *text)
         if (!bytes)
             return FAIL_MEMORY;
         ssize_t n = read(fd, bytes + len, size - len);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (errno == EAGAIN && may_be_read(fd))))
             continue;
         if (n < 0)
             return fail_from_errno(errno);
+        if (n == 0 && len == 0 && S_ISFIFO(st.st_mode)) /* it has no writer */
+            return FAIL_TIMEOUT;
         if (n == 0)
             break;
         len += (size_t)n;
@@ -58,7 +70,7 @@ static int read_all(int fd, struct arena *arena, struct span *text)
 static int disk_read(void *data, struct arena *arena, const char *path, struct span *text)
 {
     (void)data;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return fail_from_errno(errno);
     int err = read_all(fd, arena, text);

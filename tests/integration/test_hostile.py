@@ -255,5 +255,18 @@ def test_an_identity_can_reopen_its_log_and_owns_nothing_else(gate):
         shutil.rmtree(away)
 
 
+def test_a_pipe_is_not_waited_for_without_end(gate):
+    g = gate(PLAIN, log="off")
+    os.mkfifo(f"{g.dir}/pipe")
+    g.write(PLAIN.replace("body = hi", "body_file = pipe"))
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: "not reloaded" in g.read("error")), "the reload waits")
+    same(g.get("/")[2], b"hi")
+    same(g.stop(), 0)
+    said = subprocess.run(f"cat {g.ini} | sed s/body_file.*/body=x/ | {HEADGATE} -t -c /dev/stdin",
+                          shell=True, capture_output=True)
+    same(said.returncode, 0, said.stderr)
+
+
 if __name__ == "__main__":
     main([f for name, f in sorted(globals().items()) if name.startswith("test_")])
