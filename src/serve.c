@@ -174,15 +174,20 @@ static unsigned crew_running(void)
 
 /* --- limits ---------------------------------------------------------------------------- */
 
-static uint64_t connections_max(const struct config *config)
+/* For what is no connection: logs, reload, files.  Small limits, as in tests,
+ * leave one, too. */
+static uint64_t descriptor_reserve(void)
 {
     uint64_t limit = descriptor_limit();
 
+    return limit > 2 * DESCRIPTOR_RESERVE ? DESCRIPTOR_RESERVE : limit / 2;
+}
+
+static uint64_t connections_max(const struct config *config)
+{
     if (config->server.max_connections != VALUE_AUTO)
         return config->server.max_connections;
-    /* Small limits, as in tests, still leave a reserve for logs and reload. */
-    uint64_t reserve = limit > 2 * DESCRIPTOR_RESERVE ? DESCRIPTOR_RESERVE : limit / 2;
-    return (limit - reserve) / (config->upstream_count ? 2 : 1);
+    return (descriptor_limit() - descriptor_reserve()) / (config->upstream_count ? 2 : 1);
 }
 
 /* --- the process id --------------------------------------------------------------------------- */
@@ -349,6 +354,7 @@ static void options_find(struct gate_options *options, const struct config *conf
     options->modules = modules_table;
     options->workers = server->workers == VALUE_AUTO ? machine_cpus() : (unsigned)server->workers;
     options->connections_max = connections_max(config);
+    options->descriptors_spare = (unsigned)descriptor_reserve() / 2;
     options->buffer_memory =
         server->buffer_memory == VALUE_AUTO ? machine_memory() / 4 : server->buffer_memory;
 }

@@ -24,7 +24,11 @@ static uint32_t key_hash(struct span root, struct span path, unsigned flags)
 
 void file_cache_init(struct file_cache *cache, struct worker *w, uint64_t bytes_max)
 {
-    *cache = (struct file_cache){.worker = w, .bytes_max = bytes_max};
+    *cache = (struct file_cache){
+        .worker = w,
+        .bytes_max = bytes_max,
+        .open_max = worker_descriptors_spare(w),
+    };
     list_init(&cache->used);
     for (size_t i = 0; i < COUNT_OF(cache->buckets); i++)
         list_init(&cache->buckets[i]);
@@ -44,14 +48,22 @@ static void file_forget(struct file_entry *e)
     cache->count--;
 }
 
+static void file_close(struct file_entry *e)
+{
+    if (e->fd < 0)
+        return;
+    io_file_close(cache_io(e->cache), e->fd);
+    e->fd = -1;
+    e->cache->open--;
+}
+
 static void file_free(struct file_entry *e)
 {
     struct file_cache *cache = e->cache;
 
     assert(!io_busy(&e->op.op) && e->users == 0);
     file_forget(e);
-    if (e->fd >= 0)
-        io_file_close(cache_io(cache), e->fd);
+    file_close(e);
     if (e->root_fd >= 0)
         io_file_close(cache_io(cache), e->root_fd);
     if (e->bytes)
@@ -94,14 +106,32 @@ static void cache_trim(struct file_cache *cache)
     for (struct link_node *n = cache->used.next; n != &cache->used; n = next) {
         struct file_entry *e = container_of(n, struct file_entry, used);
         next = n->next;
-        if (cache->count <= FILE_ENTRIES_MAX && cache->bytes <= cache->bytes_max)
+        bool many = cache->count > FILE_ENTRIES_MAX || cache->bytes > cache->bytes_max;
+        if (!many && cache->open <= cache->open_max)
             return;
-        if (e->users == 0 && !io_busy(&e->op.op))
+        if (e->users == 0 && !io_busy(&e->op.op) && (many || e->fd >= 0))
             file_free(e);
     }
 }
 
 /* --- looking a file up -------------------------------------------------------------------- */
+
+/* Is it so for as long as the file stays as it is? */
+static bool fail_lasts(int fail)
+{
+    switch (fail) {
+    case 0:
+    case FAIL_NOT_FOUND:
+    case FAIL_NOT_DIR:
+    case FAIL_IS_DIR:
+    case FAIL_ACCESS:
+    case FAIL_LOOP:
+    case FAIL_BAD:
+        return true;
+    default:
+        return false;
+    }
+}
 
 static void file_settle(struct file_entry *e, int fail)
 {
@@ -109,13 +139,16 @@ static void file_settle(struct file_entry *e, int fail)
 
     e->fail = fail;
     e->state = FILE_SETTLED;
+    if (fail || e->bytes) /* a descriptor is scarcer than memory */
+        file_close(e);
+    if (!fail_lasts(fail))
+        file_forget(e);
     if (e->root_fd >= 0) {
         io_file_close(cache_io(e->cache), e->root_fd);
         e->root_fd = -1;
     }
     while ((node = list_pop(&e->waiting)))
         exchange_wake(container_of(node, struct file_waiter, node)->x);
-    cache_trim(e->cache);
 }
 
 static void file_start(struct file_entry *e, enum io_file_call call, int dir, const char *path,
@@ -133,6 +166,7 @@ static void file_opened(struct file_entry *e)
     const struct io_stat *s = &e->op.stat;
 
     e->fd = e->op.fd;
+    e->cache->open++;
     e->stat = *s;
     if (!s->regular) {
         file_settle(e, s->directory ? FAIL_IS_DIR : FAIL_ACCESS);
@@ -142,7 +176,7 @@ static void file_opened(struct file_entry *e)
                      (unsigned long long)s->mtime_ns);
     e->tag_len = (uint8_t)n;
     clock_http(e->modified, s->mtime_ns / (int64_t)NS_PER_S);
-    if (s->size == 0 || s->size > FILE_SMALL || s->size > e->cache->bytes_max - e->cache->bytes ||
+    if (s->size == 0 || s->size > FILE_SMALL || e->cache->bytes + s->size > e->cache->bytes_max ||
         !(e->bytes = mem_alloc(s->size))) {
         file_settle(e, 0);
         return;
@@ -156,7 +190,7 @@ static void file_opened(struct file_entry *e)
     file_start(e, IO_FILE_READ, -1, NULL, 0);
 }
 
-/* A file that shrank under our eyes is served by its descriptor, and seen anew soon. */
+/* A file that shrank under our eyes is an error now, and looked at anew at once. */
 static void file_read(struct file_entry *e)
 {
     if (e->op.op.fail == 0 && e->op.op.count > 0)
@@ -181,6 +215,7 @@ static void file_read(struct file_entry *e)
 static void file_step(struct owner *owner)
 {
     struct file_entry *e = container_of(owner, struct file_entry, owner);
+    struct file_cache *cache = e->cache;
 
     if (!io_take(&e->op.op))
         return;
@@ -196,6 +231,7 @@ static void file_step(struct owner *owner)
         file_read(e);
     }
     file_free_if_unused(e);
+    cache_trim(cache); /* which may free it, too */
 }
 
 static struct file_entry *file_new(struct file_cache *cache, const struct file_root *root,

@@ -32,7 +32,7 @@ struct file_entry {
     enum file_state state;
     uint64_t checked; /* when it was looked up: io_now() */
     int fail;         /* of a settled one: 0, or why there is none */
-    int root_fd, fd;
+    int root_fd, fd;  /* fd is -1 again when all of it is in `bytes` */
     struct io_stat stat;
     char *bytes; /* of a small file; NULL: only the descriptor */
     uint32_t bytes_read;
@@ -53,6 +53,7 @@ struct file_cache {
     struct link_node buckets[256];
     struct link_node used;
     uint32_t count;
+    uint32_t open, open_max; /* entries that hold a descriptor */
     uint64_t bytes, bytes_max;
     uint64_t hits, misses;
 };

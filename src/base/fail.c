@@ -6,8 +6,8 @@
 const char *fail_text(int fail)
 {
     switch (fail) {
-#define FAIL_CASE(name, number, text)                                                             \
-    case number:                                                                                  \
+#define FAIL_CASE(name, number, text)                                                              \
+    case number:                                                                                   \
         return text;
         FAIL_LIST(FAIL_CASE)
 #undef FAIL_CASE
@@ -46,6 +46,7 @@ int fail_from_errno(int error)
     case EACCES:
     case EPERM:
     case EROFS:
+    case ENXIO: /* a file's name that is a socket's or a device's */
         return FAIL_ACCESS;
     case ENOENT:
         return FAIL_NOT_FOUND;

@@ -341,6 +341,7 @@ int gate_open(struct gate *gate, struct config *config, const struct gate_option
         .worker_count = options->workers,
         .connections_max = options->connections_max,
         .buffer_memory = options->buffer_memory,
+        .descriptors_spare = options->descriptors_spare,
         .disable = (unsigned)config->server.engine_disable,
         .config = config,
     };

@@ -32,6 +32,7 @@ struct gate {
     _Atomic uint64_t connections_max; /* main writes it, workers read it */
     _Atomic uint64_t connections;     /* of all workers */
     uint64_t buffer_memory;           /* bytes, of all workers */
+    unsigned descriptors_spare;       /* that modules may keep, of all workers */
     unsigned disable;
     _Atomic unsigned orders;            /* given and not yet carried out */
     void (*changed)(struct gate *gate); /* a worker wants main to look; from any thread; or NULL */
@@ -44,6 +45,7 @@ struct gate_options {
     unsigned workers;
     uint64_t connections_max;
     uint64_t buffer_memory; /* bytes, of all workers */
+    unsigned descriptors_spare;
 };
 
 /* Sets up for a checked configuration, which it takes over: binds every

@@ -24,6 +24,13 @@ unsigned worker_count(const struct worker *w)
     return w->gate->worker_count;
 }
 
+unsigned worker_descriptors_spare(const struct worker *w)
+{
+    unsigned share = w->gate->descriptors_spare / w->gate->worker_count;
+
+    return share ? share : 1;
+}
+
 void worker_post(struct worker *from, unsigned to, struct io_message *m)
 {
     io_post(from->gate->workers[to].io, m);

@@ -71,7 +71,8 @@ void gateway_open(struct gateway *g, struct sim *sim, const char *text, unsigned
                                    .modules = modules_table,
                                    .workers = workers,
                                    .connections_max = 1000,
-                                   .buffer_memory = 64 * 1024 * 1024};
+                                   .buffer_memory = 64 * 1024 * 1024,
+                                   .descriptors_spare = 64};
     struct diagnostics d = {.arena = &arena};
     const char *why = "";
     int err;
