@@ -75,14 +75,27 @@ static bool listener_has_room(const struct listener *l)
     return below(all, all_max, l->paused) && below(l->conns, share, l->paused);
 }
 
+/* Clients can make it pause as often as they come and go: once a second is said. */
+static bool listener_may_say(struct listener *l)
+{
+    uint64_t now = io_now(l->worker->io);
+
+    if (l->said || now < l->say_at)
+        return false;
+    l->say_at = now + NS_PER_S;
+    l->said = true;
+    return true;
+}
+
 static void listener_pause(struct listener *l)
 {
     if (l->paused)
         return;
     l->paused = true;
     worker_counted(&l->worker->stats.accept_paused);
-    log_say(LOG_WARNING, "listen %.*s: max_connections reached, accepting pauses",
-            SPAN_ARG(l->port->at.text));
+    if (listener_may_say(l))
+        log_say(LOG_WARNING, "listen %.*s: max_connections reached, accepting pauses",
+                SPAN_ARG(l->port->at.text));
 }
 
 void listener_conn_closed(struct listener *l)
@@ -103,7 +116,7 @@ static void listener_take(struct listener *l, struct io_accept *a)
     struct worker *w = l->worker;
 
     if (a->op.fail == FAIL_DESCRIPTORS) {
-        if (!l->paused)
+        if (!l->paused && listener_may_say(l))
             log_say(LOG_WARNING, "listen %.*s: no descriptors left, accepting pauses",
                     SPAN_ARG(l->port->at.text));
         l->paused = true;
@@ -140,8 +153,10 @@ static void listener_post(struct listener *l)
     }
     if (l->timer.at != TIME_NEVER) /* waiting for descriptors */
         return;
-    if (l->paused)
+    if (l->paused && l->said) {
+        l->said = false;
         log_say(LOG_NOTICE, "listen %.*s: accepting again", SPAN_ARG(l->port->at.text));
+    }
     l->paused = false;
     for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
         if (!io_busy(&l->accepts[i].op))

@@ -268,5 +268,17 @@ def test_a_pipe_is_not_waited_for_without_end(gate):
     same(said.returncode, 0, said.stderr)
 
 
+def test_clients_cannot_fill_the_log_with_pauses(gate):
+    g = gate(PLAIN.replace("workers = 2", "workers = 1\nmax_connections = 10"), log="off")
+    for _ in range(5):
+        held = [g.connect() for _ in range(40)]
+        for s in held:
+            s.close()
+        time.sleep(0.02)
+    same(g.get("/")[0], 200)
+    lines = g.read("error").count("accepting pauses")
+    true(1 <= lines <= 4, f"{lines} lines\n" + g.read("error")[-500:])
+
+
 if __name__ == "__main__":
     main([f for name, f in sorted(globals().items()) if name.startswith("test_")])
