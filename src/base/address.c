@@ -99,6 +99,21 @@ size_t address_print(const struct address *a, char out[ADDRESS_TEXT_MAX])
     return (size_t)snprintf(out, ADDRESS_TEXT_MAX, format, ip, (unsigned)a->port);
 }
 
+unsigned address_localhost(struct span host, struct address found[2])
+{
+    const struct span name = SPAN("localhost");
+
+    if (host.len < name.len)
+        return 0;
+    size_t before = host.len - name.len;
+    struct span last = {host.ptr + before, name.len};
+    if (!span_equal_nocase(last, name) || (before > 0 && host.ptr[before - 1] != '.'))
+        return 0;
+    found[0] = (struct address){.family = ADDRESS_IPV4, .ip = {127, 0, 0, 1}};
+    found[1] = (struct address){.family = ADDRESS_IPV6, .ip = {[15] = 1}};
+    return 2;
+}
+
 static bool ip_is_mapped(const struct address *a)
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};

@@ -43,6 +43,11 @@ MUST_USE int address_parse_ip(struct address *a, struct span text);
 size_t address_print(const struct address *a, char out[ADDRESS_TEXT_MAX]);
 size_t address_print_ip(const struct address *a, char out[ADDRESS_TEXT_MAX]); /* unix: "unix:" */
 
+/* "localhost" and names that end in ".localhost" are this machine whatever a
+ * resolver knows of them (RFC 6761, 6.3).  Returns how many were put into
+ * found, 0 for other names. */
+unsigned address_localhost(struct span host, struct address found[2]);
+
 /* ::ffff:a.b.c.d, as which an IPv4 client of a dual-stack socket arrives, becomes a.b.c.d. */
 void address_unmap(struct address *a);
 

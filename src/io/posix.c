@@ -386,6 +386,21 @@ static int resolve_fail(int error)
     }
 }
 
+/* Systems without /etc/hosts, such as fresh containers, may not know it. */
+static void resolve_localhost(struct io_resolve *r)
+{
+    struct address found[2];
+    unsigned n = address_localhost(span_of(r->host), found);
+
+    for (unsigned i = 0; i < n; i++) {
+        if (r->family != ADDRESS_NONE && r->family != found[i].family)
+            continue;
+        found[i].port = r->port;
+        r->found[r->count++] = found[i];
+        r->work.op.fail = 0;
+    }
+}
+
 void posix_resolve(struct io_resolve *r)
 {
     static const int families[] = {
@@ -400,6 +415,7 @@ void posix_resolve(struct io_resolve *r)
     int error = getaddrinfo(r->host, NULL, &hints, &list);
     if (error != 0) {
         r->work.op.fail = resolve_fail(error);
+        resolve_localhost(r);
         return;
     }
     for (struct addrinfo *i = list; i && r->count < IO_RESOLVE_MAX; i = i->ai_next) {

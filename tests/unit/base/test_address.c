@@ -82,6 +82,22 @@ START_TEST(an_ipv4_client_of_a_dual_stack_socket_is_an_ipv4_client)
 }
 END_TEST
 
+START_TEST(localhost_is_this_machine_without_asking_anybody)
+{
+    static const char *const others[] = {"", "localhos", "mylocalhost", "localhost.example",
+                                         "ocalhost"};
+    struct address found[2];
+
+    ck_assert_uint_eq(address_localhost(text_of("localhost"), found), 2);
+    assert_ip(&found[0], "127.0.0.1");
+    assert_ip(&found[1], "::1");
+    ck_assert_uint_eq(address_localhost(text_of("LocalHost"), found), 2);
+    ck_assert_uint_eq(address_localhost(text_of("a.localhost"), found), 2);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        ck_assert_msg(address_localhost(text_of(others[i]), found) == 0, "%s", others[i]);
+}
+END_TEST
+
 START_TEST(a_network_holds_what_begins_with_its_bits)
 {
     static const struct {
@@ -136,6 +152,7 @@ Suite *address_suite(void)
     tcase_add_test(tcase, what_is_printed_is_what_was_read);
     tcase_add_test(tcase, what_is_no_address_is_refused);
     tcase_add_test(tcase, an_ipv4_client_of_a_dual_stack_socket_is_an_ipv4_client);
+    tcase_add_test(tcase, localhost_is_this_machine_without_asking_anybody);
     tcase_add_test(tcase, a_network_holds_what_begins_with_its_bits);
     tcase_add_test(tcase, the_net_of_unix_peers_holds_only_those);
     suite_add_tcase(suite, tcase);
