@@ -12,6 +12,7 @@
 enum { DRAINS = 2, DRAINS_MAX = 10 };
 #define DRAIN_PAUSE_NS      (10 * NS_PER_MS)
 #define DESCRIPTOR_PAUSE_NS (100 * NS_PER_MS)
+#define FULL_PAUSE_NS       (20 * NS_PER_MS)
 
 static void listener_step(struct owner *owner);
 
@@ -57,12 +58,16 @@ void listener_adopt(struct listener *l, struct generation *g, const struct liste
 
 /* --- limits --------------------------------------------------------------------- */
 
-static bool below(uint64_t n, uint64_t max, bool paused)
+static uint64_t below(uint64_t n, uint64_t max, bool paused)
 {
-    return n < (paused ? max - max / 10 : max);
+    if (paused)
+        max -= max / 10;
+    return n < max ? max - n : 0;
 }
 
-static bool listener_has_room(const struct listener *l)
+/* How many may be accepted now.  What was posted already on other workers may
+ * still come in beyond the process's limit. */
+static uint64_t listener_room(const struct listener *l)
 {
     struct gate *gate = l->worker->gate;
     uint64_t all = atomic_load_explicit(&gate->connections, memory_order_relaxed);
@@ -72,7 +77,8 @@ static bool listener_has_room(const struct listener *l)
         own == VALUE_OFF ? VALUE_OFF : (own + gate->worker_count - 1) / gate->worker_count;
 
     uint64_t all_max = atomic_load_explicit(&gate->connections_max, memory_order_relaxed);
-    return below(all, all_max, l->paused) && below(l->conns, share, l->paused);
+    uint64_t room = below(all, all_max, l->paused), own_room = below(l->conns, share, l->paused);
+    return room < own_room ? room : own_room;
 }
 
 /* Clients can make it pause as often as they come and go: once a second is said. */
@@ -119,7 +125,7 @@ static void listener_take(struct listener *l, struct io_accept *a)
         if (!l->paused && listener_may_say(l))
             log_say(LOG_WARNING, "listen %.*s: no descriptors left, accepting pauses",
                     SPAN_ARG(l->port->at.text));
-        l->paused = true;
+        l->paused = l->starved = true;
         worker_counted(&w->stats.accept_paused);
         io_timer_set(w->io, &l->timer, io_now(w->io) + DESCRIPTOR_PAUSE_NS);
         return;
@@ -142,25 +148,38 @@ static bool listener_busy(const struct listener *l)
     return false;
 }
 
+static void accepts_cancel(struct listener *l, uint64_t from)
+{
+    for (uint64_t i = from; i < LISTENER_ACCEPTS; i++)
+        if (io_busy(&l->accepts[i].op) && !l->accepts[i].op.cancelled)
+            io_cancel(l->worker->io, &l->accepts[i].op);
+}
+
 static void listener_post(struct listener *l)
 {
-    if (!listener_has_room(l)) {
+    struct io *io = l->worker->io;
+    uint64_t room = listener_room(l);
+
+    if (l->starved && l->timer.at != TIME_NEVER) /* waiting for descriptors */
+        return;
+    l->starved = false;
+    accepts_cancel(l, room);
+    if (room == 0) {
         listener_pause(l);
-        for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
-            if (io_busy(&l->accepts[i].op) && !l->accepts[i].op.cancelled)
-                io_cancel(l->worker->io, &l->accepts[i].op);
+        /* Room that another worker makes is told to nobody. */
+        if (l->timer.at == TIME_NEVER)
+            io_timer_set(io, &l->timer, io_now(io) + FULL_PAUSE_NS);
         return;
     }
-    if (l->timer.at != TIME_NEVER) /* waiting for descriptors */
-        return;
+    io_timer_clear(io, &l->timer);
     if (l->paused && l->said) {
         l->said = false;
         log_say(LOG_NOTICE, "listen %.*s: accepting again", SPAN_ARG(l->port->at.text));
     }
     l->paused = false;
-    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
+    for (unsigned i = 0; i < LISTENER_ACCEPTS && i < room; i++)
         if (!io_busy(&l->accepts[i].op))
-            io_accept(l->worker->io, &l->accepts[i], &l->sock);
+            io_accept(io, &l->accepts[i], &l->sock);
 }
 
 /* --- leaving ----------------------------------------------------------------------- */
@@ -195,9 +214,7 @@ static void listener_leaving(struct listener *l, unsigned taken)
             l->drains++;
         if (l->closing || listener_drained(l, taken)) {
             l->closing = true;
-            for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
-                if (io_busy(&l->accepts[i].op) && !l->accepts[i].op.cancelled)
-                    io_cancel(io, &l->accepts[i].op);
+            accepts_cancel(l, 0);
             if (!listener_busy(l))
                 io_close(io, &l->sock);
         } else {

@@ -16,10 +16,11 @@ struct listener {
     struct generation *generation; /* that conf belongs to */
     const struct listener_conf *conf;
     struct io_sock sock;
-    struct io_timer timer; /* while draining, or out of descriptors */
+    struct io_timer timer; /* while draining, full, or out of descriptors */
     uint64_t say_at;       /* when the next pause may be said */
     uint32_t conns;
     bool paused;    /* a limit is reached */
+    bool starved;   /* that of descriptors */
     bool said;      /* that it is paused, and not yet that it is over */
     bool leaving;   /* not in the newest generation, or draining */
     bool closing;   /* nothing is accepted any more */

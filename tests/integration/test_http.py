@@ -186,6 +186,53 @@ def test_an_absolute_target_names_the_host(gate):
     same(parse_response(answer)[2], b"x none none example.com")
 
 
+FULL = """
+[server]
+workers = {workers}
+max_connections = {most}
+[listener a]
+listen = 127.0.0.1:{port}
+[route hello]
+handler = respond
+body = hello
+"""
+
+
+def test_connections_beyond_the_limit_wait_for_room(gate):
+    g = gate(FULL, workers=1, most=10)
+    time.sleep(0.2)
+    clients = [g.connect(seconds=0.3) for _ in range(15)]
+
+    def answered():
+        count = 0
+        for c in clients:
+            try:
+                count += c.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
+            except socket.timeout:
+                pass
+        return count
+
+    for c in clients:
+        c.sendall(GET)
+    same(answered(), 10)
+    for c in clients[:10]:
+        c.close()
+    del clients[:10]
+    same(answered(), 5)
+
+
+def test_no_worker_is_left_full(gate):
+    g = gate(FULL, workers=2, most=2)
+    time.sleep(0.2)
+    clients = [g.connect() for _ in range(12)]
+    time.sleep(0.2)
+    for c in clients:
+        c.close()
+        time.sleep(0.03)
+    for _ in range(20):
+        same(g.get("/")[2], b"hello")
+
+
 def test_an_ipv4_client_of_a_dual_stack_listener_is_an_ipv4_client(gate):
     g = gate("""
 [server]
