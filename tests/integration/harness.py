@@ -4,6 +4,7 @@ A test is a function test_what_it_promises(gate_of_engine).  Every test runs on
 each engine that can run here; HG_ENGINES names others.
 """
 import concurrent.futures
+import contextlib
 import itertools
 import os
 import random
@@ -126,8 +127,23 @@ class Gateway:
                 return "killed: it did not drain"
         return self.process.returncode
 
+    def end_now(self):
+        """Two SIGTERMs, so that nothing is waited for but everything taken down:
+        None, or what went wrong."""
+        for wait in (0.3, 15):
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(wait)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+            return "it did not end"
+        code = self.process.returncode
+        return f"it ended with {code}" if code not in (0, 1) else None
+
     def close(self):
-        self.stop(3)
+        self.end_now()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     # --- raw HTTP ------------------------------------------------------------
@@ -256,9 +272,10 @@ def run(test, engine):
         for g in gates:
             lines += ["# gateway: " + l for l in g.said().splitlines()[-8:]]
     for g in gates:
-        if not g.alive() and g.process.returncode not in (0, 1) and verdict == "ok":
+        wrong = g.end_now()
+        if wrong:
             verdict = "not ok"
-            lines.append(f"# the gateway ended with {g.process.returncode}")
+            lines.append(f"# the gateway: {wrong}")
             lines += ["# gateway: " + l for l in g.said().splitlines()[-30:]]
         g.close()
     took = time.monotonic() - began
@@ -266,7 +283,7 @@ def run(test, engine):
     return verdict == "ok"
 
 
-def main(tests, at_once=1):
+def main(tests, at_once=1, after=None):
     """Runs every test on every engine and writes TAP.  Those with `alone` go
     first, one by one; of the others, which mostly wait, so many at once."""
     plan = [(t, e) for t in tests for e in (engines() if not getattr(t, "once", False) else ["auto"])]
@@ -277,5 +294,7 @@ def main(tests, at_once=1):
     good = [run(*each) for each in alone]
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         good += pool.map(lambda each: run(*each), others)
+    if after:
+        after()
     sys.stdout.flush()
     os._exit(0 if all(good) else 1)  # whatever thread a failed test has left behind
