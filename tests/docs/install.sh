@@ -41,6 +41,8 @@ for file in "$dest$(directory sbindir)/headgate" "$ini" "${ini%/*}/conf.d/1mrc.i
 done
 grep -q '^enabled = no' "${ini%/*}/conf.d/1mrc.ini"
 result $? "1mrc is off as installed"
+"$dest$(directory sbindir)/headgate" -t -c "$ini" >"$build/tests/docs/install.out" 2>&1
+result $? "what was installed loads"
 
 unit=$dest$(directory systemdsystemunitdir)/headgate.service
 if [ -f "$unit" ]; then
