@@ -24,8 +24,8 @@ struct story {
 };
 
 /* Tables that end with a row without a name. */
-extern const struct story relay_stories[], serve_stories[], forward_stories[], mrc_stories[],
-    static_stories[];
+extern const struct story relay_stories[], serve_stories[], forward_stories[], gate_stories[],
+    mrc_stories[], static_stories[];
 
 /* A world for this telling; which faults there are is up to the seed. */
 struct sim *story_world(const struct telling *t, unsigned faults);

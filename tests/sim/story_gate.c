@@ -1,0 +1,121 @@
+/* Listeners come, go and fill up: who may be served, and when it ends. */
+#include "tests/sim/gateway.h"
+
+static const char two_listeners[] =
+    "[listener web]\nlisten = 192.0.2.1:80\n"
+    "[listener inside]\nlisten = 192.0.2.1:81\n"
+    "[route hello]\npath = /hello\nhandler = respond\nbody = hello\n"
+    "[route secret]\npath = /secret\nlistener = inside\nhandler = respond\nbody = secret\n";
+
+static const char one_listener[] =
+    "[listener inside]\nlisten = 192.0.2.1:81\n"
+    "[route hello]\npath = /hello\nhandler = respond\nbody = hello\n"
+    "[route secret]\npath = /secret\nlistener = inside\nhandler = respond\nbody = secret\n";
+
+static const struct span ask_hello = SPAN_INIT("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+static const struct span ask_secret = SPAN_INIT("GET /secret HTTP/1.1\r\nHost: a\r\n\r\n");
+
+static struct sim_peer *guest(struct sim *sim, const char *to, unsigned i, struct span says)
+{
+    struct address at = story_address(to), from = story_address("203.0.113.7:4000");
+
+    from.port = (uint16_t)(from.port + i);
+    struct sim_peer *peer = sim_connect(sim, &at, &from);
+    sim_say(peer, says);
+    return peer;
+}
+
+static unsigned heard(const struct sim_peer *peer, const char *status)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i + strlen(status) <= peer->len; i++)
+        n += memcmp(peer->text + i, status, strlen(status)) == 0;
+    return n;
+}
+
+/* A connection whose listener is no longer in the configuration keeps the
+ * routes it had: it is not taken for one of whichever listener has that number now. */
+static uint64_t removed(const struct telling *t)
+{
+    struct sim *sim = story_world(t, SIM_SHORT | SIM_RACES);
+    struct gateway g;
+
+    gateway_open(&g, sim, two_listeners, 1 + (unsigned)sim_random(sim, 2));
+    struct sim_peer *peer = guest(sim, "192.0.2.1:80", 0, ask_secret);
+    sim_run_for(sim, NS_PER_S);
+    EXPECT(heard(peer, "HTTP/1.1 404") == 1, "not for this listener: %.*s", (int)peer->len,
+           peer->text);
+    gateway_reload(&g, one_listener);
+    sim_run_for(sim, 100 * NS_PER_MS);
+    sim_say(peer, ask_secret);
+    sim_say(peer, ask_hello);
+    sim_run_for(sim, NS_PER_S);
+    EXPECT(heard(peer, "\r\n\r\nsecret") == 0, "nor afterwards: %.*s", (int)peer->len, peer->text);
+    EXPECT(heard(peer, "HTTP/1.1 404") == 2, "it is answered: %.*s", (int)peer->len, peer->text);
+    return gateway_end(&g);
+}
+
+/* The connections that fill the gateway belong to another listener than the one
+ * that has to wait for them. */
+static uint64_t full(const struct telling *t)
+{
+    struct sim *sim = story_world(t, SIM_SHORT | SIM_RACES);
+    struct sim_peer *first[2];
+    struct gateway g;
+
+    gateway_open(&g, sim, two_listeners, 1);
+    g.gate.connections_max = COUNT_OF(first);
+    for (unsigned i = 0; i < COUNT_OF(first); i++)
+        first[i] = guest(sim, "192.0.2.1:80", i, ask_hello);
+    sim_run_for(sim, NS_PER_S);
+    struct sim_peer *third = guest(sim, "192.0.2.1:81", 10, ask_hello);
+    sim_run_for(sim, NS_PER_S);
+    sim_reset(third);
+    sim_run_for(sim, NS_PER_S);
+    struct sim_peer *waits = guest(sim, "192.0.2.1:81", 11, ask_hello);
+    sim_run_for(sim, NS_PER_S);
+    EXPECT(waits->len == 0, "it is full");
+    for (unsigned i = 0; i < COUNT_OF(first); i++)
+        sim_reset(first[i]);
+    sim_run_for(sim, NS_PER_S);
+    EXPECT(heard(waits, "HTTP/1.1 200") == 1, "who waited is served when there is room");
+    return gateway_end(&g);
+}
+
+struct crowd {
+    struct gateway gateway;
+    unsigned came;
+};
+
+static void crowd_comes(void *data)
+{
+    struct crowd *c = data;
+    struct sim_peer *peer = guest(c->gateway.sim, "192.0.2.1:80", c->came++ % 20000, ask_hello);
+
+    sim_finish(peer);
+    if (c->came < 10000)
+        sim_after(c->gateway.sim, 2 * NS_PER_MS, crowd_comes, c);
+}
+
+/* New clients come all the time, faster than accepting ever finds nobody there. */
+static uint64_t crowded(const struct telling *t)
+{
+    struct sim *sim = story_world(t, SIM_SHORT | SIM_RACES);
+    struct crowd c = {0};
+
+    gateway_open(&c.gateway, sim, two_listeners, 1);
+    crowd_comes(&c);
+    sim_run_for(sim, 100 * NS_PER_MS);
+    gateway_drain(&c.gateway);
+    EXPECT(sim_run(sim, gateway_done, &c.gateway, 15 * NS_PER_S), "SIGTERM ends it");
+    gateway_close(&c.gateway, NS_PER_S);
+    return sim_end(sim);
+}
+
+const struct story gate_stories[] = {
+    {"gate.removed", "who came by a removed listener keeps its routes", removed, 1},
+    {"gate.full", "a full gateway accepts again, whoever made the room", full, 1},
+    {"gate.crowded", "a crowd at the door does not keep it open", crowded, 0},
+    {0},
+};
