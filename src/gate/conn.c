@@ -106,8 +106,10 @@ static void conn_close(struct conn *c)
         uint64_t left = wire_waiting(&c->wire);
         c->x->bytes_out -= left < c->x->bytes_out ? left : c->x->bytes_out;
     }
-    conn_exchange_end(c);
     wire_cancel(&c->wire);
+    /* A file that is being sent is not closed under the engine's hands. */
+    if (!c->x || c->x->file < 0 || !c->x->head_kept || !wire_busy(&c->wire))
+        conn_exchange_end(c);
     owner_wake(&c->owner);
 }
 
@@ -132,6 +134,7 @@ static bool conn_gone(struct conn *c)
         wire_cancel(&c->wire);
         return false;
     }
+    conn_exchange_end(c);
     wire_close(&c->wire, c->reset);
     io_timer_clear(w->io, &c->timer);
     list_remove(&c->node);

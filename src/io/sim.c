@@ -531,12 +531,25 @@ static void sim_listen_close(void *world, int fd)
     sim_listener_close(world, sim_end_of(world, fd));
 }
 
+/* Its number may be another file's before the operation looks at it. */
+static void assert_not_being_sent(const struct sim *sim, int fd)
+{
+    for (const struct link_node *n = sim->flights.next; n != &sim->flights; n = n->next) {
+        const struct sim_flight *f = container_of(n, struct sim_flight, node);
+        assert((f->kind != IO_SEND_FILE || f->op->file.fd != fd) &&
+               "a file is closed under a send");
+        (void)f;
+    }
+    (void)fd;
+}
+
 static void sim_file_close(struct io *io, int fd)
 {
     struct sim *sim = sim_io_of(io)->sim;
     struct sim_end *end = sim_end_of(sim, fd);
 
     assert(end->kind == SIM_FILE && !end->closed);
+    assert_not_being_sent(sim, fd);
     end->closed = true;
     sim_descriptor_free(sim, end);
 }

@@ -427,6 +427,7 @@ bool wire_busy(const struct wire *w)
 
 void wire_cancel(struct wire *w)
 {
+    wire_failed(w, FAIL_CANCELLED); /* what is queued stays where it is */
     if (io_busy(&w->recv) && !w->recv.cancelled)
         io_cancel(w->all->io, &w->recv);
     if (w->out && io_busy(&w->out->send) && !w->out->send.cancelled)

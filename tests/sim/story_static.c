@@ -169,9 +169,30 @@ static uint64_t changing(const struct telling *t)
     return gateway_end(&s.gateway);
 }
 
+/* Clients that take nothing are cut off while their file is with the engine, and
+ * the cache has another of that name already: it stays open until the engine is done. */
+static uint64_t abandoned(const struct telling *t)
+{
+    struct shelf s;
+    struct address from = story_address("203.0.113.8:3000");
+
+    shelf_begin(&s, t, SIM_SHORT | SIM_RACES | SIM_NARROW);
+    for (unsigned i = 0; i < 8; i++) {
+        from.port++;
+        struct sim_peer *peer = sim_connect(s.sim, &s.at, &from);
+        sim_read(peer, 0, 0);
+        sim_say(peer, SPAN("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n"));
+        sim_run_for(s.sim, 1500 * NS_PER_MS);
+    }
+    gateway_stop(&s.gateway);
+    gateway_close(&s.gateway, 10 * NS_PER_S);
+    return sim_end(s.sim);
+}
+
 const struct story static_stories[] = {
     {"static.served", "files as they are, in whole or in part", served, 3},
     {"static.troubled", "a failing disk gives errors, not wrong bytes", troubled, 4},
     {"static.changing", "a file that changes is never sent as a whole one", changing, 0},
+    {"static.abandoned", "a file stays open as long as it is being sent", abandoned, 0},
     {0},
 };
