@@ -167,6 +167,7 @@ static bool h1_content_at_hand(struct exchange *x, struct span *content)
 static void h1_interim(struct exchange *x, int status, const struct fields *fields)
 {
     response_write_interim(&conn_of(x->owner)->wire, status, fields);
+    owner_wake(x->owner); /* this was not its own step: write_timeout begins, or it failed */
 }
 
 static const struct carrier h1_carrier = {
