@@ -189,7 +189,10 @@ int exchange_keep(struct exchange *x)
     x->head_kept = true;
     x->head = copy;
     request_rebase(&x->request, from, len, copy.ptr);
-    struct span *also[] = {&x->host, &x->path.normal, &x->request_id};
+    /* A template of one variable is that variable's own bytes, and the response
+     * may have to wait for room on the wire. */
+    response_rebase(&x->response, from, len, copy.ptr);
+    struct span *also[] = {&x->host, &x->path.normal, &x->request_id, &x->content};
     for (size_t i = 0; i < COUNT_OF(also); i++)
         if (also[i]->ptr >= from && also[i]->ptr < from + len)
             also[i]->ptr = copy.ptr + (also[i]->ptr - from);
