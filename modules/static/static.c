@@ -236,6 +236,8 @@ static bool static_next(struct exchange *x, const struct static_conf *conf, stru
     if (s->in_directory && s->index_tried < conf->index.count) {
         struct span name = conf->index.list[s->index_tried++];
         struct span path = arena_join(&x->arena, s->path, name);
+        if (!path.ptr)
+            respond_failed(x, CAUSE_out_of_memory);
         return path.ptr && static_want(x, conf, s, path);
     }
     if (conf->fallback.len > 0 && !s->fell_back && missing_cause(fail) == CAUSE_not_found &&
