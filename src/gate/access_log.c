@@ -17,6 +17,7 @@ struct access_log {
     int fd;      /* -1: off */
     int fd_next; /* after a reopen: takes over when the write is home */
     bool reopened, closing;
+    bool due;         /* the oldest line has waited a second */
     unsigned filling; /* which half */
     uint32_t used;    /* of the half that is being filled */
     uint64_t dropped, dropped_said;
@@ -36,6 +37,8 @@ static void log_flush(struct access_log *log)
     log->write.offset = IO_OFFSET_END;
     log->filling ^= 1;
     log->used = 0;
+    log->due = false;
+    io_timer_clear(log->worker->io, &log->timer);
     io_file(log->worker->io, &log->write);
 }
 
@@ -57,7 +60,10 @@ static void access_log_step(struct owner *owner)
         log_say(LOG_ERROR, "access_log %.*s: %s, %u bytes are lost", SPAN_ARG(log->path),
                 fail_text(log->write.op.fail), log->write.len);
     log_switch(log);
-    if (io_timer_take(&log->timer) || log->used >= HALF / 2 || log->closing)
+    /* Remembered, for a write may be under way: nothing else would come back to it. */
+    if (io_timer_take(&log->timer))
+        log->due = true;
+    if (log->due || log->used >= HALF / 2 || log->closing)
         log_flush(log);
     if (log->dropped != log->dropped_said && !io_busy(&log->write.op)) {
         log_say(LOG_WARNING, "access_log %.*s: too slow, %llu lines were dropped",
