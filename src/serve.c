@@ -75,6 +75,7 @@ struct crew {
     bool closing;           /* engines are about to be taken down: nothing is posted */
     unsigned open, failed, running;
     _Atomic unsigned finished; /* workers that serve nobody any more */
+    char pid_file[4096];       /* the one that was written, whatever a reload says */
 };
 
 struct hand {
@@ -205,8 +206,8 @@ static const char *pid_name(struct span path, char name[4096])
  * that it can be emptied where it cannot be removed. */
 static int pid_write(struct span path)
 {
-    char room[4096], text[32];
-    const char *name = pid_name(path, room);
+    char text[32];
+    const char *name = pid_name(path, crew.pid_file);
     int fd = -1;
 
     /* Made anew: the user may have put a link there that leads to root's files. */
@@ -220,12 +221,11 @@ static int pid_write(struct span path)
     return fd;
 }
 
-static void pid_remove(struct span path)
+static void pid_remove(void)
 {
-    char room[4096];
-    const char *name = pid_name(path, room);
+    const char *name = crew.pid_file;
 
-    if (name && unlink(name) < 0 && truncate(name, 0) < 0)
+    if (name[0] && unlink(name) < 0 && truncate(name, 0) < 0)
         log_say(LOG_WARNING, "pid_file %s cannot be removed", name);
 }
 
@@ -306,7 +306,7 @@ static void serve_stuck(uint64_t give_up)
     if (monotonic_ns() < give_up)
         return;
     log_say(LOG_ERROR, "a worker does not end, perhaps for a log that nobody reads: left behind");
-    pid_remove(crew.gate.config->server.pid_file);
+    pid_remove();
     _exit(1);
 }
 
@@ -383,7 +383,7 @@ static int serve_open(struct config *config, struct gate_options *options)
     if (ours[1] >= 0)
         descriptor_close(ours[1]);
     if (err < 0) {
-        pid_remove(server->pid_file);
+        pid_remove();
         log_say(LOG_ERROR, "user %.*s: %s", SPAN_ARG(server->user), why);
         return err;
     }
@@ -422,14 +422,14 @@ int serve(struct config *config)
     crew.gate.changed = tell_main;
     struct hand *hands = calloc(options.workers, sizeof *hands);
     if (!hands || !crew_start(hands)) {
-        pid_remove(config->server.pid_file);
+        pid_remove();
         return 1;
     }
     log_say(LOG_NOTICE, "serving");
     serve_until_done(&signals);
     for (unsigned i = 0; i < options.workers; i++)
         pthread_join(hands[i].thread, NULL);
-    pid_remove(crew.gate.config->server.pid_file);
+    pid_remove();
     gate_close(&crew.gate);
     free(hands);
     log_say(LOG_NOTICE, "done");

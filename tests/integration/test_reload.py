@@ -416,8 +416,13 @@ def test_sigint_drains_too(gate):
 def test_a_pid_file_comes_and_goes(gate):
     g, o = start(gate, CONFIG.replace("drain_timeout", "pid_file = {dir}/pid\ndrain_timeout"))
     same(int(g.read("pid")), g.process.pid)
+    other = os.path.join(g.dir, "other")
+    with open(other, "w") as f:
+        f.write("another's")
+    reload(g, CONFIG.replace("drain_timeout", "pid_file = {dir}/other\ndrain_timeout"))
     g.stop()
-    true(not os.path.exists(os.path.join(g.dir, "pid")))
+    true(not os.path.exists(os.path.join(g.dir, "pid")), "ours is removed")
+    true(os.path.exists(other), "a file that was never written by us is not")
     o.end()
 
 
