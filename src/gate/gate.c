@@ -146,7 +146,17 @@ static int ports_bind(struct gate *gate, const struct config *config, struct dia
     return worst;
 }
 
-/* Takes back sockets that no worker has been given. */
+/* No worker has been given its socket.  One that had no memory for a listener
+ * left it here, while others have theirs. */
+static bool port_is_new(const struct gate *gate, const struct port *p)
+{
+    for (unsigned i = 0; i < gate->worker_count; i++)
+        if (p->fds[i] < 0)
+            return false;
+    return true;
+}
+
+/* Takes back what was bound for a generation that is not to be. */
 static void ports_unbind_new(struct gate *gate)
 {
     struct link_node *next;
@@ -154,7 +164,7 @@ static void ports_unbind_new(struct gate *gate)
     for (struct link_node *n = gate->ports.next; n != &gate->ports; n = next) {
         struct port *p = container_of(n, struct port, node);
         next = n->next;
-        if (p->fds[0] >= 0)
+        if (port_is_new(gate, p))
             port_free(gate, p);
     }
 }
