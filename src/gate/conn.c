@@ -25,6 +25,7 @@ enum {
 #define DRAIN_IDLE_NS   (5 * NS_PER_S)
 #define DRAIN_LINGER_NS NS_PER_S
 #define RATE_WINDOW_NS  (10 * NS_PER_S)
+#define STARVED_NS      (10 * NS_PER_MS)
 #define REST_NS         (10 * NS_PER_S) /* for content that nobody wants, to keep the connection */
 
 enum conn_state { CONN_OPEN, CONN_LINGER, CONN_CLOSING };
@@ -44,7 +45,8 @@ struct conn {
     uint8_t state;        /* enum conn_state */
     bool head_begun;      /* some bytes of a head are there */
     bool draining;
-    bool reset;            /* close by RST: the client must not take what it has for all */
+    bool starved; /* there was no memory to take content: reading pauses, and is tried again */
+    bool reset;   /* close by RST: the client must not take what it has for all */
     char peer[PEER_BYTES]; /* the first bytes of a struct address: no unix path */
 };
 
@@ -185,6 +187,7 @@ static void conn_read_tunnel(struct conn *c)
     while (wire_in(&c->wire).len > 0 && flow_room(f) > 0) {
         uint32_t n = wire_take_to(&c->wire, f, wire_in(&c->wire).len);
         x->bytes_in += n;
+        c->starved = n == 0;
         if (n == 0)
             return;
     }
@@ -250,6 +253,7 @@ static void conn_read_content(struct conn *c, bool discard)
         }
         x->bytes_in += n;
         h1_content_took(&h->content, n);
+        c->starved = n == 0;
         if (n == 0)
             return;
     }
@@ -501,7 +505,7 @@ static bool conn_asks(const struct conn *c)
     struct exchange *x = c->x;
 
     return x && x->content_wanted && !h1_of(x)->content_done && !x->tunnel && x->route &&
-           x->route->body_min_rate.amount && flow_room(&x->request_content) > 0;
+           !c->starved && x->route->body_min_rate.amount && flow_room(&x->request_content) > 0;
 }
 
 static uint64_t conn_rate_deadline(struct conn *c)
@@ -616,6 +620,8 @@ static uint32_t conn_room(struct conn *c)
 {
     struct exchange *x = c->x;
 
+    if (c->starved)
+        return 0;
     if (c->state == CONN_LINGER || !x)
         return IO_ROOM_SMALL;
     if (!x->tunnel && h1_of(x)->content_done) /* notice a reset; at most one read ahead */
@@ -632,6 +638,7 @@ static void conn_step(struct owner *owner)
 {
     struct conn *c = conn_of(owner);
 
+    c->starved = false;
     wire_progress(&c->wire);
     if (c->state != CONN_CLOSING && c->wire.fail)
         conn_close(c);
@@ -650,8 +657,10 @@ static void conn_step(struct owner *owner)
     uint32_t room = conn_room(c);
     if (room > 0)
         wire_want(&c->wire, room);
-    io_timer_set(conn_worker(c)->io, &c->timer,
-                 earlier(conn_wait_deadline(c), conn_write_deadline(c)));
+    uint64_t deadline = earlier(conn_wait_deadline(c), conn_write_deadline(c));
+    if (c->starved)
+        deadline = earlier(deadline, conn_now(c) + STARVED_NS);
+    io_timer_set(conn_worker(c)->io, &c->timer, deadline);
 }
 
 /* --- from outside ------------------------------------------------------------------------ */

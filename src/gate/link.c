@@ -6,6 +6,8 @@
 
 #include <assert.h>
 
+#define STARVED_NS (10 * NS_PER_MS)
+
 static void link_step(struct owner *owner);
 
 static struct io *link_io(const struct link *l)
@@ -426,7 +428,8 @@ static void link_read_tunnel(struct link *l)
     struct flow *f = &l->leg->x->response_content;
 
     while (wire_in(&l->wire).len > 0 && flow_room(f) > 0) {
-        if (wire_take_to(&l->wire, f, wire_in(&l->wire).len) == 0)
+        l->starved = wire_take_to(&l->wire, f, wire_in(&l->wire).len) == 0;
+        if (l->starved)
             return;
         l->since = io_now(link_io(l));
     }
@@ -458,7 +461,8 @@ static void link_read_content(struct link *l)
             return;
         uint32_t n = piece.content ? wire_take_to(&l->wire, f, piece.content) : 0;
         h1_content_took(&l->content, n);
-        if (piece.content > 0 && n == 0)
+        l->starved = piece.content > 0 && n == 0;
+        if (l->starved)
             return;
     }
     if (!l->response_done && h1_content_complete(&l->content))
@@ -531,6 +535,8 @@ static bool link_waits_for_origin(struct link *l)
 
     if (wire_waiting(&l->wire) > 0)
         return true;
+    if (l->starved)
+        return false;
     if (leg->state == LEG_WAITING)
         return l->request_done;
     return leg->state == LEG_HEAD && flow_room(&leg->x->response_content) > 0;
@@ -634,6 +640,8 @@ static void link_work(struct link *l)
 
 static uint32_t link_room(struct link *l)
 {
+    if (l->starved)
+        return 0;
     if (l->state == LINK_IDLE || !l->leg)
         return wire_in(&l->wire).len == 0 ? IO_ROOM_SMALL : 0;
     if (l->leg->state == LEG_WAITING)
@@ -650,6 +658,7 @@ static void link_step(struct owner *owner)
 {
     struct link *l = container_of(owner, struct link, owner);
 
+    l->starved = false;
     if (io_take(&l->dial))
         link_dialled(l);
     wire_progress(&l->wire);
@@ -670,5 +679,6 @@ static void link_step(struct owner *owner)
         if (room > 0)
             wire_want(&l->wire, room);
     }
-    io_timer_set(link_io(l), &l->timer, link_deadline(l));
+    uint64_t deadline = link_deadline(l), again = io_now(link_io(l)) + STARVED_NS;
+    io_timer_set(link_io(l), &l->timer, l->starved && again < deadline ? again : deadline);
 }

@@ -32,7 +32,8 @@ struct link {
     bool request_left_us;      /* the kernel took a byte of it */
     bool request_chunked;
     bool response_done;
-    bool origin_keeps;     /* the origin will take another request */
+    bool starved;      /* there was no memory to take content: reading pauses, and is tried again */
+    bool origin_keeps; /* the origin will take another request */
     uint64_t request_left; /* content bytes still owed to the origin */
     uint64_t since;        /* when the present wait began */
 };

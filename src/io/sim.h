@@ -90,6 +90,9 @@ static inline struct span sim_heard(const struct sim_peer *peer)
     return (struct span){peer->text, peer->len};
 }
 
+/* How many bytes of what it said the program has taken. */
+uint64_t sim_taken(const struct sim_peer *peer);
+
 /* A client at `from` begins to connect to `to`.  What it is told to say waits until it is. */
 struct sim_peer *sim_connect(struct sim *sim, const struct address *to, const struct address *from);
 

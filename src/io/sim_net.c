@@ -150,6 +150,7 @@ static void speak(struct sim *sim, struct sim_speaker *s);
 void sim_consume(struct sim *sim, struct sim_end *end, size_t len)
 {
     end->from += len;
+    end->taken += len;
     if (end->other->peer)
         speak(sim, (struct sim_speaker *)end->other->peer);
     else
@@ -265,7 +266,7 @@ static struct sim_end *listener_find(struct sim *sim, const struct address *to)
 static uint32_t window_of(struct sim *sim)
 {
     if (sim_chance(sim, SIM_NARROW, 2))
-        return 1 + (uint32_t)random_below(&sim->random, 8 * 1024);
+        return 300 + (uint32_t)random_below(&sim->random, 8 * 1024);
     return WINDOW;
 }
 
@@ -500,6 +501,11 @@ static void hear_soon(struct sim *sim, struct sim_end *end)
     hear(sim, end);
 }
 
+uint64_t sim_taken(const struct sim_peer *peer)
+{
+    return peer->end->other ? peer->end->other->taken : 0;
+}
+
 void sim_window(struct sim_peer *peer, uint32_t bytes)
 {
     peer->end->window = bytes;
@@ -593,8 +599,10 @@ static void speak_now(struct sim *sim, void *data, uint64_t value)
             n = 1 + (size_t)random_below(&sim->random, n);
         if (!end->reset && !end->shut && n)
             sim_transmit(sim, end, script->bytes + script->at, n);
+        wait = script->gap_ns; /* less of it for less than a piece */
+        if (n < script->piece && script->piece <= script->len)
+            wait = wait / script->piece * n;
         script->at += n;
-        wait = script->gap_ns;
         if (script->at == script->len)
             script_next(s);
         break;

@@ -76,6 +76,7 @@ struct sim_end {
     struct sim_peer *peer; /* its script; NULL: the program's */
     char *in;
     size_t from, here, to, room;
+    uint64_t taken;   /* bytes that were read */
     uint64_t last_at; /* when the last of them arrives */
     uint32_t window;
     bool fin, reset, shut, lost; /* lost: bytes were thrown away with an RST */

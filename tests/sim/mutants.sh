@@ -7,7 +7,7 @@
 # HG_SRCDIR is the tree (read only), HG_BUILDDIR where to work.
 # HG_MUTANTS_CONFIGURE: more for configure.
 srcdir=${HG_SRCDIR:-.} build=${HG_BUILDDIR:-.}/mutants word=$1
-seeds=${HG_MUTANTS_SEEDS:-400}
+seeds=${HG_MUTANTS_SEEDS:-1000}
 tree=$build/tree out=$build/out rules=$srcdir/tests/sim/mutants.txt
 killed=0 survived=0
 

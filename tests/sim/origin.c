@@ -339,6 +339,15 @@ struct sim_origin *origins_add(struct origins *o, const char *address)
     return s;
 }
 
+uint64_t origins_heard(const struct origins *o)
+{
+    uint64_t bytes = 0;
+
+    for (const struct origin_visit *v = o->visits; v; v = v->next)
+        bytes += v->peer->len;
+    return bytes;
+}
+
 /* The world is still there: its peers must not be told of anything more. */
 void origins_close(struct origins *o)
 {

@@ -49,7 +49,7 @@ static struct ask ask_event(struct challenge *c)
     static const char *const bodies[] = {
         "{\"userId\":\"u%u\",\"value\":%u.5}",
         "{ \"value\" : %2$u.5 , \"other\":[{}, null], \"userId\":\"u%1$u\" }",
-        "{\"userId\":\"\\u0075%u\",\"value\":%u5e-1}",
+        "{\"userId\":\"\\u0075%u\",\"value\":%u.5E+0}",
     };
     unsigned user = (unsigned)sim_random(c->sim, USERS), value = (unsigned)sim_random(c->sim, 1000);
     char body[128];

@@ -7,7 +7,12 @@
 
 #include <stdlib.h>
 
-enum { CLIENTS_MAX = 5, WINDOW_MAX = 4 * 1024 * 1024 };
+enum {
+    CLIENTS_MAX = 5,
+    WINDOW_MAX = 4 * 1024 * 1024,
+    UPLOAD = 1200000,
+    IN_BETWEEN = 256 * 1024 + 2 * IO_ROOM_BULK, /* what is thrown away, and reads */
+};
 
 static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
                                   "[upstream two]\n"
@@ -25,6 +30,7 @@ struct traffic {
     struct address at;
     struct visitor clients[CLIENTS_MAX];
     unsigned count, ids;
+    bool hurried;           /* no origin that takes its time */
     bool posts[ORIGIN_IDS]; /* the request with this id is not idempotent */
 };
 
@@ -161,7 +167,7 @@ static enum origin_what calm_what(struct traffic *t)
 {
     for (;;) {
         enum origin_what what = (enum origin_what)sim_random(t->sim, ORIGIN_COUNT);
-        if (origin_rows[what].calm)
+        if (origin_rows[what].calm && !(t->hurried && what == ORIGIN_slow))
             return what;
     }
 }
@@ -419,6 +425,51 @@ static uint64_t pressure(const struct telling *telling)
     return traffic_end(&t);
 }
 
+/* What was taken from clients and has not come to an origin. */
+static int64_t in_between(const struct traffic *t)
+{
+    int64_t bytes = -(int64_t)origins_heard(&t->origins);
+
+    for (unsigned i = 0; i < t->count; i++)
+        bytes += (int64_t)sim_taken(t->clients[i].peer);
+    return bytes;
+}
+
+/* Content buffers are used up for a while: who has none waits, what waits does
+ * not pile up elsewhere, and then it goes on. */
+static uint64_t ceiling(const struct telling *telling)
+{
+    struct traffic t;
+
+    traffic_begin(&t, telling, SIM_RACES);
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        struct visitor *v = client_new(&t);
+        unsigned id = t.ids++;
+        t.posts[id] = v->tolerant = true;
+        struct span text = request_text(&t, ORIGIN_early, id, 60000, UPLOAD, false);
+        visitor_ask(v, (struct ask){.request = text.ptr,
+                                    .len = text.len,
+                                    .status = 200,
+                                    .id = id,
+                                    .content_len = 60000,
+                                    .piece = 300 + (size_t)sim_random(t.sim, 1500)});
+        client_go(&t, v);
+    }
+    sim_run_for(t.sim, sim_random(t.sim, 20 * NS_PER_MS));
+    for (unsigned i = 0; i < t.gateway.gate.worker_count; i++) {
+        struct buf_budget *budget = &t.gateway.gate.workers[i].io->budget;
+        budget->max = budget->used + 1;
+    }
+    int64_t before = in_between(&t);
+    sim_run_for(t.sim, 3 * NS_PER_S);
+    EXPECT(in_between(&t) - before <= CLIENTS_MAX * IN_BETWEEN, "%lld bytes taken without buffers",
+           (long long)(in_between(&t) - before));
+    for (unsigned i = 0; i < t.gateway.gate.worker_count; i++)
+        t.gateway.gate.workers[i].io->budget.max = 0;
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "nobody waits forever");
+    return traffic_end(&t);
+}
+
 /* Failed allocations, few descriptors: errors, but no wrong answers, and later all is well. */
 static uint64_t shortage(const struct telling *telling)
 {
@@ -456,6 +507,7 @@ static uint64_t leaving(const struct telling *telling)
     struct traffic t;
 
     traffic_begin(&t, telling, SIM_SHORT | SIM_RACES);
+    t.hurried = true;
     for (unsigned n = 0; n < CLIENTS_MAX; n++) {
         struct visitor *v = client_new(&t);
         for (unsigned i = 1 + (unsigned)sim_random(t.sim, 3); i > 0; i--)
@@ -533,6 +585,7 @@ const struct story forward_stories[] = {
     {"forward.vanishing", "clients vanish in the middle, the next is served", vanishing, 4},
     {"forward.sizes", "max_body to the byte, and 100 (Continue) to who asks", sizes, 2},
     {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
+    {"forward.ceiling", "without buffers reading pauses, and goes on", ceiling, 0},
     {"forward.shortage", "no memory, no descriptors: errors, never wrong answers", shortage, 4},
     {"forward.silence", "tunnels and streams may be silent for an hour", silence, 0},
     {"forward.leaving", "reload and SIGTERM cut no answer", leaving, 2},

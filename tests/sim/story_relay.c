@@ -50,6 +50,8 @@ static void script(struct tale *t, struct sim_peer *p, char who)
 {
     uint64_t dice = t->rough ? sim_random(t->sim, 12) : 99;
 
+    if (sim_random(t->sim, 6) == 0 && t->say < 3000)
+        sim_window(p, 1 + (uint32_t)sim_random(t->sim, 40));
     say_much(p, dice == 0 ? (size_t)sim_random(t->sim, t->say + 1) : t->say, who);
     if (dice == 0)
         sim_then_reset(p);

@@ -169,6 +169,8 @@ static void send_next(struct visitor *v)
         if (a->slow)
             sim_say_slowly(v->peer, text, 1 + a->len / 7,
                            sim_random(v->peer->sim, 100 * NS_PER_MS));
+        else if (a->piece)
+            sim_say_slowly(v->peer, text, a->piece, 20 * NS_PER_US);
         else
             sim_say(v->peer, text);
     }

@@ -17,6 +17,7 @@ struct ask {
     bool head;           /* a HEAD request: no content follows */
     bool last;           /* the connection ends after it */
     bool slow;           /* sent in pieces, with gaps */
+    size_t piece;        /* sent in pieces of this size, quickly; 0: at once */
     size_t wait_at;      /* what is behind this is sent after 100 (Continue); 0: at once */
     int or_status;       /* another one that is right, too */
     bool may_cut;        /* the connection may end instead of an answer, or in it */
