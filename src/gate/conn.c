@@ -18,6 +18,7 @@
 enum {
     CONN_BUDGET = 64,         /* requests a step */
     CONN_ROUNDS = 8,          /* of reading, answering and writing one exchange in a step */
+    REST_BYTES = 1280,        /* in REST_NS, or the connection is not kept for it */
     DISCARD_MAX = 256 * 1024, /* bytes nobody wants, before the connection ends */
     PEER_BYTES = offsetof(struct address, ip) + 16,
 };
@@ -26,7 +27,7 @@ enum {
 #define DRAIN_LINGER_NS NS_PER_S
 #define RATE_WINDOW_NS  (10 * NS_PER_S)
 #define STARVED_NS      (10 * NS_PER_MS)
-#define REST_NS         (10 * NS_PER_S) /* for content that nobody wants, to keep the connection */
+#define REST_NS         (10 * NS_PER_S) /* for REST_BYTES of content that nobody wants */
 
 enum conn_state { CONN_OPEN, CONN_LINGER, CONN_CLOSING };
 
@@ -356,10 +357,12 @@ static bool conn_exchange(struct conn *c)
     if (!h->writer.done)
         return false;
     if (!h->content_done && !x->tunnel && !x->close_after) {
-        if (h->rest_since == 0)
+        if (h->rest_since == 0) {
             h->rest_since = conn_now(c);
+            h->rate_from = c->discarded;
+        }
         conn_read_content(c, true);
-        if (c->discarded > DISCARD_MAX || conn_now(c) - h->rest_since >= REST_NS)
+        if (c->discarded > DISCARD_MAX)
             x->close_after = true;
     }
     return h->content_done || x->tunnel || x->close_after;
@@ -553,6 +556,17 @@ static uint64_t conn_write_deadline(struct conn *c)
     return after(c->write_since, c->listener->conf->write_timeout);
 }
 
+/* Content that nobody wants still comes: fast enough to be waited for? */
+static void conn_rest_judge(struct conn *c)
+{
+    struct h1_exchange *h = h1_of(c->x);
+
+    if (c->discarded - h->rate_from < REST_BYTES)
+        c->x->close_after = true;
+    h->rest_since = conn_now(c);
+    h->rate_from = c->discarded;
+}
+
 static void conn_wait_over(struct conn *c)
 {
     struct worker *w = conn_worker(c);
@@ -561,7 +575,7 @@ static void conn_wait_over(struct conn *c)
     if (c->state == CONN_LINGER) {
         conn_close(c);
     } else if (x && h1_of(x)->rest_since > 0) {
-        x->close_after = true;
+        conn_rest_judge(c);
     } else if (x) { /* the rate window is full */
         struct h1_exchange *h = h1_of(x);
         const struct rate *rate = &x->route->body_min_rate;

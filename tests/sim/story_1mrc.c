@@ -51,7 +51,8 @@ static struct ask ask_event(struct challenge *c)
         "{ \"value\" : %2$u.5 , \"other\":[{}, null], \"userId\":\"u%1$u\" }",
         "{\"userId\":\"\\u0075%u\",\"value\":%u.5E+0}",
     };
-    unsigned user = (unsigned)sim_random(c->sim, USERS), value = (unsigned)sim_random(c->sim, 1000);
+    unsigned user = (unsigned)sim_random(c->sim, USERS),
+             value = 1 + (unsigned)sim_random(c->sim, 999);
     char body[128];
 
 #pragma GCC diagnostic push
