@@ -538,6 +538,8 @@ static uint64_t conn_wait_deadline(struct conn *c)
         return h1_of(c->x)->rest_since + REST_NS;
     if (c->x)
         return conn_rate_deadline(c);
+    if (wire_waiting(&c->wire) > 0) /* not idle: answers are on their way */
+        return TIME_NEVER;
     if (c->head_begun || c->requests == 0) {
         uint64_t head = after(c->since, conf->header_timeout);
         return c->draining && !c->head_begun ? earlier(head, c->since + DRAIN_IDLE_NS) : head;

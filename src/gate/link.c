@@ -509,7 +509,7 @@ static void link_lost(struct link *l)
         else
             leg_fail(leg, CAUSE_upstream_reset_before_head);
         /* Nothing of it ever left: the origin cannot have seen it. */
-        leg->fresh_failed = !l->request_left_us;
+        leg->fresh_failed = !l->request_left_us && !wire_sending(&l->wire);
         return;
     }
     if (leg->state != LEG_HEAD || wire_in(&l->wire).len > 0)

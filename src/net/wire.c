@@ -420,6 +420,11 @@ bool wire_moved(struct wire *w)
 
 /* --- the end ------------------------------------------------------------------- */
 
+bool wire_sending(const struct wire *w)
+{
+    return w->out && io_busy(&w->out->send);
+}
+
 bool wire_busy(const struct wire *w)
 {
     return io_busy(&w->recv) || (w->out && io_busy(&w->out->send));

@@ -96,6 +96,9 @@ void wire_finish(struct wire *w);
 /* Have bytes gone out since the last call? For write_timeout. */
 bool wire_moved(struct wire *w);
 
+/* Is a send under way?  What it takes may have left already. */
+bool wire_sending(const struct wire *w);
+
 /* --- the end ----------------------------------------------------------------- */
 
 bool wire_busy(const struct wire *w);        /* operations in flight */
