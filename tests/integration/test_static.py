@@ -11,7 +11,7 @@ import tempfile
 import time
 from email.utils import formatdate
 
-from harness import BUILD, Skip, main, parse_response, read_response, same, true, wait_for
+from harness import BUILD, main, parse_response, read_response, same, true, wait_for
 
 CONFIG = """
 [server]
@@ -31,7 +31,8 @@ root = {root}
 @contextlib.contextmanager
 def site(gate, more="", files=None, path="/*", server=""):
     """A gateway and the directory it serves, which holds `files`."""
-    above = tempfile.mkdtemp(prefix="site.", dir=BUILD)
+    # Who serves as nobody may find the build directory closed.
+    above = tempfile.mkdtemp(prefix="site.", dir=None if "user = nobody" in server else BUILD)
     root = os.path.join(above, "root")
     try:
         os.mkdir(root)
@@ -265,8 +266,7 @@ def test_what_may_not_be_read_is_403(gate):
     with site(gate, files={"a.txt": b"a", "closed.txt": b"", "dir/x": b""}, server=server) as (g, root):
         os.chmod(root + "/closed.txt", 0)
         os.chmod(root + "/dir", 0)
-        if status(g, "/a.txt") != 200:
-            raise Skip("nobody may read the build directory")
+        same(status(g, "/a.txt"), 200)
         same((status(g, "/closed.txt"), status(g, "/dir/x"), status(g, "/none")), (403, 403, 404))
         os.chmod(root + "/dir", 0o755)
         g.stop()
