@@ -229,7 +229,7 @@ def progress_is_told():
         bar.communicate(timeout=60)
         shown = os.read(main, 65536).decode()
         os.close(main)
-        result("\r[" in shown and "#" in shown and "100 %" in shown,
+        result("\r[" in shown and "#" in shown and "ETA" in shown and shown.endswith("\x1b[K"),
                "on a terminal progress is a bar", repr(shown))
 
 
