@@ -11,7 +11,7 @@ enum {
     CLIENTS_MAX = 5,
     WINDOW_MAX = 4 * 1024 * 1024,
     UPLOAD = 1200000,
-    IN_BETWEEN = 256 * 1024 + 2 * IO_ROOM_BULK, /* what is thrown away, and reads */
+    IN_BETWEEN = 512 * 1024 + 2 * IO_ROOM_BULK, /* thrown away, in flows, being read */
 };
 
 static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
