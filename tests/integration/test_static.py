@@ -555,8 +555,8 @@ def test_what_a_client_did_not_take_is_not_in_the_log(gate):
             f.truncate(1 << 30)
         log = os.path.dirname(root) + "/access.log"
 
-        def line():
-            with open(log) as f:
+        def line(): # the address is bound before the log is opened
+            with open(log) if os.path.exists(log) else open(os.devnull) as f:
                 return f.readline()
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
