@@ -1,6 +1,7 @@
 """Real origins for the tests: nginx, Python's http.server and aiohttp, on free ports."""
 import asyncio
 import ctypes
+import functools
 import hashlib
 import http.server
 import os
@@ -115,9 +116,17 @@ class PythonHandler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class PythonFiles(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
 class Python:
-    def __init__(self):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), PythonHandler)
+    """Echoes; or serves the files of a directory, as python3 -m http.server does."""
+
+    def __init__(self, root=None):
+        handler = functools.partial(PythonFiles, directory=root) if root else PythonHandler
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -127,9 +136,10 @@ class Python:
 
 
 class Aiohttp:
-    """Echoes, in pieces and over WebSockets, too."""
+    """Echoes, in pieces and over WebSockets, too; or serves the files of a directory."""
 
-    def __init__(self):
+    def __init__(self, root=None):
+        self.root = root
         try:
             from aiohttp import web
         except ImportError:
@@ -141,9 +151,12 @@ class Aiohttp:
 
     async def serve(self):
         app = self.web.Application(client_max_size=1 << 30)
-        app.router.add_get("/ws", self.ws)
-        app.router.add_get("/pieces/{n}", self.pieces)
-        app.router.add_route("*", "/{rest:.*}", self.echo)
+        if self.root:
+            app.router.add_static("/", self.root, show_index=True)
+        else:
+            app.router.add_get("/ws", self.ws)
+            app.router.add_get("/pieces/{n}", self.pieces)
+            app.router.add_route("*", "/{rest:.*}", self.echo)
         self.runner = self.web.AppRunner(app)
         await self.runner.setup()
         site = self.web.TCPSite(self.runner, "127.0.0.1", 0)
