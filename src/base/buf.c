@@ -12,12 +12,20 @@ static void buf_discard(struct buf_pool *p, struct buf *b)
     mem_free(b);
 }
 
+/* What one pool keeps no other can have: with little left, none is kept. */
+static bool buf_worth_keeping(const struct buf_pool *p)
+{
+    const struct buf_budget *b = p->budget;
+
+    return p->kept < p->kept_max && (!b || !b->max || b->max - b->used > b->max / 4);
+}
+
 static void buf_release(struct buf *b)
 {
     struct buf_pool *p = b->pool;
 
     p->out--;
-    if (p->kept >= p->kept_max) {
+    if (!buf_worth_keeping(p)) {
         buf_discard(p, b);
         return;
     }
@@ -55,10 +63,8 @@ static struct buf *buf_new(struct buf_pool *p)
         return NULL;
     if (budget)
         budget->used += p->size;
-    *b = (struct buf){.release = buf_release,
-                      .pool = p,
-                      .base = (char *)b + sizeof *b,
-                      .size = p->size};
+    *b = (struct buf){
+        .release = buf_release, .pool = p, .base = (char *)b + sizeof *b, .size = p->size};
     return b;
 }
 
@@ -76,4 +82,13 @@ struct buf *buf_get(struct buf_pool *p)
     b->refs = 1;
     p->out++;
     return b;
+}
+
+bool buf_scarce(const struct buf_pool *p)
+{
+    const struct buf_budget *b = p->budget;
+
+    if (!b || !b->max)
+        return false;
+    return b->max - b->used + (uint64_t)p->kept * p->size <= b->max / 8;
 }

@@ -12,7 +12,7 @@
 struct buf {
     struct buf *next; /* for whoever holds the only reference, and for lending */
     void (*release)(struct buf *buf);
-    void *pool;  /* the release function's */
+    void *pool; /* the release function's */
     char *base;
     uint32_t size; /* bytes at base */
     uint32_t refs;
@@ -58,5 +58,9 @@ void buf_pool_free(struct buf_pool *p); /* none may be out */
 
 /* With one reference; NULL when memory or the budget is exhausted. */
 struct buf *buf_get(struct buf_pool *p);
+
+/* The last eighth of the budget is not for content: peers that take nothing
+ * could use up all of it, and nobody else would be heard or answered. */
+bool buf_scarce(const struct buf_pool *p);
 
 #endif

@@ -75,7 +75,9 @@ static uint32_t flow_copy(struct flow *f, struct span s)
 
     while (s.len > 0) {
         if (f->tail_room == 0) {
-            struct buf *b = f->count < FLOW_SLICES ? buf_get(f->pool) : NULL;
+            if (f->count == FLOW_SLICES || buf_scarce(f->pool))
+                break;
+            struct buf *b = buf_get(f->pool);
             if (!b)
                 break;
             *flow_at(f, f->count++) = (struct slice){.buf = b, .ptr = b->base};

@@ -7,6 +7,10 @@
 
 #include "io/io.h"
 
+/* Read at a time when buffers are scarce (buf.h): so little that it is copied,
+ * and the buffer comes back. */
+enum { RECEIVE_SCARCE = 2048 };
+
 struct io_backend {
     const char *name;
     bool simulated;

@@ -221,14 +221,14 @@ static void try_connect(struct ready *r, struct io_op *op)
 
 /* A short read has emptied the socket, so the next one waits for an event
  * instead of asking in vain; but the end of the stream makes no second one. */
-static bool try_recv(struct ready *r, struct io_op *op, struct buf *b)
+static bool try_recv(struct ready *r, struct io_op *op, struct buf *b, uint32_t most)
 {
     struct io_sock *sock = op->sock;
     ssize_t n;
 
     do {
         io_count(&r->io.stats.submissions, 1);
-        n = recv(sock->fd, b->base, b->size, MSG_DONTWAIT);
+        n = recv(sock->fd, b->base, most, MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
     if (n <= 0) {
         if (n == 0)
@@ -237,7 +237,7 @@ static bool try_recv(struct ready *r, struct io_op *op, struct buf *b)
             not_now(r, op, SOCK_READABLE);
         return false;
     }
-    if ((uint32_t)n < b->size && !(sock->flags & SOCK_ENDED))
+    if ((uint32_t)n < most && !(sock->flags & SOCK_ENDED))
         sock->flags &= (uint8_t)~SOCK_READABLE;
     io_complete_slice(&r->io, op, (struct slice){.buf = b, .ptr = b->base, .len = (uint32_t)n});
     return true;
@@ -337,8 +337,10 @@ static void try_op(struct ready *r, struct io_op *op)
  * grows by as much, up to the budget, rather than wait for them. */
 static void try_reads(struct ready *r)
 {
+    struct link_node later;
     struct buf *b = NULL;
 
+    list_init(&later);
     while (!list_empty(&r->reads)) {
         struct io_op *op = container_of(r->reads.next, struct io_op, node);
         if (!hopeful(op)) {
@@ -346,18 +348,28 @@ static void try_reads(struct ready *r)
             park(r, op);
             continue;
         }
+        bool scarce = buf_scarce(&r->bufs);
+        if (scarce && op->more > IO_ROOM_SMALL) {
+            list_remove(&op->node);
+            list_append(&later, &op->node);
+            io_count(&r->io.stats.buffers_empty, 1);
+            r->starved = true;
+            continue;
+        }
         bool full = r->fed >= RECEIVES_MAX;
         if (full || (!b && !(b = buf_get(&r->bufs)))) {
-            r->starved = !full;
+            r->starved = r->starved || !full;
             io_count(&r->io.stats.buffers_empty, 1);
             break;
         }
         list_remove(&op->node);
-        if (try_recv(r, op, b)) {
+        if (try_recv(r, op, b, scarce ? RECEIVE_SCARCE : b->size)) {
             r->fed++;
             b = NULL;
         }
     }
+    for (struct link_node *node; (node = list_pop(&later));)
+        list_append(&r->reads, node);
     if (b)
         buf_unref(b);
 }

@@ -171,17 +171,19 @@ static void inlet_stand_in_line(struct uring *u, struct inlet *in)
  * and stays so.  The socket is said to be readable. */
 static void inlet_receive_now(struct uring *u, struct inlet *in)
 {
-    struct buf *b = buf_get(&u->io.bufs);
+    bool scarce = buf_scarce(&u->io.bufs);
+    struct buf *b = scarce && in->room > IO_ROOM_SMALL ? NULL : buf_get(&u->io.bufs);
 
     if (!b) {
         inlet_starve(u, in);
         return;
     }
-    ssize_t n = recv(in->fd, b->base, b->size, MSG_DONTWAIT);
+    size_t most = scarce ? RECEIVE_SCARCE : b->size;
+    ssize_t n = recv(in->fd, b->base, most, MSG_DONTWAIT);
     if (n > 0) {
         struct io_op *op = in->op;
         in->op = NULL;
-        in->full = (size_t)n == b->size;
+        in->full = (size_t)n == most;
         io_complete_slice(&u->io, op, (struct slice){.buf = b, .ptr = b->base, .len = (uint32_t)n});
         return;
     }

@@ -389,6 +389,19 @@ uint64_t wire_waiting(const struct wire *w)
     return w->out ? w->out->bytes : 0;
 }
 
+/* Peers that take nothing must not use up the memory of those that do: a wire
+ * may hold an eighth of what is left, so that something always is. */
+static uint64_t wire_most(const struct wire *w)
+{
+    const struct buf_budget *budget = &w->all->io->budget;
+    uint64_t most = io_busy(&w->out->send) ? WIRE_LOW : WIRE_HIGH;
+    uint64_t share = budget->max ? (budget->max - budget->used) / 8 : UINT64_MAX;
+
+    if (share < IO_BUF_SIZE)
+        share = IO_BUF_SIZE;
+    return share < most ? share : most;
+}
+
 bool wire_has_room(const struct wire *w)
 {
     const struct wire_out *out = w->out;
@@ -397,8 +410,7 @@ bool wire_has_room(const struct wire *w)
         return false;
     if (!out)
         return true;
-    uint64_t most = io_busy(&out->send) ? WIRE_LOW : WIRE_HIGH;
-    return out->bytes < most && out->count <= WIRE_PIECES - 4;
+    return out->bytes < wire_most(w) && out->count <= WIRE_PIECES - 4;
 }
 
 void wire_finish(struct wire *w)
