@@ -98,6 +98,8 @@ void posix_address(struct address *out, const struct sockaddr_storage *from, soc
 
 /* --- sockets ------------------------------------------------------------------ */
 
+enum { UNSENT_MAX = 256 * 1024 };
+
 static int stream_socket(uint8_t family, int *fd)
 {
     static const int domains[] = {
@@ -115,12 +117,21 @@ static void socket_flag(int fd, int level, int name, int value)
     (void)setsockopt(fd, level, name, &value, sizeof value);
 }
 
+/* The kernel would take megabytes for a slow peer, and then nothing for so long
+ * that the peer seems dead although it reads: what it has not sent yet is
+ * bounded, so that bytes move here when they move there. */
+static void tcp_flags(int fd)
+{
+    socket_flag(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    socket_flag(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
+}
+
 int posix_stream(const struct address *to, int *fd)
 {
     int err = stream_socket(to->family, fd);
 
     if (err == 0 && to->family != ADDRESS_UNIX)
-        socket_flag(*fd, IPPROTO_TCP, TCP_NODELAY, 1);
+        tcp_flags(*fd);
     return err;
 }
 
@@ -168,7 +179,7 @@ static int bind_socket(int fd, const struct io_listen *spec)
         socket_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (spec->at.family == ADDRESS_IPV6)
         socket_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, spec->v6_only);
-    socket_flag(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    tcp_flags(fd);
     return bind(fd, (const struct sockaddr *)&name, len) < 0 ? fail_from_errno(errno) : 0;
 }
 

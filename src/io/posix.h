@@ -12,11 +12,11 @@
 socklen_t posix_sockaddr(struct sockaddr_storage *out, const struct address *a);
 void posix_address(struct address *out, const struct sockaddr_storage *from, socklen_t len);
 
-/* A non-blocking stream socket to connect with, TCP_NODELAY set; `to` chooses the family. */
+/* A non-blocking stream socket to connect with, its TCP options set; `to` chooses the family. */
 MUST_USE int posix_stream(const struct address *to, int *fd);
 
 /* io_backend.listen and .listen_close.  A listening socket is non-blocking and
- * lends TCP_NODELAY to what it accepts. */
+ * lends its TCP options to what it accepts. */
 MUST_USE int posix_listen(void *world, const struct io_listen *spec, int *fd);
 void posix_listen_close(void *world, int fd);
 
