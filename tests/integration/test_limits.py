@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What is reached is counted and passes: descriptors, connections, memory, time; and kill -9."""
+import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -393,6 +394,28 @@ def test_an_upload_slower_than_its_rate_is_408(gate):
     g.origin.end()
 
 
+def test_a_client_that_takes_nothing_is_cut(gate):
+    g = start(gate, forward=True, listener="write_timeout = 1s")
+    with g.connect(seconds=10) as s, g.connect(seconds=10) as slow:
+        for each in (s, slow):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        s.sendall(b"GET /large/100000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        slow.sendall(b"GET /large/4000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        began, got = time.monotonic(), 0
+        while time.monotonic() - began < 3: # a little now and then is taking
+            got += len(slow.recv(65536))
+            time.sleep(0.2)
+        got += len(read_all(slow))
+        true(got > 4000000, f"the slow one was cut after {got}")
+        true(wait_for(lambda: any(a.get("cause") == "write_timeout" for a in accesses(g))),
+             "it is never cut")
+        same(len([a for a in accesses(g) if a.get("cause")]), 1)
+    g.origin.end()
+
+
+# --- memory ---------------------------------------------------------------------------------
+
+
 def test_a_body_of_any_length_moves_in_constant_memory(gate):
     n = (4 << 30) + 123 if LONG else 200_000_000
     g = start(gate, forward=True)
@@ -435,6 +458,34 @@ def test_a_body_of_any_length_moves_in_constant_memory(gate):
     watcher.join()
     print(f"# {gate.engine}: {n} bytes each way, RSS {rss} KiB before, {max(most)} at most", flush=True)
     true(max(most) < rss + 6000, f"RSS grew from {rss} to {max(most)} KiB")
+    g.origin.end()
+
+
+def test_stalled_readers_share_the_buffer_memory_and_lose_nothing(gate):
+    g = start(gate, "buffer_memory = 16m", forward=True)
+    fine(g)
+    rss = g.rss_kib()
+    n = 1_000_000
+    want = hashlib.sha256((bytes(range(256)) * (n // 256 + 1))[:n]).digest()
+    with contextlib.ExitStack() as stack:
+        socks = []
+        for _ in range(80):
+            s = stack.enter_context(socket.socket())
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            s.settimeout(20)
+            s.connect(("127.0.0.1", g.port))
+            s.sendall(f"GET /large/{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            socks.append(s)
+        time.sleep(1)
+        full = g.rss_kib()
+        for _ in range(20): # there is always something left to be heard and answered with
+            fine(g)
+        with concurrent.futures.ThreadPoolExecutor(len(socks)) as pool: # all go on
+            for content in pool.map(lambda s: parse_response(read_all(s))[2], socks):
+                same((len(content), hashlib.sha256(content).digest() == want), (n, True))
+    print(f"# {gate.engine}: 80 stalled readers: RSS {rss} KiB before, {full} with them, "
+          f"{g.rss_kib()} after", flush=True)
+    true(full < rss + 22_000, f"RSS grew from {rss} to {full} KiB")
     g.origin.end()
 
 
