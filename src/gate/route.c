@@ -450,13 +450,13 @@ static uint32_t places_for(size_t n)
 static void child_place(struct build *b, uint32_t first, uint32_t mask, struct span text,
                         uint32_t node)
 {
-    uint64_t word = route_word(text.ptr, text.len);
-    uint32_t at = mask ? route_hash(word, text.ptr, text.len) : 0;
+    uint64_t word = route_word(text.ptr, text.len), tail = route_tail(text.ptr, text.len);
+    uint32_t at = mask ? route_hash_span(text) : 0;
 
     while (b->router->children[first + (at & mask)].node)
         at++;
     b->router->children[first + (at & mask)] =
-        (struct route_child){word, text.ptr, (uint32_t)text.len, node};
+        (struct route_child){word, tail, text.ptr, (uint32_t)text.len, node};
 }
 
 static uint32_t node_build(struct build *b, const struct pattern *p, size_t n, size_t depth);
@@ -518,11 +518,11 @@ static uint32_t node_build(struct build *b, const struct pattern *p, size_t n, s
 static void host_place(struct build *b, struct span name, uint32_t root)
 {
     struct router *r = b->router;
-    uint32_t at = route_hash(route_word(name.ptr, name.len), name.ptr, name.len);
+    uint32_t at = route_hash_span(name);
 
     while (r->hosts[at & r->host_mask].root)
         at++;
-    r->hosts[at & r->host_mask] = (struct route_host){name, root};
+    r->hosts[at & r->host_mask] = (struct route_host){name, route_tail(name.ptr, name.len), root};
     r->has_hosts = true;
     if (name.ptr[0] != '.')
         return;

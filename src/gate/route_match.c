@@ -51,97 +51,141 @@ struct segment {
     const char *next; /* where the segment after it begins; NULL: it was the last */
 };
 
-/* Finds the slash eight bytes at a time (Mycroft's test for a zero byte). */
-static inline struct segment segment_at(const char *at, const char *end)
+/* Marks the bytes that are slashes (Mycroft's test for a zero byte); the
+ * first mark is always right. */
+static inline uint64_t slashes(uint64_t word)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
-    struct segment s = {at, 0, 0, NULL};
+    uint64_t x = word ^ (ones * '/');
 
-    for (;;) {
-        size_t left = (size_t)(end - at) - s.len;
-        uint64_t word = route_word(at + s.len, left);
-        uint64_t x = word ^ (ones * '/');
-        uint64_t slash = (x - ones) & ~x & (ones * 0x80);
-        size_t n = slash ? (size_t)__builtin_ctzll(slash) / 8 : left < 8 ? left : 8;
-        if (s.len == 0)
-            s.word = n == 8 ? word : word & ~(UINT64_MAX << (8 * n));
-        s.len += n;
+    return (x - ones) & ~x & (ones * 0x80);
+}
+
+static inline struct segment segment_end(const char *at, size_t len, uint64_t word, bool last)
+{
+    if (len < 8)
+        word &= ~(UINT64_MAX << (8 * len));
+    return (struct segment){at, len, word, last ? NULL : at + len + 1};
+}
+
+static inline struct segment segment_at(const char *at, const char *end)
+{
+    size_t left = (size_t)(end - at);
+    uint64_t first = route_word(at, left), slash = slashes(first);
+
+    if (slash)
+        return segment_end(at, (size_t)__builtin_ctzll(slash) / 8, first, false);
+    if (left <= 8)
+        return segment_end(at, left, first, true);
+    for (size_t len = 8; len < left; len += 8) {
+        slash = slashes(route_word(at + len, left - len));
         if (slash)
-            s.next = at + s.len + 1;
-        if (slash || left <= 8)
-            return s;
+            return segment_end(at, len + (size_t)__builtin_ctzll(slash) / 8, first, false);
     }
+    return segment_end(at, left, first, true);
+}
+
+static inline bool same_middle(const char *a, const char *b, size_t len)
+{
+    return len <= 16 || memcmp(a + 8, b + 8, len - 16) == 0;
 }
 
 static inline uint32_t child_find(const struct walk *w, const struct route_node *n,
                                   const struct segment *s)
 {
     const struct route_child *children = w->router->children + n->child;
-    uint32_t at = n->child_mask ? route_hash(s->word, s->ptr, s->len) : 0;
+    uint64_t tail = route_tail(s->ptr, s->len);
+    uint32_t at = n->child_mask ? route_hash(s->word, tail, s->ptr, s->len) : 0;
 
     for (;; at++) {
         const struct route_child *c = &children[at & n->child_mask];
         if (c->node == 0)
             return 0;
-        if (c->word == s->word && c->len == s->len &&
-            (s->len <= 8 || memcmp(c->ptr + 8, s->ptr + 8, s->len - 8) == 0))
+        if (c->word == s->word && c->tail == tail && c->len == s->len &&
+            same_middle(c->ptr, s->ptr, s->len))
             return c->node;
         if (n->child_mask == 0)
             return 0;
     }
 }
 
+/* What a `*` answers; {name*} captures the rest. */
+static const struct route_entry *pick_prefix(struct walk *w, const struct route_node *n,
+                                             const char *at)
+{
+    const struct route_entry *e = pick(w, n->prefix);
+
+    if (e && e->names > w->captures)
+        w->capture[w->captures++] =
+            at ? (struct span){at, (size_t)(w->end - at)} : (struct span){w->end, 0};
+    return e;
+}
+
 /* `at` is where a segment begins, or NULL behind the last one.  Calls itself
- * only where there is something to come back to, at most ROUTE_SEGMENTS_MAX deep. */
+ * only where there is something to come back to, at most ROUTE_SEGMENTS_MAX
+ * deep; then what was captured meanwhile is forgotten. */
 static const struct route_entry *walk_from(struct walk *w, uint32_t node, const char *at)
 {
     const struct route_entry *e;
 
     for (;;) {
         const struct route_node *n = &w->router->nodes[node];
-        uint32_t literal = 0;
-        struct segment s = {0};
+        unsigned captures = w->captures;
+        uint32_t literal = 0, named = 0;
+        struct segment s;
 
-        if (at) {
-            if (n->has_children || n->named)
-                s = segment_at(at, w->end);
-            if (n->has_children)
-                literal = child_find(w, n, &s);
-        } else if (n->exact.count && (e = pick(w, n->exact))) {
-            return e;
-        }
-        if (literal && !n->named && !n->prefix.count) {
-            node = literal;
-            at = s.next;
-            continue;
-        }
-        if (literal && (e = walk_from(w, literal, s.next)))
-            return e;
-        if (n->named && s.len > 0) {
-            w->capture[w->captures++] = (struct span){s.ptr, s.len};
-            if ((e = walk_from(w, n->named, s.next)))
+        if (!at) {
+            if (n->exact.count && (e = pick(w, n->exact)))
                 return e;
-            w->captures--;
+        } else if (n->has_children || n->named) {
+            s = segment_at(at, w->end);
+            literal = n->has_children ? child_find(w, n, &s) : 0;
+            named = s.len > 0 ? n->named : 0;
         }
-        if (n->prefix.count && (e = pick(w, n->prefix))) {
-            if (e->names > w->captures) /* {name*}: the rest */
-                w->capture[w->captures++] =
-                    at ? (struct span){at, (size_t)(w->end - at)} : (struct span){w->end, 0};
-            return e;
+        if (literal) {
+            if (!named && !n->prefix.count) {
+                node = literal;
+                at = s.next;
+                continue;
+            }
+            if ((e = walk_from(w, literal, s.next)))
+                return e;
+            w->captures = captures;
         }
-        return NULL;
+        if (named) {
+            w->capture[w->captures++] = (struct span){s.ptr, s.len};
+            if (!n->prefix.count) {
+                node = named;
+                at = s.next;
+                continue;
+            }
+            if ((e = walk_from(w, named, s.next)))
+                return e;
+            w->captures = captures;
+        }
+        return n->prefix.count ? pick_prefix(w, n, at) : NULL;
     }
 }
 
 static uint32_t host_find(const struct router *r, struct span name)
 {
-    uint32_t at = route_hash(route_word(name.ptr, name.len), name.ptr, name.len);
+    uint64_t word = route_word(name.ptr, name.len), tail = route_tail(name.ptr, name.len);
+    uint32_t at = route_hash(word, tail, name.ptr, name.len);
 
     for (;; at++) {
         const struct route_host *h = &r->hosts[at & r->host_mask];
-        if (h->root == 0 || span_equal(h->name, name))
+        if (h->root == 0)
+            return 0;
+        if (h->tail == tail && h->name.len == name.len &&
+            memcmp(h->name.ptr, name.ptr, name.len < 8 ? name.len : name.len - 8) == 0)
             return h->root;
     }
+}
+
+static const struct route_entry *walk_root(struct walk *w, uint32_t root, const char *path)
+{
+    w->captures = 0;
+    return walk_from(w, root, path);
 }
 
 /* The exact host, then wildcards from the longest, then any. */
@@ -156,18 +200,18 @@ static const struct route_entry *walk_hosts(struct walk *w)
     if (w->query->path.len == 0)
         return NULL;
     if (r->has_hosts && host.len) {
-        if ((root = host_find(r, host)) && host.ptr[0] != '.' && (e = walk_from(w, root, path)))
+        if ((root = host_find(r, host)) && host.ptr[0] != '.' && (e = walk_root(w, root, path)))
             return e;
-        for (size_t dot = span_find(host, '.'); r->wildcard_max && dot < host.len;
+        for (size_t dot = r->wildcard_max ? span_find(host, '.') : host.len; dot < host.len;
              dot += 1 + span_find(span_after(rest, 1), '.')) {
             rest = span_after(host, dot);
             if (dot == 0 || rest.len < r->wildcard_min || rest.len > r->wildcard_max)
                 continue;
-            if ((root = host_find(r, rest)) && (e = walk_from(w, root, path)))
+            if ((root = host_find(r, rest)) && (e = walk_root(w, root, path)))
                 return e;
         }
     }
-    return r->any ? walk_from(w, r->any, path) : NULL;
+    return r->any ? walk_root(w, r->any, path) : NULL;
 }
 
 void router_find(const struct router *router, const struct route_query *q,
@@ -181,7 +225,6 @@ void router_find(const struct router *router, const struct route_query *q,
     w.end = q->path.ptr + q->path.len;
     w.method_bit = 1u << q->method;
     w.others = NULL;
-    w.captures = 0;
     e = walk_hosts(&w);
     match->methods_other = 0;
     match->captures = 0;

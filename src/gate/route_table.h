@@ -34,7 +34,7 @@ struct route_list {
 /* A literal segment below a node.  A table of them is searched from the
  * segment's hash on; node 0 marks a free place (roots are nobody's child). */
 struct route_child {
-    uint64_t word; /* its first 8 bytes, see route_word() */
+    uint64_t word, tail; /* its first and last bytes, see route_word() and route_tail() */
     const char *ptr;
     uint32_t len;
     uint32_t node;
@@ -50,7 +50,8 @@ struct route_node {
 
 struct route_host {
     struct span name; /* ".example.com" for "*.example.com" */
-    uint32_t root;    /* 0: a free place */
+    uint64_t tail;
+    uint32_t root; /* 0: a free place */
 };
 
 struct router {
@@ -85,16 +86,27 @@ static inline uint64_t route_word(const char *p, size_t len)
            (uint64_t)(uint8_t)p[len - 1] << (8 * (len - 1));
 }
 
-static inline uint32_t route_hash(uint64_t word, const char *p, size_t len)
+/* The last 8 bytes of more than 8: with the first word and the length they
+ * are all of up to 16 bytes. */
+static inline uint64_t route_tail(const char *p, size_t len)
+{
+    return len > 8 ? route_word(p + len - 8, 8) : 0;
+}
+
+static inline uint32_t route_hash(uint64_t word, uint64_t tail, const char *p, size_t len)
 {
     const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t h = (word ^ len) * odd;
+    uint64_t h = (word ^ len) * odd ^ tail;
 
-    for (size_t at = 8; at < len; at += 8) {
-        size_t left = len - at;
-        h = (h ^ (h >> 29) ^ route_word(p + at, left < 8 ? left : 8)) * odd;
-    }
+    for (size_t at = 8; at + 8 < len; at += 8)
+        h = (h ^ (h >> 29) ^ route_word(p + at, 8)) * odd;
+    h *= odd;
     return (uint32_t)(h >> 32) ^ (uint32_t)(h >> 53);
+}
+
+static inline uint32_t route_hash_span(struct span s)
+{
+    return route_hash(route_word(s.ptr, s.len), route_tail(s.ptr, s.len), s.ptr, s.len);
 }
 
 /* Conditions as a language: does it hold, and what do two say about each other? */

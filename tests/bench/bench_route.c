@@ -1,4 +1,4 @@
-/* How long finding a route takes: `bench_route`, nanoseconds per lookup.
+/* How long finding a route takes: `bench_route [LOOKUPS]`, nanoseconds each.
  *
  * "warm" asks for 64 of the routes again and again, as most traffic does;
  * "any" for all of them in random order, which shows the memory behind them.
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { ASKED = 64, LOOKUPS = 2000000 };
+enum { ASKED = 64 };
 
 static uint64_t now_ns(void)
 {
@@ -48,27 +48,28 @@ static struct route_query query_make(struct arena *a, unsigned i)
 }
 
 static double measure(const struct router *r, const struct route_query *q, unsigned n,
-                      const uint32_t *order)
+                      const uint32_t *order, unsigned lookups)
 {
     double best = 1e9;
 
     for (unsigned round = 0; round < 5; round++) {
         uint64_t found = 0, begin = now_ns();
-        for (unsigned i = 0; i < LOOKUPS; i++) {
+        for (unsigned i = 0; i < lookups; i++) {
             struct route_match m;
             router_find(r, &q[order ? order[i & 0xffff] % n : i % n], &m);
             found += m.route != NULL;
         }
-        double ns = (double)(now_ns() - begin) / LOOKUPS;
-        if (found != LOOKUPS)
+        double ns = (double)(now_ns() - begin) / lookups;
+        if (found != lookups)
             abort();
         best = ns < best ? ns : best;
     }
     return best;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    unsigned lookups = argc > 1 ? (unsigned)atoi(argv[1]) : 2000000;
     static const unsigned sizes[] = {10, 1000, 100000};
     static uint32_t order[0x10000];
     struct random random = {1};
@@ -90,7 +91,8 @@ int main(void)
         for (unsigned j = 0; j < asked; j++)
             warm[j] = q[(uint64_t)j * n / asked];
         printf("%6u routes: %5.1f ns warm, %5.1f ns any, compiled in %.1f ms, %zu errors\n", n,
-               measure(r, warm, asked, NULL), measure(r, q, n, order), ms, (size_t)d.errors);
+               measure(r, warm, asked, NULL, lookups), measure(r, q, n, order, lookups), ms,
+               (size_t)d.errors);
         free(q);
         free(warm);
         arena_free(&a);
