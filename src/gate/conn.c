@@ -492,11 +492,6 @@ static void conn_serve(struct conn *c)
 
 /* --- time --------------------------------------------------------------------------- */
 
-static uint64_t after(uint64_t since, uint64_t ns)
-{
-    return ns == VALUE_OFF ? TIME_NEVER : since + ns;
-}
-
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

@@ -1,6 +1,7 @@
 /* Responses to HTTP/1 bytes on a wire; see conn_write.h. */
 #include "gate/conn_write.h"
 
+#include "gate/say.h"
 #include "gate/worker_own.h"
 #include "http/h1_content.h"
 #include "http/h1_write.h"
@@ -61,20 +62,6 @@ static char *put(char *at, struct span s)
     return at + s.len;
 }
 
-static bool say_field(struct wire *w, const struct field *f)
-{
-    return wire_say(w, f->name) && wire_say(w, SPAN(": ")) && wire_say(w, f->value) &&
-           wire_say(w, SPAN("\r\n"));
-}
-
-static bool say_fields(struct wire *w, const struct fields *fields)
-{
-    for (unsigned i = 0; i < fields->count; i++)
-        if (!say_field(w, &fields->list[i]))
-            return false;
-    return true;
-}
-
 enum { HEAD_LINES = 192 }; /* status, length, coding, connection, empty line */
 
 static bool response_write_head(struct response_writer *rw, struct exchange *x, struct wire *w)
@@ -132,7 +119,7 @@ void response_write_interim(struct wire *w, int status, const struct fields *fie
     wire_say(w, (struct span){line, h1_write_status(line, sizeof line, status)});
     for (unsigned i = 0; fields && i < fields->count; i++)
         if (interim_passes(fields, &fields->list[i]))
-            say_field(w, &fields->list[i]);
+            say_field(w, fields->list[i].name, fields->list[i].value);
     wire_say(w, SPAN("\r\n"));
 }
 

@@ -43,12 +43,17 @@ struct leg {
     bool response_begun; /* a byte of a response came */
     bool content_lost;   /* request content was sent that is kept nowhere */
     bool cut;            /* failed after the head was passed on */
-    bool interim;        /* some 1xx head, in response, is to be passed on first */
     struct response response;
     struct span replay; /* request content sent so far, as long as it may be kept */
     size_t replay_room;
     uint64_t tried;                             /* bits: servers of the group that were tried */
     uint64_t first_byte_ns, idle_ns, stream_ns; /* timeouts in effect */
+
+    /* Where it stands on its link, which writes this. */
+    uint64_t since;       /* when the present wait began */
+    bool request_written; /* the head is the wire's */
+    bool request_done;    /* and all content */
+    bool request_left_us; /* the kernel took a byte of it */
 };
 
 /* Borrows a link to a server that was not tried yet (if there is one left), or

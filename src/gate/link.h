@@ -1,42 +1,64 @@
-/* A connection to an origin, speaking HTTP/1; owned by a pool, lent to legs. */
+/* A connection to an origin; owned by a pool, lent to legs.
+ *
+ * What every link has is here: dialling, its wire, its time, its place in the
+ * pool.  What is said on it is its protocol's affair (link_h1.c): a protocol
+ * is a table of functions, and its links begin with a struct link.
+ */
 #ifndef HEADGATE_GATE_LINK_H
 #define HEADGATE_GATE_LINK_H
 
-#include "gate/leg.h"
+#include "gate/leg_own.h"
 #include "gate/pool.h"
-#include "http/h1_content.h"
 
 enum link_state {
     LINK_CONNECTING,
-    LINK_BUSY,    /* serves a leg */
+    LINK_BUSY,    /* serves legs */
     LINK_IDLE,    /* in the pool */
     LINK_CLOSING, /* operations come home */
 };
 
+struct link_protocol {
+    size_t size; /* of its links */
+
+    /* A leg comes: nothing was said for it yet.  And goes: true when nothing
+     * is left over of it, so that the link may serve others. */
+    void (*attach)(struct link *l, struct leg *leg);
+    bool (*release)(struct link *l, struct leg *leg);
+
+    /* The connection stands. */
+    void (*connected)(struct link *l);
+
+    /* Part of the step, while there are legs: reads, decides, writes. */
+    void (*work)(struct link *l);
+
+    /* None of the legs can go on.  fresh: no origin saw anything of them. */
+    void (*fail)(struct link *l, enum cause cause, bool fresh);
+
+    /* How many bytes it can do with, while there are legs; 0: none. */
+    uint32_t (*room)(struct link *l);
+
+    /* When the first of its legs has waited too long; that has happened. */
+    uint64_t (*deadline)(struct link *l);
+    void (*timed_out)(struct link *l);
+};
+
 struct link {
     struct owner owner;
-    struct link_node node; /* of the pool's idle or busy list */
+    struct link_node node; /* of the server's idle or busy list */
+    const struct link_protocol *protocol;
     struct pool_server *server;
-    struct leg *leg; /* NULL unless busy or connecting */
     struct wire wire;
     struct io_op dial;
     struct io_timer timer;
     struct address to;
     enum link_state state;
-    uint64_t connect_ns;       /* timeout */
-    struct h1_content content; /* of the response */
-    uint32_t scanned;          /* of an incomplete head */
-    uint32_t served;           /* responses */
-    bool request_written;      /* the head is the wire's */
-    bool request_done;         /* and all content */
-    bool request_left_us;      /* the kernel took a byte of it */
-    bool request_chunked;
-    bool response_done;
-    bool starved;      /* there was no memory to take content: reading pauses, and is tried again */
-    bool origin_keeps; /* the origin will take another request */
-    uint64_t request_left; /* content bytes still owed to the origin */
-    uint64_t since;        /* when the present wait began */
+    bool kept;           /* it is on the idle list; the pool's to write */
+    bool starved;        /* no memory to take content: reading pauses, and is tried again */
+    uint64_t connect_ns; /* timeout */
+    uint64_t since;      /* when it began to connect, or to be idle */
 };
+
+extern const struct link_protocol link_h1;
 
 /* Begins to connect for a leg, which it belongs to from now on; NULL: no memory. */
 struct link *link_new(struct pool_server *server, const struct address *to, struct leg *leg);
@@ -45,11 +67,28 @@ struct link *link_new(struct pool_server *server, const struct address *to, stru
 void link_serve(struct link *l, struct leg *leg);
 
 /* The leg lets go of it. */
-void link_release(struct link *l);
+void link_release(struct link *l, struct leg *leg);
 
 void link_close(struct link *l);
 
 /* Could it serve another leg? */
 bool link_usable(const struct link *l);
+
+/* --- for protocols and link.c ------------------------------------------------- */
+
+static inline struct io *link_io(const struct link *l)
+{
+    return l->server->pool->worker->io;
+}
+
+/* When the step is to run whatever else happens. */
+uint64_t link_deadline(struct link *l);
+
+/* The timer fired: what was waited for too long fails. */
+void link_timed_out(struct link *l);
+
+/* When a leg that is on a connected link has waited too long, and that it has. */
+uint64_t leg_deadline(struct leg *leg);
+void leg_timed_out(struct leg *leg);
 
 #endif

@@ -39,7 +39,7 @@ int pools_open(struct worker *w)
     if (!(w->pools = mem_zalloc(sizeof *w->pools)))
         return FAIL_MEMORY;
     list_init(&w->pools->list);
-    slab_init(&w->pools->links, sizeof(struct link), 256);
+    slab_init(&w->pools->links, link_h1.size, 256);
     return 0;
 }
 
@@ -278,14 +278,22 @@ struct link *pool_idle(struct pool_server *server)
     for (struct link_node *n = server->idle.next; n != &server->idle; n = next) {
         struct link *l = link_of(n);
         next = n->next;
-        list_remove(n);
-        server->idle_count--;
-        list_append(&server->busy, n);
+        pool_forget(l);
         if (link_usable(l))
             return l;
         link_close(l);
     }
     return NULL;
+}
+
+void pool_forget(struct link *l)
+{
+    if (!l->kept)
+        return;
+    l->kept = false;
+    l->server->idle_count--;
+    list_remove(&l->node);
+    list_append(&l->server->busy, &l->node);
 }
 
 void pool_keep(struct link *l)
@@ -299,5 +307,6 @@ void pool_keep(struct link *l)
     }
     list_remove(&l->node);
     list_prepend(&s->idle, &l->node);
+    l->kept = true;
     s->idle_count++;
 }

@@ -66,6 +66,9 @@ struct link *pool_idle(struct pool_server *server);
 /* Keeps a link for the next leg, or closes it when enough are kept. */
 void pool_keep(struct link *l);
 
+/* It is not idle any more: from now on it is counted as busy, until it is freed. */
+void pool_forget(struct link *l);
+
 /* After a link was freed: servers that nobody names any more go too. */
 void pool_link_gone(struct pool_server *server);
 

@@ -59,6 +59,12 @@ static inline void worker_counted(_Atomic uint64_t *counter)
     io_count(counter, 1);
 }
 
+/* The end of a timeout, which may be off. */
+static inline uint64_t after(uint64_t since, uint64_t ns)
+{
+    return ns == VALUE_OFF ? TIME_NEVER : since + ns;
+}
+
 /* Opens the engine and module state.  On the worker's own thread. */
 MUST_USE int worker_open(struct worker *w, const char **why);
 bool worker_turn(struct worker *w); /* false: done */

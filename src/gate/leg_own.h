@@ -1,0 +1,41 @@
+/* What links do with legs, whatever they speak; for files of src/gate only. */
+#ifndef HEADGATE_GATE_LEG_OWN_H
+#define HEADGATE_GATE_LEG_OWN_H
+
+#include "gate/leg.h"
+
+/* Has the exchange look at the leg, soon. */
+void leg_tell(struct leg *leg);
+
+/* It ends before its time, and the exchange is told; the first cause stays. */
+void leg_fail(struct leg *leg, enum cause cause);
+
+/* The same, when the origin cannot have seen the request. */
+void leg_fail_fresh(struct leg *leg, enum cause cause);
+
+/* A try begins: nothing was sent of it, nothing came. */
+void leg_begin(struct leg *leg, struct link *l);
+
+/* Room for the fields of a response.  False: no memory. */
+bool leg_fields_ready(struct leg *leg);
+
+/* The head is kept in the exchange's arena: it outlives the link's bytes.
+ * False: no memory. */
+bool leg_keep_head(struct leg *leg, struct span head);
+
+/* An interim head is complete: it is passed on. */
+void leg_interim(struct leg *leg);
+
+/* The head is complete; content comes. */
+void leg_head_done(struct leg *leg);
+
+/* All content is in the flow. */
+void leg_content_done(struct leg *leg);
+
+/* Keeps what is sent, as long as another try may need it. */
+void leg_remember(struct leg *leg, struct span s);
+
+/* The connection ended, or broke, while it was waiting for a head. */
+void leg_lost_early(struct leg *leg, bool sending);
+
+#endif

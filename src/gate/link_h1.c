@@ -1,0 +1,261 @@
+/* HTTP/1 on a link: one leg at a time; the response, and the end. */
+#include "gate/link_h1.h"
+
+/* True when the head is complete, and not an interim one. */
+static bool h1_link_read_head(struct h1_link *l)
+{
+    struct leg *leg = l->leg;
+    struct wire *w = &l->base.wire;
+    const struct h1_limits limits = {
+        .request_line_max = 8192,
+        .head_max = (uint32_t)(leg->upstream->max_response_header < UINT32_MAX
+                                   ? leg->upstream->max_response_header
+                                   : UINT32_MAX),
+        .fields_max = LEG_FIELDS_MAX,
+    };
+    struct h1_parser parser;
+
+    while (wire_in(w).len > 0) {
+        struct span in = wire_in(w);
+        leg->response_begun = true;
+        if (!leg_fields_ready(leg)) {
+            leg_fail(leg, CAUSE_out_of_memory);
+            return false;
+        }
+        h1_parser_init(&parser, &limits);
+        parser.scanned = l->scanned;
+        switch (h1_parse_response(&parser, in, leg->x->request.method, &leg->response)) {
+        case PARSE_MORE:
+            l->scanned = parser.scanned;
+            return false;
+        case PARSE_BAD:
+            leg_fail(leg, parser.cause);
+            return false;
+        default:
+            break;
+        }
+        if (leg->response.status < 200 && leg->response.status != 101) {
+            l->scanned = 0;
+            leg_interim(leg);
+            wire_take(w, parser.head_bytes);
+            continue;
+        }
+        if (!leg_keep_head(leg, span_first(in, parser.head_bytes))) {
+            leg_fail(leg, CAUSE_out_of_memory);
+            return false;
+        }
+        wire_take(w, parser.head_bytes);
+        return true;
+    }
+    return false;
+}
+
+static const struct h1_limits trailer_limits = {
+    .request_line_max = 8192,
+    .head_max = 32 * 1024,
+    .fields_max = LEG_FIELDS_MAX,
+};
+
+static void h1_link_head_done(struct h1_link *l)
+{
+    struct leg *leg = l->leg;
+    enum framing framing = leg->response.framing;
+
+    l->origin_keeps =
+        leg->response.keep_alive && framing != FRAMING_CLOSE && framing != FRAMING_TUNNEL;
+    h1_content_init(&l->content, framing, leg->response.content_length, &trailer_limits, NULL);
+    leg_head_done(leg);
+}
+
+static void h1_link_read_tunnel(struct h1_link *l)
+{
+    struct leg *leg = l->leg;
+    struct wire *w = &l->base.wire;
+    struct flow *f = &leg->x->response_content;
+
+    while (wire_in(w).len > 0 && flow_room(f) > 0) {
+        l->base.starved = wire_take_to(w, f, wire_in(w).len) == 0;
+        if (l->base.starved)
+            return;
+        leg->since = io_now(link_io(&l->base));
+    }
+    if (w->eof && wire_in(w).len == 0)
+        leg_content_done(leg);
+}
+
+static void h1_link_read_content(struct h1_link *l)
+{
+    struct leg *leg = l->leg;
+    struct wire *w = &l->base.wire;
+    struct flow *f = &leg->x->response_content;
+
+    while (leg->state != LEG_DONE && !h1_content_complete(&l->content) && wire_in(w).len > 0 &&
+           flow_room(f) > 0) {
+        struct h1_piece piece = {0};
+        enum cause cause;
+        enum parse parse = h1_content_next(&l->content, wire_in(w), &piece, &cause);
+        leg->since = io_now(link_io(&l->base));
+        wire_take(w, piece.skip);
+        if (parse == PARSE_BAD) {
+            leg_fail(leg, CAUSE_upstream_bad_chunk);
+            return;
+        }
+        if (parse == PARSE_DONE) {
+            leg_content_done(leg);
+            return;
+        }
+        if (piece.content == 0 && piece.skip == 0)
+            return;
+        uint32_t n = piece.content ? wire_take_to(w, f, piece.content) : 0;
+        h1_content_took(&l->content, n);
+        l->base.starved = piece.content > 0 && n == 0;
+        if (l->base.starved)
+            return;
+    }
+    if (leg->state != LEG_DONE && h1_content_complete(&l->content))
+        leg_content_done(leg);
+}
+
+static void h1_link_read(struct h1_link *l)
+{
+    struct leg *leg = l->leg;
+
+    /* Nothing was asked yet, so this answers nothing: what an idle connection
+     * says before it is closed, or worse. */
+    if (!leg->request_written && wire_in(&l->base.wire).len > 0) {
+        leg_fail_fresh(leg, CAUSE_upstream_closed_unproven);
+        return;
+    }
+    if (leg->state == LEG_WAITING && h1_link_read_head(l))
+        h1_link_head_done(l);
+    if (leg->state != LEG_HEAD)
+        return;
+    if (leg->response.framing == FRAMING_TUNNEL) {
+        if (leg->x->tunnel)
+            h1_link_read_tunnel(l);
+        return;
+    }
+    h1_link_read_content(l);
+}
+
+/* The origin has ended the stream, or the connection broke. */
+static void h1_link_lost(struct h1_link *l)
+{
+    struct leg *leg = l->leg;
+
+    if (l->base.wire.fail == FAIL_MEMORY) {
+        leg_fail(leg, CAUSE_out_of_memory);
+        return;
+    }
+    if (leg->state == LEG_WAITING) {
+        leg_lost_early(leg, wire_sending(&l->base.wire));
+        return;
+    }
+    if (leg->state != LEG_HEAD || wire_in(&l->base.wire).len > 0)
+        return;
+    if (leg->x->tunnel || (!l->base.wire.fail && h1_content_ended(&l->content)))
+        leg_content_done(leg);
+    else
+        leg_fail(leg, CAUSE_upstream_truncated_body);
+}
+
+/* --- what every protocol has --------------------------------------------------------------- */
+
+static struct h1_link *h1_of(struct link *l)
+{
+    return container_of(l, struct h1_link, base);
+}
+
+static void h1_attach(struct link *base, struct leg *leg)
+{
+    struct h1_link *l = h1_of(base);
+
+    l->leg = leg;
+    l->scanned = 0;
+    l->request_chunked = false;
+    l->request_left = 0;
+    l->origin_keeps = true;
+    wire_moved(&base->wire); /* what moved until now was another's */
+}
+
+static bool h1_release(struct link *base, struct leg *leg)
+{
+    struct h1_link *l = h1_of(base);
+    struct wire *w = &base->wire;
+
+    l->leg = NULL;
+    return leg->request_done && leg->state == LEG_DONE && l->origin_keeps && !w->eof && !w->fail &&
+           wire_waiting(w) == 0 && wire_in(w).len == 0;
+}
+
+static void h1_connected(struct link *base)
+{
+    h1_of(base)->leg->x->times.connected = io_now(link_io(base));
+}
+
+static void h1_work(struct link *base)
+{
+    struct h1_link *l = h1_of(base);
+    struct leg *leg = l->leg;
+
+    if (leg->state == LEG_FAILED || leg->state == LEG_DONE)
+        return;
+    if (wire_moved(&base->wire)) {
+        leg->request_left_us = true;
+        leg->since = io_now(link_io(base));
+    }
+    h1_link_read(l);
+    if (base->wire.eof || base->wire.fail)
+        h1_link_lost(l);
+    if (leg->state != LEG_FAILED && !base->wire.fail)
+        h1_link_write(l);
+    if (base->wire.fail) /* there was no memory: nothing else would tell */
+        h1_link_lost(l);
+}
+
+static void h1_fail(struct link *base, enum cause cause, bool fresh)
+{
+    struct leg *leg = h1_of(base)->leg;
+
+    if (leg && fresh)
+        leg_fail_fresh(leg, cause);
+    else if (leg)
+        leg_fail(leg, cause);
+}
+
+static uint32_t h1_room(struct link *base)
+{
+    struct h1_link *l = h1_of(base);
+    struct leg *leg = l->leg;
+
+    if (leg->state == LEG_WAITING)
+        return IO_ROOM_SMALL;
+    uint32_t room = flow_room(&leg->x->response_content);
+    if (room == 0 || leg->state != LEG_HEAD)
+        return 0;
+    return l->content.framing == FRAMING_LENGTH && l->content.remaining < IO_ROOM_SMALL
+               ? IO_ROOM_SMALL
+               : IO_ROOM_BULK;
+}
+
+static uint64_t h1_deadline(struct link *base)
+{
+    return leg_deadline(h1_of(base)->leg);
+}
+
+static void h1_timed_out(struct link *base)
+{
+    leg_timed_out(h1_of(base)->leg);
+}
+
+const struct link_protocol link_h1 = {
+    .size = sizeof(struct h1_link),
+    .attach = h1_attach,
+    .release = h1_release,
+    .connected = h1_connected,
+    .work = h1_work,
+    .fail = h1_fail,
+    .room = h1_room,
+    .deadline = h1_deadline,
+    .timed_out = h1_timed_out,
+};

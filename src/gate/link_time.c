@@ -1,0 +1,75 @@
+/* How long links and legs wait, and for what.
+ *
+ * Only waits for the origin count: not those for the client to send or take.
+ */
+#include "gate/link.h"
+
+#define STARVED_NS (10 * NS_PER_MS)
+
+/* --- legs ---------------------------------------------------------------------------------- */
+
+static bool leg_waits_for_origin(const struct leg *leg)
+{
+    const struct link *l = leg->link;
+
+    if (wire_waiting(&l->wire) > 0)
+        return true;
+    if (l->starved)
+        return false;
+    if (leg->state == LEG_WAITING)
+        return leg->request_done;
+    return leg->state == LEG_HEAD && flow_room(&leg->x->response_content) > 0;
+}
+
+uint64_t leg_deadline(struct leg *leg)
+{
+    if (leg->x->tunnel)
+        return after(leg->since, leg->stream_ns);
+    if (!leg_waits_for_origin(leg)) {
+        leg->since = io_now(link_io(leg->link));
+        return TIME_NEVER;
+    }
+    bool head = leg->state == LEG_WAITING && leg->request_done;
+    return after(leg->since, head ? leg->first_byte_ns : leg->idle_ns);
+}
+
+void leg_timed_out(struct leg *leg)
+{
+    leg_fail(leg,
+             leg->state == LEG_WAITING ? CAUSE_upstream_head_timeout : CAUSE_upstream_idle_timeout);
+}
+
+/* --- links --------------------------------------------------------------------------------- */
+
+static uint64_t link_wait_deadline(struct link *l)
+{
+    switch (l->state) {
+    case LINK_CONNECTING:
+        return after(l->since, l->connect_ns);
+    case LINK_IDLE:
+        return after(l->since, l->server->keepalive_ns);
+    case LINK_BUSY:
+        return l->protocol->deadline(l);
+    default:
+        return TIME_NEVER;
+    }
+}
+
+uint64_t link_deadline(struct link *l)
+{
+    uint64_t deadline = link_wait_deadline(l), again = io_now(link_io(l)) + STARVED_NS;
+
+    return l->starved && again < deadline ? again : deadline;
+}
+
+void link_timed_out(struct link *l)
+{
+    if (link_wait_deadline(l) > io_now(link_io(l)))
+        return;
+    if (l->state == LINK_IDLE)
+        link_close(l);
+    else if (l->state == LINK_CONNECTING)
+        l->protocol->fail(l, CAUSE_upstream_connect_timeout, true);
+    else
+        l->protocol->timed_out(l);
+}
