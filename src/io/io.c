@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "io/helpers.h"
+#include "io/watch.h"
 #include "io/wheel.h"
 
 #include <assert.h>
@@ -218,6 +219,12 @@ void io_resolve(struct io *io, struct io_resolve *r)
         helpers_start(io->helpers, &r->work.op);
 }
 
+void io_watch(struct io *io, struct io_watch *w)
+{
+    op_begin(io, &w->op, NULL, IO_WATCH);
+    watch_start(io, w);
+}
+
 static bool helped(const struct io_backend *b, const struct io_op *op)
 {
     return (op->kind == IO_FILE && !b->file) || (op->kind == IO_WORK && !b->work) ||
@@ -230,7 +237,9 @@ void io_cancel(struct io *io, struct io_op *op)
         return;
     op->cancelled = true;
     io_count(&io->stats.cancels, 1);
-    if (helped(io->backend, op))
+    if (op->kind == IO_WATCH)
+        watch_cancel(container_of(op, struct io_watch, op));
+    else if (helped(io->backend, op))
         helpers_cancel(io->helpers, op);
     else
         io->backend->cancel(io, op);

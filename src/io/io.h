@@ -47,6 +47,7 @@ enum io_kind {
     IO_FILE, /* see enum io_file_call */
     IO_WORK,
     IO_RESOLVE,
+    IO_WATCH,
 };
 
 /* One system's struct iovec under a name that every system has. */
@@ -203,6 +204,7 @@ static inline bool io_timer_take(struct io_timer *t)
 enum io_file_call {
     IO_FILE_OPEN,  /* path below dir → result fd, and stat */
     IO_FILE_STAT,  /* fd → stat */
+    IO_FILE_LOOK,  /* path below dir → stat, through links, without opening it */
     IO_FILE_READ,  /* fd, base, len, offset → op.count (0 at the end) */
     IO_FILE_WRITE, /* fd, base, len, offset → op.count, all of it unless it fails */
     IO_FILE_SYNC,  /* fd (a directory too) */
@@ -237,6 +239,24 @@ struct io_file {
 };
 void io_file(struct io *io, struct io_file *f); /* fill in call and its arguments first */
 void io_file_close(struct io *io, int fd);
+
+/* Completes when inode, size or time of what a path leads to, through links,
+ * is not what `stat` says, and writes there what it is now: all zero when
+ * nothing is there.  Set op.owner, dir, path (which stays until then),
+ * every_ns, and stat as the call that opened or looked at the file gave it.
+ * It is done by looking now and then, because links that are swapped
+ * somewhere on the path tell nobody. */
+struct io_watch {
+    struct io_op op;
+    int dir;
+    const char *path;
+    uint64_t every_ns;
+    struct io_stat stat;
+    struct owner looker; /* from here on the engine's own */
+    struct io_timer timer;
+    struct io_file look;
+};
+void io_watch(struct io *io, struct io_watch *w);
 
 /* run() is called on a helper thread and may block; the completion is an
  * ordinary one.  In the simulator it runs inline, at a scripted time. */

@@ -245,21 +245,36 @@ static void file_outcome(struct io_file *f, ssize_t n)
     f->op.count = n < 0 ? 0 : (uint32_t)n;
 }
 
+static struct io_stat stat_of(const struct stat *st)
+{
+    return (struct io_stat){
+        .size = (uint64_t)st->st_size,
+        .inode = st->st_ino,
+        .device = st->st_dev,
+        .mtime_ns = (int64_t)st->st_mtim.tv_sec * (int64_t)NS_PER_S + st->st_mtim.tv_nsec,
+        .mode = st->st_mode,
+        .regular = S_ISREG(st->st_mode),
+        .directory = S_ISDIR(st->st_mode),
+    };
+}
+
 static int file_stat(struct io_file *f)
 {
     struct stat st;
 
     if (fstat(f->fd, &st) < 0)
         return -1;
-    f->stat = (struct io_stat){
-        .size = (uint64_t)st.st_size,
-        .inode = st.st_ino,
-        .device = st.st_dev,
-        .mtime_ns = (int64_t)st.st_mtim.tv_sec * (int64_t)NS_PER_S + st.st_mtim.tv_nsec,
-        .mode = st.st_mode,
-        .regular = S_ISREG(st.st_mode),
-        .directory = S_ISDIR(st.st_mode),
-    };
+    f->stat = stat_of(&st);
+    return 0;
+}
+
+static int file_look(struct io_file *f, int dir)
+{
+    struct stat st;
+
+    if (fstatat(dir, f->path, &st, 0) < 0)
+        return -1;
+    f->stat = stat_of(&st);
     return 0;
 }
 
@@ -357,6 +372,9 @@ void posix_file(struct io_file *f)
         break;
     case IO_FILE_STAT:
         file_outcome(f, file_stat(f));
+        break;
+    case IO_FILE_LOOK:
+        file_outcome(f, file_look(f, dir));
         break;
     case IO_FILE_READ:
         file_outcome(f, file_read(f));

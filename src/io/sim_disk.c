@@ -164,6 +164,20 @@ static int file_open(struct sim *sim, struct io_file *call)
     return 0;
 }
 
+static int file_look(struct sim *sim, struct io_file *call)
+{
+    char *path = path_below(sim, call->dir, call->path);
+    const struct sim_file *f = file_find(sim, path);
+
+    if (!f)
+        f = directory_find(sim, path);
+    free(path);
+    if (!f)
+        return FAIL_NOT_FOUND;
+    file_stat(f, &call->stat);
+    return 0;
+}
+
 static int file_rename(struct sim *sim, struct io_file *call)
 {
     char *from = path_below(sim, call->dir, call->path);
@@ -217,6 +231,8 @@ static int file_call(struct sim *sim, struct io_file *call)
     case IO_FILE_STAT:
         file_stat(file_of(sim, call->fd), &call->stat);
         return 0;
+    case IO_FILE_LOOK:
+        return file_look(sim, call);
     case IO_FILE_READ:
         call->op.count = (uint32_t)sim_file_bytes(sim, call->fd, call->offset, call->len, &bytes);
         if (call->op.count > 1 && sim_chance(sim, SIM_SHORT, 3))

@@ -169,6 +169,99 @@ static void directories_and_odd_files_are_told_apart(void)
     end();
 }
 
+/* --- watching ------------------------------------------------------------------------ */
+
+static struct io_watch watch;
+
+static void watch_again(void)
+{
+    watch.op.owner = &owner.owner;
+    watch.dir = dir;
+    watch.path = "file";
+    watch.every_ns = 5 * NS_PER_MS;
+    io_watch(io, &watch);
+    CHECK(io_busy(&watch.op) && !watch.op.done);
+}
+
+static void watch_sees(uint64_t size)
+{
+    TURN_UNTIL(io, io_take(&watch.op));
+    CHECK(!io_busy(&watch.op));
+    CHECK_EQUAL(watch.op.fail, 0);
+    CHECK_EQUAL(watch.stat.size, size);
+    CHECK_EQUAL(io->busy, 0);
+}
+
+/* Of the same time as all others that were written so. */
+static void plain_aged(const char *name, const char *text)
+{
+    static const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000000000}};
+
+    plain_file(name, text);
+    CHECK(utimensat(dir, name, times, 0) == 0);
+}
+
+/* Size, inode, time, and that it is there at all; what does not change says nothing. */
+static void a_watched_file_is_seen_to_change(void)
+{
+    struct io_file f;
+
+    begin();
+    plain_aged("other", "text");
+    CHECK(symlinkat("other", dir, "file") == 0);
+    CHECK_EQUAL(open_path(&f, "file", 0), 0);
+    io_file_close(io, f.fd);
+    watch.stat = f.stat;
+    watch_again();
+    uint64_t began = real_ns();
+    while (real_ns() - began < 40 * NS_PER_MS)
+        turn_some(io);
+    CHECK(io_busy(&watch.op));
+    plain_aged("other", "longer text"); /* the size alone */
+    watch_sees(11);
+    watch_again();
+    CHECK(utimensat(dir, "other", NULL, 0) == 0); /* the time alone */
+    watch_sees(11);
+    plain_aged("other", "longer text");
+    watch_again();
+    watch_sees(11);
+    watch_again();
+    plain_aged("inside", "longer text"); /* the inode alone: the link leads elsewhere */
+    CHECK(symlinkat("inside", dir, "up") == 0);
+    CHECK(renameat(dir, "up", dir, "file") == 0);
+    watch_sees(11);
+    watch_again();
+    CHECK(unlinkat(dir, "inside", 0) == 0); /* and nowhere */
+    watch_sees(0);
+    CHECK_EQUAL(watch.stat.inode, 0);
+    watch_again();
+    plain_file("inside", "another");
+    watch_sees(7);
+    watch_again();
+    CHECK(unlinkat(dir, "file", 0) == 0);
+    watch_sees(0);
+    end();
+}
+
+/* While it waits, and while it looks. */
+static void a_watch_can_be_cancelled_at_any_time(void)
+{
+    begin();
+    for (unsigned i = 0; i < 40; i++) {
+        watch.stat = (struct io_stat){0};
+        watch_again();
+        uint64_t until = real_ns() + i * NS_PER_MS / 4;
+        while (real_ns() < until)
+            CHECK(io_turn(io, NS_PER_MS / 8));
+        io_cancel(io, &watch.op);
+        CHECK(io_busy(&watch.op) && !watch.op.done);
+        TURN_UNTIL(io, io_take(&watch.op));
+        CHECK_EQUAL(watch.op.fail, FAIL_CANCELLED);
+        CHECK_EQUAL(io->busy, 0);
+    }
+    end();
+}
+
 /* --- work ---------------------------------------------------------------------------- */
 
 struct job {
@@ -274,6 +367,8 @@ const struct test file_tests[] = {
      a_file_is_written_synced_renamed_and_read_back},
     {"nothing_outside_is_opened_beneath", nothing_outside_is_opened_beneath},
     {"directories_and_odd_files_are_told_apart", directories_and_odd_files_are_told_apart},
+    {"a_watched_file_is_seen_to_change", a_watched_file_is_seen_to_change},
+    {"a_watch_can_be_cancelled_at_any_time", a_watch_can_be_cancelled_at_any_time},
     {"work_runs_elsewhere_and_completes_here", work_runs_elsewhere_and_completes_here},
     {"work_that_has_begun_cannot_be_cancelled_and_waiting_work_can",
      work_that_has_begun_cannot_be_cancelled_and_waiting_work_can},
