@@ -51,6 +51,7 @@ node-ws         /usr/share/nodejs/ws
 mandoc          mandoc
 xz-utils        xz
 procps          ps
+valgrind        valgrind
 LIST
         ;;
     ci) echo "clang clang" ;;

@@ -2,7 +2,7 @@
 # Builds headgate and tests it.
 #
 #   contrib/test.sh         installs what is missing, builds, runs the whole suite
-#   contrib/test.sh --ci    what every change must pass: both compilers, distcheck, sanitizers
+#   contrib/test.sh --ci    what every change must pass: both compilers, instructions, distcheck, sanitizers
 #   contrib/test.sh --all   that, and mutants, long seeds and Debian 13
 #
 # The last line is `N passed, N failed`.
@@ -119,6 +119,15 @@ with_tsan() {
     generate && configure_in tsan --enable-tsan CFLAGS="-O1 -g" && in_dir tsan check-threads
 }
 
+# Where the figures are from, being unable to compare with them is a failure.
+instructions() {
+    if grep -q 'VERSION_ID="12"' /etc/os-release && [ "$(uname -m)" = x86_64 ]; then
+        HG_INSTRUCTIONS=required
+        export HG_INSTRUCTIONS
+    fi
+    in_dir gcc check-instructions
+}
+
 mutants() { in_dir gcc mutants; }
 
 long_seeds() { seeds "${HG_LONG_SEEDS:-200000}" gcc; }
@@ -156,6 +165,7 @@ fi
 
 stage gcc build_in gcc --enable-werror
 stage check in_dir gcc check
+stage instructions instructions
 stage distcheck distribution
 stage clang with_clang
 stage sanitizers with_sanitizers

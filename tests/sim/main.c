@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -38,41 +37,6 @@ struct run {
     bool trace, terminal;
     struct progress *progress;
 };
-
-/* --- what stories use ----------------------------------------------------------------- */
-
-struct sim *story_world(const struct telling *t, unsigned faults)
-{
-    struct sim_options options = {.seed = t->seed, .trace = t->trace};
-    struct random dice = {~t->seed};
-
-    /* One seed in four has none, so that what fails there is easy to read. */
-    if (random_below(&dice, 4))
-        options.faults = faults & (unsigned)random_next(&dice);
-    return sim_new(&options);
-}
-
-struct address story_address(const char *text)
-{
-    struct address a;
-    int err = address_parse(&a, span_of(text));
-
-    EXPECT(err == 0, "%s", text);
-    return a;
-}
-
-void story_failed(const char *file, int line, const char *condition, const char *format, ...)
-{
-    va_list args;
-
-    fprintf(stderr, "# %s:%d: expected %s: ", file, line, condition);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    fflush(NULL);
-    abort();
-}
 
 /* --- playing ---------------------------------------------------------------------------- */
 
