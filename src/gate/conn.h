@@ -3,7 +3,6 @@
 #define HEADGATE_GATE_CONN_H
 
 #include "gate/listener.h"
-#include "http/h1_content.h"
 
 struct conn;
 
@@ -19,8 +18,8 @@ void conn_drain(struct conn *c);
 /* Everything is cut, with this cause. */
 void conn_cut(struct conn *c, enum cause cause);
 
-/* The generation of its exchange; NULL while it has none. */
-const struct generation *conn_generation(const struct conn *c);
+/* reload_timeout is over: cuts what began under any other generation. */
+void conn_reloaded(struct conn *c, const struct generation *current);
 
 struct conn *conn_of_node(struct link_node *node); /* of worker->conns */
 const struct listener *conn_listener(const struct conn *c);

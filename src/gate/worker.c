@@ -103,10 +103,8 @@ static void worker_cut_old(struct worker *w)
     struct link_node *next;
 
     for (struct link_node *n = w->conns.next; n != &w->conns; n = next) {
-        const struct generation *g = conn_generation(conn_of_node(n));
         next = n->next;
-        if (g && g != w->current)
-            conn_cut(conn_of_node(n), CAUSE_reloaded);
+        conn_reloaded(conn_of_node(n), w->current);
     }
 }
 

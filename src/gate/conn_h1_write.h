@@ -1,6 +1,6 @@
 /* Responses to HTTP/1 bytes on a wire. */
-#ifndef HEADGATE_GATE_CONN_WRITE_H
-#define HEADGATE_GATE_CONN_WRITE_H
+#ifndef HEADGATE_GATE_CONN_H1_WRITE_H
+#define HEADGATE_GATE_CONN_H1_WRITE_H
 
 #include "gate/exchange.h"
 #include "net/wire.h"

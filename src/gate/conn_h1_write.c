@@ -1,5 +1,5 @@
-/* Responses to HTTP/1 bytes on a wire; see conn_write.h. */
-#include "gate/conn_write.h"
+/* Responses to HTTP/1 bytes on a wire; see conn_h1_write.h. */
+#include "gate/conn_h1_write.h"
 
 #include "gate/say.h"
 #include "gate/worker_own.h"

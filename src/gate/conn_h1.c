@@ -1,0 +1,359 @@
+/* A connection that speaks HTTP/1.
+ *
+ * One exchange at a time: the requests behind it wait in the stash, which is
+ * not filled further meanwhile.  Everything that can be answered from the
+ * bytes at hand is answered in one step, and leaves in one send.
+ */
+#include "gate/conn_h1.h"
+
+enum {
+    REQUESTS_MAX = 64, /* a step */
+    ROUNDS_MAX = 8,    /* of reading, answering and writing one exchange in a step */
+};
+
+static void h1_interim(struct exchange *x, int status, const struct fields *fields)
+{
+    response_write_interim(&conn_of(x->owner)->wire, status, fields);
+    owner_wake(x->owner); /* this was not its own step: write_timeout begins, or it failed */
+}
+
+static const struct carrier h1_carrier = {
+    .scheme = SPAN_INIT("http"),
+    .content_at_hand = h1_content_at_hand,
+    .interim = h1_interim,
+};
+
+/* --- an exchange: it begins, goes on, and is over ------------------------------------- */
+
+static void exchange_start(struct conn *c, struct exchange *x)
+{
+    conn_exchange_init(c, x, &h1_carrier);
+    *h1_of(x) = (struct h1_exchange){0};
+    x->times.begun = c->since;
+    x->times.head = conn_now(c);
+    c->h1.x = x;
+}
+
+static void exchange_finish(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+
+    c->h1.x = NULL;
+    if (x)
+        exchange_end(x);
+}
+
+/* Whether the connection ends with this response; decided when its head is due. */
+static void decide_close(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+    struct h1_exchange *h = h1_of(x);
+    uint64_t most = c->listener->conf->keepalive_requests;
+
+    bool last = c->wire.eof && wire_in(&c->wire).len == 0;
+
+    if (!x->request.keep_alive || c->draining || last ||
+        (most != VALUE_OFF && c->h1.requests + 1 >= most))
+        x->close_after = true;
+    if (x->response_state != RESPONSE_ENDED || h->content_done)
+        return;
+    /* The handler has not read the content and will not.  A little is thrown
+     * away; a client that still waits for 100 may send it or not. */
+    if (x->request.expects_continue && !h->continue_said)
+        x->close_after = true;
+    if (x->request.framing == FRAMING_LENGTH && h->content.remaining > DISCARD_MAX)
+        x->close_after = true;
+}
+
+static void exchange_write(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+    struct h1_exchange *h = h1_of(x);
+
+    if (response_started(x) && !h->writer.head_written)
+        decide_close(c);
+    response_write(&h->writer, x, &c->wire);
+}
+
+/* A number that changes whenever the exchange got further. */
+static uint64_t exchange_progress(const struct exchange *x, const struct h1_exchange *h)
+{
+    return x->bytes_in + x->bytes_out + h->writer.head_written + h->content_done +
+           (uint64_t)x->response_state + x->tunnel + x->broken + x->content_wanted;
+}
+
+/* Reads, answers and writes until nothing moves any more. */
+static void exchange_move(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+    struct h1_exchange *h = h1_of(x);
+    unsigned round = 0;
+
+    for (uint64_t before = ~UINT64_C(0), now = 0; !h->writer.done && !x->broken; round++) {
+        now = exchange_progress(x, h);
+        if (now == before)
+            break;
+        if (round == ROUNDS_MAX) {
+            owner_wake(&c->owner);
+            break;
+        }
+        before = now;
+        if (x->tunnel)
+            h1_read_tunnel(c);
+        else
+            h1_want_content(c);
+        exchange_answer(x);
+        exchange_write(c);
+    }
+}
+
+/* True when the exchange is over. */
+static bool exchange_run(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+    struct h1_exchange *h = h1_of(x);
+
+    exchange_move(c);
+    if (x->broken) {
+        c->reset = h->writer.until_close || x->tunnel;
+        x->close_after = true;
+        return true;
+    }
+    if (!h->writer.done)
+        return false;
+    if (!h->content_done && !x->tunnel && !x->close_after)
+        h1_read_rest(c);
+    return h->content_done || x->tunnel || x->close_after;
+}
+
+static void exchange_over(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+    struct h1_exchange *h = h1_of(x);
+    bool close = x->close_after || x->tunnel;
+    bool unread = !h->content_done && !x->tunnel;
+
+    exchange_finish(c);
+    c->h1.requests++;
+    c->h1.head_begun = false;
+    c->h1.scanned = 0;
+    c->discarded = 0;
+    c->since = conn_now(c);
+    if (!close)
+        return;
+    if (c->reset) {
+        conn_close(c);
+        return;
+    }
+    conn_linger(c);
+    /* Nothing more can come that would make the kernel answer with a reset. */
+    if (!unread && wire_in(&c->wire).len == 0 && c->wire.eof)
+        c->discarded = DISCARD_MAX;
+}
+
+/* --- heads ------------------------------------------------------------------------------ */
+
+/* Answers with an error although there is no request to speak of. */
+static void head_refuse(struct conn *c, struct exchange *x, enum cause cause)
+{
+    exchange_start(c, x);
+    x->client = x->peer;
+    h1_of(x)->content_done = true;
+    if (x->request.version == 0)
+        x->request.version = HTTP_1_1;
+    x->close_after = true;
+    respond_failed(x, cause);
+}
+
+static void head_taken(struct conn *c, struct exchange *x)
+{
+    exchange_start(c, x);
+    struct h1_exchange *h = h1_of(x);
+    h1_content_init(&h->content, x->request.framing, x->request.content_length,
+                    &c->listener->conf->limits, NULL);
+    h->content_done = h1_content_complete(&h->content);
+    if (h->content_done)
+        flow_end(&x->request_content);
+    exchange_begin(x);
+}
+
+/* True when there is an exchange to run. */
+static bool head_parse(struct conn *c, struct exchange *x)
+{
+    const struct h1_limits *limits = &c->listener->conf->limits;
+    struct span in = wire_in(&c->wire);
+    struct h1_parser parser;
+
+    h1_parser_init(&parser, limits);
+    parser.scanned = c->h1.scanned;
+    switch (h1_parse_request(&parser, in, &x->request)) {
+    case PARSE_MORE:
+        c->h1.scanned = parser.scanned;
+        exchange_end(x);
+        if (c->wire.eof)
+            conn_linger(c);
+        return false;
+    case PARSE_BAD:
+        x->head = span_first(in, limits->head_max); /* what the log will quote */
+        wire_take(&c->wire, in.len);
+        head_refuse(c, x, parser.cause);
+        return true;
+    default:
+        x->head = span_first(in, parser.head_bytes);
+        wire_take(&c->wire, parser.head_bytes);
+        head_taken(c, x);
+        return true;
+    }
+}
+
+/* Looks for the next request.  True when there is an exchange to run. */
+static bool head_next(struct conn *c)
+{
+    struct worker *w = conn_worker(c);
+    struct exchange *x;
+
+    if (wire_in(&c->wire).len == 0) {
+        if (c->wire.eof)
+            conn_linger(c); /* answers may still be on their way */
+        return false;
+    }
+    if (!(x = exchange_new(w, c->listener->generation, c->listener->conf))) {
+        worker_counted(&w->stats.causes[CAUSE_out_of_memory]);
+        conn_close(c);
+        return false;
+    }
+    if (!c->h1.head_begun) {
+        c->h1.head_begun = true;
+        if (c->h1.requests > 0)
+            c->since = conn_now(c);
+    }
+    return head_parse(c, x);
+}
+
+/* --- what a kind of connection does (conn_own.h) ------------------------------------------ */
+
+static void h1_serve(struct conn *c)
+{
+    for (unsigned n = 0; c->state == CONN_OPEN; n++) {
+        if (n == REQUESTS_MAX) {
+            owner_wake_later(&c->owner);
+            break;
+        }
+        if (!c->h1.x && (!wire_has_room(&c->wire) || !head_next(c)))
+            break;
+        if (!exchange_run(c)) {
+            /* The head must outlive the bytes it came in. */
+            if (exchange_keep(c->h1.x) < 0)
+                conn_close(c);
+            break;
+        }
+        exchange_over(c);
+    }
+}
+
+static uint32_t h1_room(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+
+    if (!x)
+        return IO_ROOM_SMALL;
+    if (!x->tunnel && h1_of(x)->content_done) /* notice a reset; at most one read ahead */
+        return wire_in(&c->wire).len == 0 ? IO_ROOM_SMALL : 0;
+    if (h1_of(x)->writer.done)
+        return IO_ROOM_SMALL;
+    if (!x->content_wanted && !x->tunnel)
+        return 0;
+    uint32_t room = flow_room(&x->request_content);
+    return room < IO_ROOM_BULK ? room : IO_ROOM_BULK;
+}
+
+static uint64_t h1_deadline(struct conn *c)
+{
+    const struct listener_conf *conf = c->listener->conf;
+
+    if (c->h1.x)
+        return h1_content_deadline(c);
+    if (wire_waiting(&c->wire) > 0) /* not idle: answers are on their way */
+        return TIME_NEVER;
+    if (c->h1.head_begun || c->h1.requests == 0) {
+        uint64_t head = after(c->since, conf->header_timeout);
+        return c->draining && !c->h1.head_begun ? earlier(head, c->since + DRAIN_IDLE_NS) : head;
+    }
+    return after(c->since, c->draining ? DRAIN_IDLE_NS : conf->keepalive_timeout);
+}
+
+static void h1_late(struct conn *c)
+{
+    struct worker *w = conn_worker(c);
+    struct exchange *x;
+
+    if (c->h1.x) {
+        h1_content_judge(c);
+    } else if (!c->h1.head_begun) {
+        worker_counted(&w->stats.causes[CAUSE_keepalive_timeout]);
+        conn_linger(c);
+    } else if ((x = exchange_new(w, c->listener->generation, c->listener->conf))) {
+        head_refuse(c, x, CAUSE_header_timeout);
+    } else {
+        conn_close(c);
+    }
+}
+
+static void h1_drain(struct conn *c)
+{
+    if (!c->h1.x && !c->h1.head_begun)
+        c->since = conn_now(c);
+}
+
+static bool h1_busy(const struct conn *c)
+{
+    return c->h1.x != NULL;
+}
+
+static bool h1_blame(struct conn *c, enum cause cause)
+{
+    struct exchange *x = c->h1.x;
+
+    if (!x || x->cause)
+        return false;
+    x->cause = cause;
+    return true;
+}
+
+static void h1_reloaded(struct conn *c, const struct generation *current)
+{
+    if (c->h1.x && c->h1.x->generation != current)
+        conn_cut(c, CAUSE_reloaded);
+}
+
+static void h1_closing(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+
+    if (!x)
+        return;
+    if (!h1_of(x)->writer.done) {
+        x->client_gone = c->wire.fail != 0;
+        if (!x->cause)
+            x->cause = c->wire.fail == FAIL_MEMORY ? CAUSE_out_of_memory : CAUSE_client_gone;
+        /* What never left is not counted: a whole file may wait. */
+        uint64_t left = wire_waiting(&c->wire);
+        x->bytes_out -= left < x->bytes_out ? left : x->bytes_out;
+    }
+    /* A file that is being sent is not closed under the engine's hands. */
+    if (x->file < 0 || !x->head_kept || !wire_busy(&c->wire))
+        exchange_finish(c);
+}
+
+const struct conn_kind conn_h1_kind = {
+    .serve = h1_serve,
+    .room = h1_room,
+    .deadline = h1_deadline,
+    .late = h1_late,
+    .drain = h1_drain,
+    .busy = h1_busy,
+    .blame = h1_blame,
+    .reloaded = h1_reloaded,
+    .closing = h1_closing,
+    .end = exchange_finish,
+};

@@ -1,0 +1,116 @@
+/* The inside of a connection to a client: what is the same whatever it speaks
+ * (conn.c), and what each protocol does its own way (struct conn_kind).
+ *
+ * For conn*.c only.
+ */
+#ifndef HEADGATE_GATE_CONN_OWN_H
+#define HEADGATE_GATE_CONN_OWN_H
+
+#include "gate/conn.h"
+
+enum {
+    DISCARD_MAX = 256 * 1024, /* bytes nobody wants, before the connection ends */
+    PEER_BYTES = offsetof(struct address, ip) + 16,
+};
+#define DRAIN_IDLE_NS (5 * NS_PER_S) /* how long idle connections are kept when it drains */
+
+/* A connection is open, then lingers (its last answer is on the way, what the
+ * client still says is thrown away, so that no reset destroys the answer),
+ * then closes (operations come home, and it is freed). */
+enum conn_state { CONN_OPEN, CONN_LINGER, CONN_CLOSING };
+
+/* HTTP/1's part of a connection. */
+struct conn_h1 {
+    struct exchange *x; /* NULL while idle, and while a head is incomplete */
+    uint32_t scanned;   /* of an incomplete head; see h1_parser */
+    uint32_t requests;  /* answered */
+    bool head_begun;    /* some bytes of a head are there */
+};
+
+struct conn_kind;
+
+struct conn {
+    struct owner owner;
+    struct link_node node; /* of worker->conns */
+    struct listener *listener;
+    const struct conn_kind *kind;
+    struct wire wire;
+    struct io_timer timer;
+    uint64_t since;       /* when the present wait began: idle, head, linger */
+    uint64_t write_since; /* when the client last took bytes that wait; 0: none wait */
+    uint32_t discarded;   /* bytes nobody wanted, of this request or while lingering */
+    uint8_t state;        /* enum conn_state */
+    bool draining;
+    bool starved; /* there was no memory to take content: reading pauses, and is tried again */
+    bool reset;   /* close by RST: the client must not take what it has for all */
+    char peer[PEER_BYTES]; /* the first bytes of a struct address: no unix path */
+    struct conn_h1 h1;
+};
+
+/* What a connection speaks.  The first five are asked while it is CONN_OPEN. */
+struct conn_kind {
+    /* Reads, answers and writes as far as it goes.  May end in conn_linger() or
+     * conn_close(); what it leaves on the wire is there again next time. */
+    void (*serve)(struct conn *c);
+
+    /* How many bytes it can do with now; 0: reading pauses. */
+    uint32_t (*room)(struct conn *c);
+
+    /* How long it waits for the client (or for anything but room on the wire);
+     * then late() is called. */
+    uint64_t (*deadline)(struct conn *c);
+    void (*late)(struct conn *c);
+
+    /* The connection is to end soon: c->draining has just been set. */
+    void (*drain)(struct conn *c);
+
+    /* Is there an exchange? */
+    bool (*busy)(const struct conn *c);
+
+    /* What fails, fails for this cause.  False when there is no exchange that
+     * could say so. */
+    bool (*blame)(struct conn *c, enum cause cause);
+
+    /* reload_timeout is over: cuts what began under any other generation. */
+    void (*reloaded)(struct conn *c, const struct generation *current);
+
+    /* The connection is closing, operations are still in flight: ends the
+     * exchanges, but for those whose file the engine may still read. */
+    void (*closing)(struct conn *c);
+
+    /* Operations are idle: ends the exchanges that are left, frees its own. */
+    void (*end)(struct conn *c);
+};
+
+extern const struct conn_kind conn_h1_kind;
+
+static inline struct conn *conn_of(struct owner *owner)
+{
+    return container_of(owner, struct conn, owner);
+}
+
+static inline struct worker *conn_worker(const struct conn *c)
+{
+    return c->listener->worker;
+}
+
+static inline uint64_t conn_now(const struct conn *c)
+{
+    return io_now(conn_worker(c)->io);
+}
+
+static inline uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Sends what is left, then FIN, then reads until the client has understood. */
+void conn_linger(struct conn *c);
+
+/* Nothing more is sent or read; it is gone as soon as nothing is in flight. */
+void conn_close(struct conn *c);
+
+/* The connection's part of a new exchange: whose it is, and who is connected. */
+void conn_exchange_init(struct conn *c, struct exchange *x, const struct carrier *carrier);
+
+#endif
