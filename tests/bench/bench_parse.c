@@ -5,21 +5,21 @@
  * since everything else on the machine can only make a round slower.
  */
 #include "http/h1_parse.h"
+#include "tests/bench/bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { COPIES = 256, ROUNDS = 1000, REPEATS = 4, FIELDS = 100 };
 
 static const struct {
     const char *name, *text;
 } heads[] = {
-    {"40 bytes", "GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n"},
-    {"an event",
+    {"a short head", "GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n"},
+    {"an event's head",
      "POST /event HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\n"
      "Content-Length: 35\r\n\r\n"},
-    {"700 bytes",
+    {"a browser's head",
      "GET /articles/2026/11/measuring-what-nobody-reads?page=2&sort=newest HTTP/1.1\r\n"
      "Host: www.example.com\r\n"
      "Connection: keep-alive\r\n"
@@ -36,14 +36,6 @@ static const struct {
      "Priority: u=0, i\r\n"
      "If-None-Match: \"5f3c-18e1b2c3d4e5f\"\r\n\r\n"},
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* All copies once; aborts when one is not a good head. */
 static void parse_all(struct span bytes, size_t len)
@@ -73,14 +65,15 @@ static void measure(const char *name, struct span head)
     for (size_t i = 0; i < COPIES; i++)
         memcpy(bytes + i * head.len, head.ptr, head.len);
     for (int round = 0; round < ROUNDS; round++) {
-        uint64_t start = now_ns();
+        uint64_t start = bench_now_ns();
         for (int i = 0; i < REPEATS; i++)
             parse_all((struct span){bytes, head.len * COPIES}, head.len);
-        double ns = (double)(now_ns() - start) / (REPEATS * COPIES);
+        double ns = (double)(bench_now_ns() - start) / (REPEATS * COPIES);
         best = ns < best ? ns : best;
     }
-    printf("%-8s %-10s %4zu bytes %7.1f ns %6.3f ns/byte\n", h1_scanner_name(), name, head.len,
-           best, best / (double)head.len);
+    char what[64];
+    snprintf(what, sizeof what, "%s, %s", h1_scanner_name(), name);
+    bench_report("parse", what, best, (double)head.len, "read");
     free(bytes);
 }
 

@@ -6,20 +6,13 @@
 #include "gate/route.h"
 
 #include "base/random.h"
+#include "tests/bench/bench.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { ASKED = 64 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* A host for every 50 routes; /service/resource/{id}, each third without id. */
 static void routes_make(struct config *c, struct arena *a, unsigned n)
@@ -53,18 +46,58 @@ static double measure(const struct router *r, const struct route_query *q, unsig
     double best = 1e9;
 
     for (unsigned round = 0; round < 5; round++) {
-        uint64_t found = 0, begin = now_ns();
+        uint64_t found = 0, begin = bench_now_ns();
         for (unsigned i = 0; i < lookups; i++) {
             struct route_match m;
             router_find(r, &q[order ? order[i & 0xffff] % n : i % n], &m);
             found += m.route != NULL;
         }
-        double ns = (double)(now_ns() - begin) / lookups;
+        double ns = (double)(bench_now_ns() - begin) / lookups;
         if (found != lookups)
             abort();
         best = ns < best ? ns : best;
     }
     return best;
+}
+
+/* Of the program, in use. */
+static double memory(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return (double)(m.uordblks + m.hblkhd);
+}
+
+static void measure_all(unsigned n, unsigned lookups, const uint32_t *order)
+{
+    unsigned asked = n < ASKED ? n : ASKED;
+    struct arena a = {0}, routes = {0};
+    struct config c = {0};
+    struct diagnostics d = {.arena = &a};
+    char what[64];
+
+    routes_make(&c, &routes, n);
+    double before = memory();
+    uint64_t begin = bench_now_ns();
+    struct router *r = router_new(&a, &c, &d);
+    double ns = (double)(bench_now_ns() - begin), kept = (memory() - before) / n;
+    if (d.errors)
+        abort();
+    struct route_query *q = bench_alloc(n, sizeof *q), *warm = bench_alloc(asked, sizeof *warm);
+    for (unsigned j = 0; j < n; j++)
+        q[j] = query_make(&routes, j);
+    for (unsigned j = 0; j < asked; j++)
+        warm[j] = q[(uint64_t)j * n / asked];
+    snprintf(what, sizeof what, "find among %u, warm", n);
+    bench_report("route", what, measure(r, warm, asked, NULL, lookups), kept, "kept for each");
+    snprintf(what, sizeof what, "find among %u, any", n);
+    bench_report("route", what, measure(r, q, n, order, lookups), kept, "kept for each");
+    snprintf(what, sizeof what, "compile, of %u", n);
+    bench_report("route", what, ns / n, kept, "kept for each");
+    free(q);
+    free(warm);
+    arena_free(&a);
+    arena_free(&routes);
 }
 
 int main(int argc, char **argv)
@@ -76,25 +109,7 @@ int main(int argc, char **argv)
 
     for (size_t i = 0; i < COUNT_OF(order); i++)
         order[i] = (uint32_t)random_next(&random);
-    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
-        unsigned n = sizes[i], asked = n < ASKED ? n : ASKED;
-        struct arena a = {0};
-        struct config c = {0};
-        struct diagnostics d = {.arena = &a};
-        routes_make(&c, &a, n);
-        uint64_t begin = now_ns();
-        struct router *r = router_new(&a, &c, &d);
-        double ms = (double)(now_ns() - begin) / 1e6;
-        struct route_query *q = malloc(n * sizeof *q), *warm = malloc(asked * sizeof *warm);
-        for (unsigned j = 0; j < n; j++)
-            q[j] = query_make(&a, j);
-        for (unsigned j = 0; j < asked; j++)
-            warm[j] = q[(uint64_t)j * n / asked];
-        printf("%6u routes: %5.1f ns warm, %5.1f ns any, compiled in %.1f ms, %zu errors\n", n,
-               measure(r, warm, asked, NULL, lookups), measure(r, q, n, order, lookups), ms,
-               (size_t)d.errors);
-        free(q);
-        free(warm);
-        arena_free(&a);
-    }
+    for (size_t i = 0; i < COUNT_OF(sizes); i++)
+        measure_all(sizes[i], lookups, order);
+    return 0;
 }
