@@ -8,6 +8,7 @@
 
 #include "error_log.h"
 #include "gate/gate.h"
+#include "gate/report.h"
 #include "identity.h"
 #include "io/descriptor.h"
 #include "modules/modules_table.h"
@@ -325,6 +326,8 @@ static void serve_until_done(const sigset_t *signals)
         } else if (sig == SIGUSR1) {
             error_log_reopen();
             order(gate_reopen_logs);
+        } else if (sig == SIGUSR2) {
+            order(report_gate);
         } else if (sig == SIGTERM || sig == SIGINT) {
             if (++terms == 1) {
                 log_say(LOG_NOTICE, "draining");
@@ -406,7 +409,7 @@ int serve(struct config *config)
         return 1;
     }
     sigemptyset(&signals);
-    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1};
+    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         sigaddset(&signals, numbers[i]);
     sigaddset(&signals, SIGRTMIN);

@@ -87,12 +87,6 @@ static bool connection_names(const struct exchange *x, struct span name)
            fields_has_item(&x->request.fields, FIELD_CONNECTION, name);
 }
 
-static bool field_is_forwarded_kind(enum field_id id)
-{
-    return id == FIELD_FORWARDED || id == FIELD_X_FORWARDED_FOR || id == FIELD_X_FORWARDED_PROTO ||
-           id == FIELD_X_FORWARDED_HOST;
-}
-
 /* X_Forwarded_For is X-Forwarded-For to an origin that hands fields on as CGI
  * variables (RFC 3875, 4.1.18): no client may say so what it may not say openly. */
 static bool is_disguised(const struct field *f)
@@ -106,8 +100,7 @@ static bool is_disguised(const struct field *f)
     return field_find((struct span){name, f->name.len}) != FIELD_OTHER;
 }
 
-static bool field_passes(const struct exchange *x, const struct forward_conf *conf,
-                         const struct field *f)
+static bool field_passes(const struct exchange *x, const struct field *f)
 {
     enum field_id id = (enum field_id)f->id;
 
@@ -120,12 +113,14 @@ static bool field_passes(const struct exchange *x, const struct forward_conf *co
     case FIELD_VIA:
     case FIELD_X_REQUEST_ID:
     case FIELD_HTTP2_SETTINGS:
+    case FIELD_FORWARDED: /* ours are added; a stranger's word is nobody's */
+    case FIELD_X_FORWARDED_FOR:
+    case FIELD_X_FORWARDED_PROTO:
+    case FIELD_X_FORWARDED_HOST:
         return false;
     default:
         break;
     }
-    if (field_is_forwarded_kind(id) && conf->forwarded != FORWARDED_OFF)
-        return false;
     return !connection_names(x, f->name) && !is_disguised(f);
 }
 
@@ -272,7 +267,7 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
     err = add(fields, FIELD_HOST, host.ptr ? host : SPAN(""));
     for (unsigned i = 0; err == 0 && i < x->request.fields.count; i++) {
         const struct field *f = &x->request.fields.list[i];
-        if (field_passes(x, conf, f))
+        if (field_passes(x, f))
             err = fields_add(fields, (enum field_id)f->id, f->name, f->value);
     }
     if (err == 0)

@@ -41,19 +41,34 @@ static void log_clean(char *line, size_t len)
             line[i] = '?';
 }
 
-void log_say(enum log_level level, const char *format, ...)
+static PRINTF_LIKE(2, 0) void log_line(enum log_level level, const char *format, va_list args)
 {
     char line[LINE_MAX_BYTES];
-    va_list args;
-
-    if (!log_is(level))
-        return;
-    va_start(args, format);
     int n = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
+
     if (n < 0)
         return;
     size_t len = (size_t)n < sizeof line ? (size_t)n : sizeof line - 1;
     log_clean(line, len);
     sink.write(sink.data, level, (struct span){line, len});
+}
+
+void log_say(enum log_level level, const char *format, ...)
+{
+    va_list args;
+
+    if (!log_is(level))
+        return;
+    va_start(args, format);
+    log_line(level, format, args);
+    va_end(args);
+}
+
+void log_answer(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    log_line(LOG_NOTICE, format, args);
+    va_end(args);
 }

@@ -31,6 +31,9 @@ static inline bool log_is(enum log_level level)
 
 void log_say(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* What somebody asked for: as a notice, whatever the level. */
+void log_answer(const char *format, ...) PRINTF_LIKE(1, 2);
+
 const char *log_level_name(enum log_level level); /* "error" ... */
 
 #endif

@@ -5,6 +5,7 @@
 #include "gate/conn.h"
 #include "gate/gate.h"
 #include "gate/pool.h"
+#include "gate/report.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -214,38 +215,6 @@ bool worker_turn(struct worker *w)
     return io_turn(w->io, TIME_NEVER) && !w->done;
 }
 
-static unsigned long long counted(const _Atomic uint64_t *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
-/* What it did, for who reads the log afterwards; every cause by its name. */
-static void worker_report(const struct worker *w)
-{
-    const struct worker_stats *s = &w->stats;
-    const struct io_stats *e = &w->io->stats;
-
-    log_say(LOG_INFO,
-            "worker %u: connections=%llu requests=%llu 2xx=%llu 3xx=%llu 4xx=%llu 5xx=%llu "
-            "accept_paused=%llu log_dropped=%llu",
-            w->index, counted(&s->connections), counted(&s->requests), counted(&s->responses[2]),
-            counted(&s->responses[3]), counted(&s->responses[4]), counted(&s->responses[5]),
-            counted(&s->accept_paused), counted(&s->log_dropped));
-    log_say(LOG_INFO,
-            "worker %u: turns=%llu completions=%llu wakes=%llu deferred=%llu receives=%llu "
-            "sends=%llu short_sends=%llu connects=%llu closes=%llu errors=%llu "
-            "buffers_empty=%llu ring_overflows=%llu submissions=%llu",
-            w->index, counted(&e->turns), counted(&e->completions), counted(&e->wakes),
-            counted(&e->deferred), counted(&e->receives), counted(&e->sends),
-            counted(&e->short_sends), counted(&e->connects), counted(&e->closes),
-            counted(&e->errors), counted(&e->buffers_empty), counted(&e->ring_overflows),
-            counted(&e->submissions));
-    for (unsigned c = 1; c < CAUSE_COUNT; c++)
-        if (counted(&s->causes[c]) > 0)
-            log_say(LOG_INFO, "worker %u: %.*s=%llu", w->index,
-                    SPAN_ARG(cause_row((enum cause)c)->name), counted(&s->causes[c]));
-}
-
 void worker_close(struct worker *w)
 {
     if (!w->io)
@@ -255,7 +224,7 @@ void worker_close(struct worker *w)
         if (m->worker_stop && w->module_states[i])
             m->worker_stop(w, w->module_states[i]);
     }
-    worker_report(w);
+    report_worker(w);
     io_timer_clear(w->io, &w->drain_timer);
     io_timer_clear(w->io, &w->reload_timer);
     owner_retire(&w->owner);

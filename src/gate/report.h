@@ -1,0 +1,17 @@
+/* What has been counted so far, for who reads the error log. */
+#ifndef HEADGATE_GATE_REPORT_H
+#define HEADGATE_GATE_REPORT_H
+
+#include "base/log.h"
+
+struct gate;
+struct worker;
+
+/* One worker's, when it ends; at LOG_INFO. */
+void report_worker(const struct worker *w);
+
+/* Everybody's, because somebody asked: whatever the log level.  From any
+ * thread, while no worker is being taken down. */
+void report_gate(struct gate *gate);
+
+#endif

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Every way an exchange can fail, provoked: the client gets the status, the log the cause's name,
+and the counter of that name goes up by one."""
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+
+from harness import free_port, main, parse_response, read_all, same, true, wait_for
+from origin import Origin
+
+CONFIG = """
+[server]
+workers = 1
+access_log = {dir}/access.log
+[listener a]
+listen = 127.0.0.1:{port}
+https_redirect = no
+proxy_protocol = off
+[upstream u]
+server = 127.0.0.1:{origin}
+first_byte_timeout = 1s
+proxy_protocol = off
+[upstream full]
+server = 127.0.0.1:{full}
+connect_timeout = 300ms
+[upstream nowhere]
+server = 224.0.0.1:80
+[upstream down]
+server = 127.0.0.1:{origin} down
+[upstream refused]
+server = 127.0.0.1:{dead}
+[route f]
+path = /f/*
+handler = forward
+upstream = u
+strip_prefix = /f
+[route full]
+path = /full
+handler = forward
+upstream = full
+[route nowhere]
+path = /nowhere
+handler = forward
+upstream = nowhere
+[route down]
+path = /down
+handler = forward
+upstream = down
+[route refused]
+path = /refused
+handler = forward
+upstream = refused
+[route get]
+path = /get
+method = GET
+handler = respond
+[route static]
+path = /s/*
+handler = static
+root = {dir}
+strip_prefix = /s
+hidden = yes
+[route location]
+path = /location
+handler = redirect
+to = /${query.to}
+"""
+
+
+@contextlib.contextmanager
+def full_port():
+    """An address where nobody accepts and the queue is full: a SYN there is not answered."""
+    with contextlib.ExitStack() as open_ones:
+        s = open_ones.enter_context(socket.socket())
+        s.bind(("127.0.0.1", 0))
+        s.listen(0)
+        for _ in range(8):
+            c = open_ones.enter_context(socket.socket())
+            c.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                c.connect(s.getsockname())
+        yield s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(gate, **names):
+    o = Origin()
+    with full_port() as full:
+        g = gate(CONFIG, **{"origin": o.port, "full": full, "dead": free_port(), **names})
+        with open(os.path.join(g.dir, "file.txt"), "w") as f:
+            f.write("text")
+        os.symlink("/etc/passwd", os.path.join(g.dir, "out"))
+        yield g
+    o.end()
+
+
+def counters(g):
+    before = g.said().count("counted: turns=")
+    g.signal(signal.SIGUSR2)
+    true(wait_for(lambda: g.said().count("counted: turns=") > before), g.said()[-500:])
+    last = g.said().split("counted: turns=")[before]
+    return dict(w.split("=") for l in last.splitlines() if "counted: " in l
+                for w in l.split("counted: ")[1].split())
+
+
+def raw(line, fields="Host: a\r\n", content=""):
+    return f"{line} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n{content}".encode("latin-1")
+
+
+CHUNKED = "Host: a\r\nTransfer-Encoding: chunked\r\n"
+REQUESTS = [
+    ("bad_request_line", 400, b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("bad_target", 400, raw("GET ftp://a/")),
+    ("bad_path", 400, raw("GET /a%00")),
+    ("bad_header", 400, raw("GET /get", "Host: a\r\nA : b\r\n")),
+    ("bad_host", 400, raw("GET /get", "")),
+    ("bad_host", 400, raw("GET /get", "Host: a\r\nHost: a\r\n")),
+    ("bad_framing", 400, raw("POST /f/echo", CHUNKED + "Content-Length: 1\r\n")),
+    ("bad_chunk", 400, raw("POST /f/echo", CHUNKED, "zz\r\n")),
+    ("unknown_coding", 501, raw("POST /f/echo", CHUNKED.replace(" chunked", " gzip, chunked"))),
+    ("unknown_version", 505, b"GET /get HTTP/3.0\r\nHost: a\r\n\r\n"),
+    ("expectation_failed", 417, raw("GET /get", "Host: a\r\nExpect: much\r\n")),
+    ("no_route", 404, raw("GET /no")),
+    ("method_not_allowed", 405, raw("PUT /get")),
+    ("not_found", 404, raw("GET /s/no")),
+    ("forbidden", 403, raw("GET /s/out")),
+    ("range_not_satisfiable", 416, raw("GET /s/file.txt", "Host: a\r\nRange: bytes=9-\r\n")),
+    ("precondition_failed", 412, raw("GET /s/file.txt", "Host: a\r\nIf-Match: \"x\"\r\n")),
+    ("loop_detected", 508, raw("GET /f/echo", "Host: a\r\n" + "Via: 1.1 headgate\r\n" * 9)),
+    ("upstream_connect_refused", 502, raw("GET /refused")),
+    ("upstream_connect_timeout", 504, raw("GET /full")),
+    ("upstream_unreachable", 502, raw("GET /nowhere")),
+    ("upstream_none_healthy", 503, raw("GET /down")),
+    ("upstream_reset_before_head", 502, raw("GET /f/reset")),
+    ("upstream_head_timeout", 504, raw("GET /f/silent")),
+    ("upstream_bad_head", 502, raw("GET /f/garbage")),
+    ("upstream_head_too_large", 502, raw("GET /f/big-head")),
+    ("upstream_upgrade_refused", 502, raw("GET /f/switch/other")),
+]
+
+
+def test_each_failure_has_its_status_its_name_and_its_counter(gate):
+    with running(gate) as g:
+        for cause, status, request in REQUESTS:
+            name = f"{cause} for {request!r}"
+            before = int(counters(g).get(cause, 0))
+            status_got, fields, _ = parse_response(g.say(request))
+            same(status_got, status, name)
+            true(wait_for(lambda: int(counters(g).get(cause, 0)) > before),
+                 f"{name} is not counted")
+            same(int(counters(g)[cause]), before + 1, cause)
+            if cause.startswith("upstream"):
+                true(f"details={cause}" in fields["proxy-status"].replace('"', "") or
+                     cause in fields["proxy-status"], fields["proxy-status"])
+        g.stop()
+        log = [json.loads(l) for l in g.read("access.log").splitlines()]
+        same([(a["cause"], a["status"]) for a in log], [r[:2] for r in REQUESTS])
+
+
+def test_a_client_that_leaves_is_named(gate):
+    with running(gate) as g:
+        with g.connect() as s:
+            s.sendall(b"GET /f/silent HTTP/1.1\r\nHost: a\r\n\r\n")
+            time.sleep(0.2)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        true(wait_for(lambda: counters(g).get("client_gone") == "1"), counters(g))
+
+
+def test_content_that_ends_early_is_the_clients(gate):
+    with running(gate) as g:
+        with g.connect() as s:
+            s.sendall(b"POST /f/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+            s.shutdown(socket.SHUT_WR)
+            read_all(s)
+        true(wait_for(lambda: counters(g).get("client_truncated") == "1"), counters(g))
+
+
+def test_a_post_on_a_kept_connection_that_ends_is_not_proven(gate):
+    """The origin may have acted on it, so it is not sent again."""
+    with running(gate) as g:
+        same(g.get("/f/echo")[0], 200)
+        answer = g.get("/f/close", method="POST", body=b"x")
+        same(answer[0], 502)
+        true("upstream_closed_unproven" in answer[1]["proxy-status"], answer[1])
+        same(counters(g)["upstream_closed_unproven"], "1")
+
+
+if __name__ == "__main__":
+    main([t for n, t in sorted(globals().items()) if n.startswith("test_")], at_once=4)
