@@ -62,14 +62,19 @@ def key():
 
 def own_costs(profile):
     """Of callgrind's format: {function of ours: its cost, without what it calls}."""
-    costs, function, ours, called = collections.Counter(), None, False, False
+    costs, binary, function, ours, called = collections.Counter(), "", None, False, False
     with open(profile) as lines:
         for line in lines:
-            if line.startswith("fl="):
+            if line.startswith("ob="):
+                binary = line[3:].strip()
+            elif line.startswith("fl="):
                 path = line[3:].strip()
                 ours = bool(OURS.match(path)) and not NOT_OURS.search(path)
             elif line.startswith("fn="):
-                function = f"{os.path.basename(path)}: {line[3:].strip()}"
+                name = line[3:].strip()
+                if path == "???" and name != "(below main)" and os.path.samefile(binary, PROGRAM):
+                    sys.exit(f"FAILED: nobody knows where {name} is from: build with -g")
+                function = f"{os.path.basename(path)}: {name}"
             elif line.startswith("calls="):
                 called = True
             elif line[0] in "0123456789+-*":
