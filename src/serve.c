@@ -1,7 +1,7 @@
 /* Serving: threads, signals and their order; see serve.h.
  *
  * main's thread does nothing but wait for signals.  Workers tell it by one
- * more (SIGRTMIN) that an order was carried out, a generation has ended or a
+ * more (SIGURG) that an order was carried out, a generation has ended or a
  * thread is about to.
  */
 #include "serve.h"
@@ -23,7 +23,9 @@
 
 enum { DESCRIPTOR_RESERVE = 512 };
 
-#define STUCK_NS (3 * NS_PER_S) /* from when all should have ended */
+/* What workers tell main by; from outside it says nothing. */
+#define SIGNAL_LOOK SIGURG
+#define STUCK_NS    (3 * NS_PER_S) /* from when all should have ended */
 
 /* What is about no line of a file begins with its severity, which the log says itself. */
 static void say(void *data, struct span line)
@@ -88,10 +90,12 @@ struct hand {
 /* The one crew of the process, for the gate's callback. */
 static struct crew crew;
 
+/* A signal that says no more than "look": however many come before main looks
+ * are one.  Not a real-time signal, of which the system may have no more. */
 static void tell_main(struct gate *gate)
 {
     (void)gate;
-    pthread_kill(crew.main, SIGRTMIN);
+    pthread_kill(crew.main, SIGNAL_LOOK);
 }
 
 /* A worker that is done still answers the others, which may be serving, until
@@ -412,7 +416,7 @@ int serve(struct config *config)
     static const int numbers[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         sigaddset(&signals, numbers[i]);
-    sigaddset(&signals, SIGRTMIN);
+    sigaddset(&signals, SIGNAL_LOOK);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 

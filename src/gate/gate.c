@@ -21,6 +21,18 @@ static struct port *port_find(struct gate *gate, const struct listen_address *at
     return NULL;
 }
 
+/* The name of a unix socket's file; false: it is none, or has none. */
+static bool port_path(const struct port *port, char path[ADDRESS_PATH_MAX + 1])
+{
+    const struct address *a = &port->at.address;
+
+    if (a->family != ADDRESS_UNIX || a->path_len == 0 || a->path[0] == '\0')
+        return false;
+    memcpy(path, a->path, a->path_len);
+    path[a->path_len] = '\0';
+    return true;
+}
+
 static void port_close(struct gate *gate, struct port *port)
 {
     for (unsigned i = 0; i < gate->worker_count; i++)
@@ -30,9 +42,20 @@ static void port_close(struct gate *gate, struct port *port)
         }
 }
 
+/* A program that waited for the name may have put its own there. */
+static void port_unlink(struct port *port)
+{
+    char path[ADDRESS_PATH_MAX + 1];
+
+    if (port_path(port, path))
+        descriptor_remove(path, &port->file);
+}
+
 static void port_free(struct gate *gate, struct port *port)
 {
     port_close(gate, port);
+    if (!gate->world)
+        port_unlink(port);
     list_remove(&port->node);
     mem_free((char *)(uintptr_t)port->at.text.ptr);
     mem_free(port->fds);
@@ -86,9 +109,12 @@ static int port_probe(struct gate *gate, const struct io_listen *spec)
 static int port_bind_unix(struct gate *gate, struct port *port, struct io_listen *spec)
 {
     int err = io_listen(gate->backend, gate->world, spec, &port->fds[0]);
+    char path[ADDRESS_PATH_MAX + 1];
 
+    if (err == 0 && !gate->world && port_path(port, path))
+        descriptor_mark(path, &port->file);
     for (unsigned i = 1; err == 0 && i < gate->worker_count; i++)
-        err = descriptor_copy(port->fds[0], &port->fds[i]);
+        err = io_listen_copy(gate->backend, gate->world, port->fds[0], &port->fds[i]);
     return err;
 }
 

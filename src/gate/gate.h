@@ -9,13 +9,16 @@
 
 #include "gate/module.h"
 #include "gate/worker_own.h"
+#include "io/descriptor.h"
 
 /* A listening address; its sockets, one a worker, outlive generations. */
 struct port {
     struct link_node node;
-    struct listen_address at; /* text is its own copy */
-    int *fds;                 /* by worker; -1 once handed over and closed */
-    bool left;                /* the newest generation does not want it: its listeners drain */
+    struct listen_address at;     /* text is its own copy */
+    int *fds;                     /* by worker; -1 once handed over and closed */
+    bool left;                    /* the newest generation does not want it: its listeners drain */
+    _Atomic uint64_t connections; /* of all workers */
+    struct descriptor_mark file;  /* of a unix socket: what we made */
 };
 
 struct gate {

@@ -2,7 +2,10 @@
  *
  * Several accepts are posted at once, each with room for its own client's
  * address.  When a limit is reached none is posted again until a tenth of it
- * is free.
+ * is free.  Those posted already, here and by other workers, may still bring a
+ * client: it is held, unserved, until there is room, so that the limits of
+ * connections are exact and a worker keeps LISTENER_ACCEPTS more descriptors
+ * for each address at most.
  */
 #include "gate/listener.h"
 
@@ -35,7 +38,7 @@ int listener_open(struct worker *w, struct port *port, int fd, struct generation
     l->timer.owner = &l->owner;
     l->timer.at = l->timer.wheel_at = TIME_NEVER;
     for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
-        l->accepts[i].op.owner = &l->owner;
+        l->accepts[i] = (struct io_accept){.op.owner = &l->owner, .fd = -1};
     g->users++;
     l->generation = g;
     l->conf = conf;
@@ -65,20 +68,48 @@ static uint64_t below(uint64_t n, uint64_t max, bool paused)
     return n < max ? max - n : 0;
 }
 
-/* How many may be accepted now.  What was posted already on other workers may
- * still come in beyond the process's limit. */
+/* How many may be accepted now. */
 static uint64_t listener_room(const struct listener *l)
 {
     struct gate *gate = l->worker->gate;
     uint64_t all = atomic_load_explicit(&gate->connections, memory_order_relaxed);
-    /* The listener's own limit is shared out evenly: workers do not ask each other. */
-    uint64_t own = l->conf->max_connections;
-    uint64_t share =
-        own == VALUE_OFF ? VALUE_OFF : (own + gate->worker_count - 1) / gate->worker_count;
-
+    uint64_t own = atomic_load_explicit(&l->port->connections, memory_order_relaxed);
     uint64_t all_max = atomic_load_explicit(&gate->connections_max, memory_order_relaxed);
-    uint64_t room = below(all, all_max, l->paused), own_room = below(l->conns, share, l->paused);
+    uint64_t room = below(all, all_max, l->paused);
+    uint64_t own_room = below(own, l->conf->max_connections, l->paused);
+
     return room < own_room ? room : own_room;
+}
+
+static bool count_up(_Atomic uint64_t *count, uint64_t max)
+{
+    uint64_t n = atomic_load_explicit(count, memory_order_relaxed);
+
+    do
+        if (n >= max)
+            return false;
+    while (!atomic_compare_exchange_weak_explicit(count, &n, n + 1, memory_order_relaxed,
+                                                  memory_order_relaxed));
+    return true;
+}
+
+static void count_down(_Atomic uint64_t *count)
+{
+    atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
+
+/* One connection more, if no limit forbids it.  Who leaves serves those who came before. */
+static bool listener_claim(struct listener *l)
+{
+    struct gate *gate = l->worker->gate;
+    uint64_t all_max = atomic_load_explicit(&gate->connections_max, memory_order_relaxed);
+
+    if (!count_up(&gate->connections, l->leaving ? UINT64_MAX : all_max))
+        return false;
+    if (count_up(&l->port->connections, l->leaving ? UINT64_MAX : l->conf->max_connections))
+        return true;
+    count_down(&gate->connections);
+    return false;
 }
 
 /* Clients can make it pause as often as they come and go: once a second is said. */
@@ -109,7 +140,8 @@ void listener_conn_closed(struct listener *l)
     struct worker *w = l->worker;
 
     l->conns--;
-    atomic_fetch_sub_explicit(&w->gate->connections, 1, memory_order_relaxed);
+    count_down(&w->gate->connections);
+    count_down(&l->port->connections);
     io_count(&w->stats.connections_open, (uint64_t)-1);
     if (l->paused || l->leaving)
         owner_wake(&l->owner);
@@ -131,13 +163,30 @@ static void listener_take(struct listener *l, struct io_accept *a)
         return;
     }
     if (a->op.fail)
-        return;
-    l->conns++;
-    atomic_fetch_add_explicit(&w->gate->connections, 1, memory_order_relaxed);
-    worker_counted(&w->stats.connections);
-    worker_counted(&w->stats.connections_open);
-    address_unmap(&a->peer);
-    conn_open(l, a->fd, &a->peer);
+        a->fd = -1;
+}
+
+/* Serves who was accepted; false if there is no room for somebody, who waits
+ * in the io_accept that brought them. */
+static bool listener_serve(struct listener *l)
+{
+    struct worker *w = l->worker;
+
+    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++) {
+        struct io_accept *a = &l->accepts[i];
+        if (io_busy(&a->op) || a->fd < 0)
+            continue;
+        if (!listener_claim(l))
+            return false;
+        int fd = a->fd;
+        a->fd = -1;
+        l->conns++;
+        worker_counted(&w->stats.connections);
+        worker_counted(&w->stats.connections_open);
+        address_unmap(&a->peer);
+        conn_open(l, fd, &a->peer);
+    }
+    return true;
 }
 
 static bool listener_busy(const struct listener *l)
@@ -155,10 +204,10 @@ static void accepts_cancel(struct listener *l, uint64_t from)
             io_cancel(l->worker->io, &l->accepts[i].op);
 }
 
-static void listener_post(struct listener *l)
+static void listener_post(struct listener *l, bool all_served)
 {
     struct io *io = l->worker->io;
-    uint64_t room = listener_room(l);
+    uint64_t room = all_served ? listener_room(l) : 0;
 
     if (l->starved && l->timer.at != TIME_NEVER) /* waiting for descriptors */
         return;
@@ -256,11 +305,12 @@ static void listener_step(struct owner *owner)
             listener_take(l, &l->accepts[i]);
             taken++;
         }
+    bool all_served = listener_serve(l);
     if (l->leaving) {
         listener_leaving(l, taken);
         return;
     }
     if (io_timer_take(&l->timer))
         l->timer.at = TIME_NEVER;
-    listener_post(l);
+    listener_post(l, all_served);
 }

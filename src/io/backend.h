@@ -44,12 +44,13 @@ struct io_backend {
     void (*wake)(struct io *io);
 
     /* NULL where helper threads do it (io/helpers.h), or the system's own call
-     * for the last two.  Operations given to helper threads are cancelled
+     * for the last three.  Operations given to helper threads are cancelled
      * without the backend. */
     void (*file)(struct io *io, struct io_file *f);
     void (*work)(struct io *io, struct io_work *w);
     void (*resolve)(struct io *io, struct io_resolve *r);
     void (*file_close)(struct io *io, int fd);
+    int (*listen_copy)(void *world, int fd, int *copy);
     void (*entropy)(struct io *io, void *out, size_t len);
 };
 

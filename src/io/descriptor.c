@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,6 +44,24 @@ void descriptor_close(int fd)
 {
     if (fd >= 0)
         close(fd);
+}
+
+void descriptor_mark(const char *path, struct descriptor_mark *mark)
+{
+    struct stat st;
+
+    *mark = (struct descriptor_mark){0};
+    if (lstat(path, &st) == 0)
+        *mark = (struct descriptor_mark){st.st_dev, st.st_ino};
+}
+
+void descriptor_remove(const char *path, const struct descriptor_mark *mark)
+{
+    struct descriptor_mark now;
+
+    descriptor_mark(path, &now);
+    if (mark->inode != 0 && now.inode == mark->inode && now.device == mark->device)
+        (void)unlink(path); /* we may have become somebody who must not */
 }
 
 void descriptor_write(int fd, const char *text, size_t len)

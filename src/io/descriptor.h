@@ -12,6 +12,14 @@ MUST_USE int descriptor_copy(int fd, int *copy);
  * elsewhere; -1: it is there, or cannot be made. */
 int descriptor_create(const char *path, unsigned mode);
 void descriptor_close(int fd);
+
+/* Which file a name leads to now, so that it is removed later only if it still does. */
+struct descriptor_mark {
+    uint64_t device, inode; /* 0, 0: none */
+};
+void descriptor_mark(const char *path, struct descriptor_mark *mark);
+void descriptor_remove(const char *path, const struct descriptor_mark *mark);
+
 void descriptor_write(int fd, const char *text, size_t len); /* all of it, or what goes */
 
 /* 0, 1 and 2 are open, if only to nowhere: else a socket could become stdout. */

@@ -6,6 +6,7 @@
 #include "io/backend.h"
 
 #include "base/mem.h"
+#include "io/descriptor.h"
 #include "io/helpers.h"
 #include "io/watch.h"
 #include "io/wheel.h"
@@ -352,6 +353,11 @@ void io_reset(struct io *io, struct io_sock *sock)
 int io_listen(const struct io_backend *backend, void *world, const struct io_listen *spec, int *fd)
 {
     return backend->listen(world, spec, fd);
+}
+
+int io_listen_copy(const struct io_backend *backend, void *world, int fd, int *copy)
+{
+    return backend->listen_copy ? backend->listen_copy(world, fd, copy) : descriptor_copy(fd, copy);
 }
 
 void io_listen_close(const struct io_backend *backend, void *world, int fd)

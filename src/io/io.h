@@ -174,6 +174,9 @@ struct io_listen {
 struct io_backend;
 MUST_USE int io_listen(const struct io_backend *backend, void *world, const struct io_listen *spec,
                        int *fd);
+/* One more descriptor of the same socket, for another worker: who accepts
+ * first has the connection. */
+MUST_USE int io_listen_copy(const struct io_backend *backend, void *world, int fd, int *copy);
 void io_listen_close(const struct io_backend *backend, void *world, int fd);
 
 /* --- time --------------------------------------------------------------- */

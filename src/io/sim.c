@@ -568,6 +568,7 @@ const struct io_backend io_sim_backend = {
     .discard = sim_discard,
     .listen = sim_listen,
     .listen_close = sim_listen_close,
+    .listen_copy = sim_listen_copy,
     .wait = sim_wait,
     .wake = sim_wake,
     .file = sim_file_start,

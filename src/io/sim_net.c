@@ -157,16 +157,23 @@ void sim_consume(struct sim *sim, struct sim_end *end, size_t len)
         sim_poke(end->other);
 }
 
+/* Any copy's accept may be the fastest; the others wait on. */
+static void listener_poke(struct sim_end *first)
+{
+    for (struct sim_end *l = first; l; l = l->next_copy) {
+        unsigned n = first->waiting_count;
+        for (struct link_node *at = l->accepts.next; at != &l->accepts && n > 0; at = at->next) {
+            sim_flight_come(container_of(at, struct sim_flight, queue), 0);
+            n--;
+        }
+    }
+}
+
 /* What can complete now? */
 void sim_poke(struct sim_end *end)
 {
     if (end->kind == SIM_LISTENER) {
-        unsigned n = end->waiting_count;
-        for (struct link_node *at = end->accepts.next; at != &end->accepts && n > 0;
-             at = at->next) {
-            sim_flight_come(container_of(at, struct sim_flight, queue), 0);
-            n--;
-        }
+        listener_poke(end->first);
         return;
     }
     if (end->recv && (end->here > end->from || end->fin || end->reset))
@@ -234,7 +241,29 @@ int sim_listen(void *world, const struct io_listen *spec, int *fd)
         return err;
     }
     end->spec = *spec;
+    end->first = end;
+    end->copies = 1;
     *fd = end->fd;
+    return 0;
+}
+
+int sim_listen_copy(void *world, int fd, int *copy)
+{
+    struct sim *sim = world;
+    struct sim_end *of = sim_end_of(sim, fd), *end = sim_end_new(sim, SIM_LISTENER);
+    int err = sim_descriptor_new(sim, end);
+
+    assert(of->kind == SIM_LISTENER);
+    if (err < 0) {
+        end->closed = true;
+        return err;
+    }
+    end->spec = of->spec;
+    end->first = of->first;
+    end->next_copy = end->first->next_copy;
+    end->first->next_copy = end;
+    end->first->copies++;
+    *copy = end->fd;
     return 0;
 }
 
@@ -242,11 +271,14 @@ int sim_listen(void *world, const struct io_listen *spec, int *fd)
 void sim_listener_close(struct sim *sim, struct sim_end *end)
 {
     assert(end->kind == SIM_LISTENER && !end->closed && list_empty(&end->accepts));
-    for (struct sim_end *w = end->waiting, *next; w; w = next) {
+    struct sim_end *first = end->first;
+    struct sim_end *waiting = --first->copies == 0 ? first->waiting : NULL;
+    for (struct sim_end *w = waiting, *next; w; w = next) {
         next = w->next_waiting;
         sim_stream_close(sim, w, true);
     }
-    end->waiting = NULL;
+    if (first->copies == 0)
+        first->waiting = NULL;
     end->closed = true;
     end->sock = NULL;
     sim_descriptor_free(sim, end);
@@ -260,7 +292,7 @@ static struct sim_end *listener_find(struct sim *sim, const struct address *to)
     for (struct sim_end *end = sim->ends; end; end = end->next_all)
         if (listens_on(end, to) && random_below(&sim->random, ++n) == 0)
             chosen = end;
-    return chosen;
+    return chosen ? chosen->first : NULL;
 }
 
 static uint32_t window_of(struct sim *sim)

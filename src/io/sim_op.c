@@ -284,13 +284,15 @@ static void send_complete(struct sim_flight *f)
 static void accept_complete(struct sim_flight *f)
 {
     struct io_accept *a = container_of(f->op, struct io_accept, op);
-    struct sim_end *listener = f->end, *end = listener->waiting;
+    struct sim_end *listener = f->end->first, *end = listener->waiting;
 
-    if (!end || cancel_wins(f)) {
-        if (f->op->cancelled)
-            flight_complete(f, FAIL_CANCELLED, 0);
-        else
-            flight_park(f);
+    if (f->op->cancelled && (!end || cancel_wins(f))) {
+        flight_complete(f, FAIL_CANCELLED, 0);
+        sim_poke(listener); /* another one's turn */
+        return;
+    }
+    if (!end) {
+        flight_park(f);
         return;
     }
     if (sim_descriptor_new(f->io->sim, end) < 0) {

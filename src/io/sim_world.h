@@ -84,8 +84,10 @@ struct sim_end {
     struct address address, peer_address;
     struct sim_end *next_waiting;
 
-    /* a listener */
+    /* a listener; copies of one share the queue of the first, which outlives it */
     struct io_listen spec;
+    struct sim_end *first, *next_copy;
+    unsigned copies; /* of the first: open ones, itself included */
     struct sim_end *waiting, **waiting_end;
     unsigned waiting_count;
     struct link_node accepts;
@@ -180,6 +182,7 @@ void sim_fin(struct sim *sim, struct sim_end *from);
 void sim_rst(struct sim *sim, struct sim_end *from);
 void sim_stream_close(struct sim *sim, struct sim_end *end, bool reset);
 int sim_listen(void *world, const struct io_listen *spec, int *fd);
+int sim_listen_copy(void *world, int fd, int *copy);
 void sim_listener_close(struct sim *sim, struct sim_end *end);
 void sim_speakers_free(struct sim *sim);
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -502,6 +503,43 @@ def test_one_of_two_that_share_a_port_drains_under_load(gate):
 
 
 test_one_of_two_that_share_a_port_drains_under_load.alone = True
+
+
+UNIX = CONFIG + """
+[listener u]
+listen = unix:{dir}/socket
+"""
+
+
+def test_a_unix_socket_goes_with_its_listener_unless_it_is_not_ours(gate):
+    g = gate(UNIX, word="hello", origin=1)
+    path = os.path.join(g.dir, "socket")
+    true(os.path.exists(path))
+    g.write(CONFIG)
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: not os.path.exists(path)), "it outlives its listener")
+    g.write(UNIX)
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: os.path.exists(path)))
+    same(g.stop(), 0)
+    true(not os.path.exists(path), "it outlives the process")
+
+    g = gate(UNIX, word="hello", origin=1)
+    path = os.path.join(g.dir, "socket")
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        same(g.stop(), 0)
+        true(os.path.exists(path), "another's was removed")
+
+
+def test_main_hears_its_workers_when_no_signal_can_be_queued(gate):
+    g = gate(CONFIG.replace("[server]", "[server]\nlog_level = info"), word="hello", origin=1)
+    resource.prlimit(g.process.pid, resource.RLIMIT_SIGPENDING, (0, 0))
+    same(g.get("/hello")[2], b"hello")
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: "generation 1 has ended" in g.read("log")), g.read("log"))
+    same(g.stop(), 0)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,76 @@ static uint64_t full(const struct telling *t)
     return gateway_end(&g);
 }
 
+enum { LIMITED = 20 };
+
+struct limited {
+    struct gateway gateway;
+    struct sim_peer *peers[LIMITED];
+    unsigned most; /* connections at a time */
+};
+
+static unsigned connections(const struct gateway *g)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < g->gate.worker_count; i++)
+        n += (unsigned)atomic_load(&g->gate.workers[i].stats.connections_open);
+    return n;
+}
+
+static void limited_check(void *data)
+{
+    struct limited *l = data;
+
+    EXPECT(connections(&l->gateway) <= l->most, "%u connections", connections(&l->gateway));
+}
+
+/* Who has been answered stays a while, and most of them go. */
+static bool limited_served(void *data)
+{
+    struct limited *l = data;
+    unsigned served = 0;
+
+    for (unsigned i = 0; i < LIMITED; i++) {
+        if (heard(l->peers[i], "HTTP/1.1 200") == 0)
+            continue;
+        served++;
+        if (!l->peers[i]->closed && sim_random(l->gateway.sim, 400) == 0)
+            sim_close(l->peers[i]);
+    }
+    return served == LIMITED;
+}
+
+/* Many workers, one limit: of the process, or of an address that each worker
+ * has a socket for, or all have one together. */
+static uint64_t limited(const struct telling *t)
+{
+    static const char *const where[] = {"192.0.2.1:80", "unix:/run/web"};
+    struct sim *sim = story_world(t, SIM_SHORT | SIM_RACES | SIM_STALLS);
+    struct limited l = {.most = 1 + (unsigned)sim_random(sim, 8)};
+    const char *at = where[sim_random(sim, COUNT_OF(where))];
+    bool of_listener = sim_random(sim, 2);
+    char text[300], own[40] = "";
+
+    if (of_listener)
+        snprintf(own, sizeof own, "max_connections = %u\n", l.most);
+    snprintf(text, sizeof text,
+             "[listener web]\nlisten = %s\n%s"
+             "[route hello]\npath = /hello\nhandler = respond\nbody = hello\n",
+             at, own);
+    gateway_open(&l.gateway, sim, text, 1 + (unsigned)sim_random(sim, 4));
+    if (!of_listener)
+        l.gateway.gate.connections_max = l.most;
+    sim_watch(sim, limited_check, &l);
+    for (unsigned i = 0; i < LIMITED; i++) {
+        l.peers[i] = guest(sim, at, i, ask_hello);
+        sim_run_for(sim, sim_random(sim, NS_PER_MS));
+    }
+    EXPECT(sim_run(sim, limited_served, &l, 600 * NS_PER_S), "all are served in the end");
+    sim_watch(sim, NULL, NULL);
+    return gateway_end(&l.gateway);
+}
+
 struct crowd {
     struct gateway gateway;
     unsigned came;
@@ -115,6 +185,7 @@ static uint64_t crowded(const struct telling *t)
 const struct story gate_stories[] = {
     {"gate.removed", "who came by a removed listener keeps its routes", removed, 1},
     {"gate.full", "a full gateway accepts again, whoever made the room", full, 1},
+    {"gate.limited", "no more are served at a time than the limit says", limited, 1},
     {"gate.crowded", "a crowd at the door does not keep it open", crowded, 0},
     {0},
 };
