@@ -1,0 +1,60 @@
+#!/bin/sh
+# Compares headgate with nginx, HAProxy, h2o and lighttpd: `compare.sh --help`.
+#
+# Installs who is missing from the distribution, where it may, and hands over
+# to compare/compare.py.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+python=${PYTHON:-python3}
+
+command -v "$python" >/dev/null || {
+	echo "compare.sh: python3 is missing: apt install python3" >&2
+	exit 1
+}
+
+install=yes
+peers=nginx,haproxy,h2o,lighttpd
+previous=
+for arg; do
+	case $arg in
+	-h | --help | --no-install | --table | --table=*) install=no ;;
+	--peers=*) peers=${arg#--peers=} ;;
+	esac
+	[ "$previous" = --peers ] && peers=$arg
+	previous=$arg
+done
+
+# Packages start their service when installed; here nobody asked for that.
+install_packages() {
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || {
+		echo "compare.sh: missing: $*; install them, or they are left out" >&2
+		return 0
+	}
+	echo "compare.sh: installing $*" >&2
+	guard=/usr/sbin/policy-rc.d
+	own_guard=no
+	[ -e "$guard" ] || {
+		printf '#!/bin/sh\nexit 101\n' >"$guard"
+		chmod 755 "$guard"
+		own_guard=yes
+	}
+	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -yq --no-install-recommends "$@"; } >/dev/null ||
+		echo "compare.sh: they could not all be installed" >&2
+	[ $own_guard = no ] || rm -f "$guard"
+}
+
+if [ $install = yes ]; then
+	missing=
+	for name in wrk $(echo "$peers" | tr , ' '); do
+		case $name in
+		wrk | nginx | haproxy | h2o | lighttpd)
+			PATH=$PATH:/usr/sbin command -v "$name" >/dev/null || missing="$missing $name"
+			;;
+		esac
+	done
+	# shellcheck disable=SC2086 # words are packages
+	[ -z "$missing" ] || install_packages $missing
+fi
+
+PYTHONDONTWRITEBYTECODE=1 exec "$python" "$here/compare/compare.py" "$@"

@@ -1,0 +1,204 @@
+"""What is asked of a server, by whom, and what came of it."""
+import contextlib
+import json
+import os
+import re
+import resource
+import select
+import socket
+import time
+from dataclasses import dataclass, field
+
+from process import Trouble, core_busy_us, cpu_us, rss_bytes, run, tree
+
+CONNECTIONS = 64
+WRK = """
+local n = %d
+%s
+function done(s, latency)
+  local e = s.errors
+  io.write(string.format('\\nJSON {"requests":%%d,"seconds":%%.4f,"p50_us":%%d,"p99_us":%%d,' ..
+    '"errors":%%d}\\n', s.requests, s.duration / 1e6, latency:percentile(50),
+    latency:percentile(99), e.status + e.connect + e.read + e.write + e.timeout))
+end
+"""
+PIPELINE = """
+local all
+function init() all = string.rep(wrk.format("GET"), n) end
+function request() return all end
+"""
+
+
+@dataclass
+class Scenario:
+    name: str
+    title: str
+    path: str
+    length: int
+    kind: str = "get"
+    forward: bool = False
+    unix: bool = False
+    beside: str = ""  # the scenario in which headgate is asked too, to compare itself with
+    bars: list = field(default_factory=list)  # (against whom, at most)
+
+
+SCENARIOS = [
+    Scenario("static", "13 B", "/", 13, bars=[("floor", 1.10), ("nginx", 0.92)]),
+    Scenario("pipeline", "13 B, 16 requests at a time", "/", 13, "pipeline",
+             bars=[("nginx", 0.10)]),
+    Scenario("file1k", "file of 1 KiB", "/f1k", 1024,
+             bars=[("best of h2o lighttpd nginx", 0.92)]),
+    Scenario("file100k", "file of 100 KiB", "/f100k", 102400,
+             bars=[("best of h2o lighttpd nginx", 1.0)]),
+    Scenario("event", "an event of the 1MRC", "/event", None, "event", beside="static",
+             bars=[("own static", 1.10)]),
+    Scenario("event_pipeline", "events of the 1MRC, 16 at a time", "/event", None,
+             "event_pipeline", beside="pipeline", bars=[("µs", 0.70)]),
+    Scenario("forward", "forward 13 B", "/", 13, forward=True,
+             bars=[("floor", 1.15), ("best of haproxy nginx", 0.80)]),
+    Scenario("post", "forward a POST of 1 KiB", "/", 13, "post", forward=True,
+             bars=[("floor", 1.15), ("best of haproxy nginx", 0.80)]),
+    Scenario("forward10k", "forward 10 KiB", "/f10k", 10240, forward=True,
+             bars=[("floor", 1.15), ("best of haproxy nginx", 0.80)]),
+    Scenario("forward1m", "forward 1 MiB", "/f1m", 1 << 20, forward=True,
+             bars=[("haproxy", 1.0)]),
+    Scenario("unix", "forward 13 B to a unix socket", "/", 13, forward=True, unix=True,
+             beside="forward", bars=[("own forward", 0.80)]),
+    Scenario("close", "a connection for each request", "/", 13, "close", bars=[("nginx", 0.85)]),
+    Scenario("idle", "idle connections", "/", 13, "idle", bars=[("B", 300)]),
+]
+FILES = {"index.html": 13, "f1k": 1024, "f10k": 10240, "f100k": 102400, "f1m": 1 << 20}
+
+
+def files_make(folder):
+    os.mkdir(folder)
+    for name, size in FILES.items():
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write((b"Hello, World!" * (size // 13 + 1))[:size])
+
+
+def ask(port, path, method="GET"):
+    """The status and the content's length, on a connection of its own."""
+    with socket.create_connection(("127.0.0.1", port), 5) as s:
+        s.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        text = b""
+        while True:
+            head, end, content = text.partition(b"\r\n\r\n")
+            length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
+            if end and length and len(content) >= int(length[1]):
+                return int(head.split()[1]), len(content)
+            more = s.recv(1 << 20)
+            if not more:
+                raise Trouble("the answer ends early")
+            text += more
+
+
+class Load:
+    """A generator on its core, and the files it needs."""
+
+    def __init__(self, folder, core, bench):
+        self.folder, self.core, self.bench = folder, core, bench
+
+    def wrk(self, scenario, port, seconds):
+        extra = ""
+        n = 16
+        if scenario.kind == "pipeline":
+            extra = PIPELINE
+        elif scenario.kind == "post":
+            extra = 'wrk.method, wrk.body = "POST", string.rep("x", 1024)'
+        elif scenario.kind == "close":
+            extra = 'wrk.headers["Connection"] = "close"'
+        script = os.path.join(self.folder, "wrk.lua")
+        with open(script, "w") as f:
+            f.write(WRK % (n, 'wrk.headers["Host"] = "localhost"\n' + extra))
+        argv = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout",
+                "10s", "-s", script, f"http://127.0.0.1:{port}{scenario.path}"]
+        code, out, used = run(argv, self.core, seconds * 4 + 30)
+        found = re.search(r"JSON (\{.*\})", out)
+        if code != 0 or not found:
+            raise Trouble(f"wrk: {out[-300:]}")
+        return dict(json.loads(found[1]), load_cpu_us=used)
+
+    def events(self, scenario, port, seconds):
+        pipelined = scenario.kind == "event_pipeline"
+        argv = [self.bench, "1mrc", f"http://127.0.0.1:{port}", "-c", str(CONNECTIONS), "-n",
+                str(int(seconds * (500000 if pipelined else 75000))), "--json", "-q"]
+        code, out, used = run(argv + (["--pipeline", "16"] if pipelined else []), self.core, 240)
+        if code not in (0, 1) or "{" not in out:
+            raise Trouble(f"headgate-bench: {out[-300:]}")
+        report = json.loads(out[out.index("{"):])
+        return {"requests": report["answered"], "seconds": report["seconds"],
+                "p50_us": report["latency_us"]["p50"], "p99_us": report["latency_us"]["p99"],
+                "errors": report["error_count"] + (not report["ok"]), "load_cpu_us": used}
+
+    def put(self, scenario, port, seconds):
+        return (self.events if "event" in scenario.kind else self.wrk)(scenario, port, seconds)
+
+
+def measure(load, scenario, server, core, port, seconds):
+    """CPU of the server, per request."""
+    if scenario.length is not None:
+        status, length = ask(port, scenario.path)
+        if status != 200 or length != scenario.length:
+            raise Trouble(f"answers {status} with {length} bytes")
+    load.put(scenario, port, min(seconds, 1))
+    pids = tree(server.pid)
+    before, all_before = cpu_us(pids), core_busy_us(core)
+    result = load.put(scenario, port, seconds)
+    if server.process.poll() is not None:
+        raise Trouble(f"ended under the load: {server.said()}")
+    used, all_used = cpu_us(pids) - before, core_busy_us(core) - all_before
+    n = max(1, result["requests"])
+    return dict(result, us=used / n, core=used / result["seconds"] / 1e6,
+                foreign=max(0, all_used - used) / result["seconds"] / 1e6,
+                load_us=result["load_cpu_us"] / n, rss=rss_bytes(pids))
+
+
+def connections_open(port, count):
+    """Each has had an answer.  Returns those that stand."""
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    done = []
+    while len(done) < count:
+        batch = []
+        for _ in range(min(100, count - len(done))):
+            s = socket.create_connection(("127.0.0.1", port), 10)
+            s.sendall(request)
+            batch.append(s)
+        for s in batch:
+            s.settimeout(10)
+            if not s.recv(4096):
+                raise Trouble(f"closes after {len(done)} connections")
+        done += batch
+    return done
+
+
+def measure_idle(server, port, seconds, count):
+    """Memory of a connection that waits, and what waiting costs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    count = min(count, soft - 200)
+    for s in connections_open(port, 200):
+        s.close()
+    time.sleep(0.3)
+    before = rss_bytes(tree(server.pid))
+    standing = connections_open(port, count)
+    try:
+        time.sleep(1)
+        pids = tree(server.pid)
+        after, cpu, begin = rss_bytes(pids), cpu_us(pids), time.monotonic()
+        time.sleep(seconds)
+        used, took = cpu_us(pids) - cpu, time.monotonic() - begin
+        gone = len([s for s in standing if readable(s)])
+    finally:
+        for s in standing:
+            s.close()
+    return {"bytes": (after - before) / count, "connections": count, "errors": gone,
+            "idle_cpu": used / took / 1e6}
+
+
+def readable(s):
+    poll = select.poll()
+    poll.register(s, select.POLLIN)
+    return bool(poll.poll(0))

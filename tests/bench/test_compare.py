@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""compare.sh runs, says what the records say, and leaves nothing behind."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree
+
+BUILD = os.path.abspath(os.environ.get("HG_BUILDDIR", "."))
+HERE = os.path.join(os.path.abspath(os.environ.get("HG_SRCDIR", ".")), "tests/bench")
+COMPARE = os.path.join(HERE, "compare.sh")
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(HERE, "compare"))
+import loads  # noqa: E402
+import report  # noqa: E402
+
+count = 0
+
+
+def result(ok, name, detail="", skip=""):
+    global count
+    count += 1
+    print(f"{'ok' if ok or skip else 'not ok'} {count} - {name}{' # SKIP ' + skip if skip else ''}",
+          flush=True)
+    if not ok and not skip:
+        print("# " + str(detail).replace("\n", "\n# "), flush=True)
+
+
+def compare(folder, *args, lock="headgate-compare-test"):
+    env = dict(os.environ, HEADGATE_COMPARE_LOCK=f"{lock}-{os.getpid()}", HG_BUILDDIR=BUILD,
+               PYTHON=sys.executable)
+    return subprocess.run(["sh", COMPARE, "--no-install", *args], cwd=folder, env=env, text=True,
+                          capture_output=True, timeout=300, check=False)
+
+
+def record(server, number, us, kind, scenario="static"):
+    return {"scenario": scenario, "server": server, "kind": kind, "round": number, "us": us,
+            "requests": 100000, "seconds": 2.0, "core": 0.9, "load_us": 5.0, "foreign": 0.01,
+            "errors": 0}
+
+
+def what_the_table_says():
+    # The machine is half as fast in the second round: ratios do not mind.
+    records = [record(server, number, us * slow, kind)
+               for number, slow in ((0, 1), (1, 2), (2, 1.1))
+               for server, us, kind in (("bare uring", 4.0, "floor"), ("headgate uring", 4.2, "own"),
+                                        ("nginx", 6.0, "peer"), ("h2o", 7.0, "peer"))]
+    records.append({"scenario": "static", "server": "haproxy", "kind": "peer", "round": 0,
+                    "failed": "it is not in the mood"})
+    results = report.Results(records, loads.SCENARIOS)
+    static = results.scenarios[0]
+    text = report.table(results, ["a heading"])
+    result(results.ratio(static, "headgate uring", "nginx") == 4.2 / 6.0 and
+           results.best(static) == "nginx", "a ratio is taken round by round", text)
+    result("0.70 of nginx: within 0.92" in text and "1.05 of bare uring: within 1.1" in text,
+           "the bars are judged", text)
+    result("failed: it is not in the mood" in text, "who failed is said", text)
+    slower = [dict(r, us=r["us"] * 1.5) if r["kind"] == "own" else r for r in records]
+    text = report.table(report.Results(slower, loads.SCENARIOS), [])
+    result("1.05 of nginx: MISSES 0.92" in text, "a bar that is missed is said to be", text)
+    chart = report.chart(results, "a <heading> & more")
+    tree = xml.etree.ElementTree.fromstring(chart)
+    bars = [e for e in tree.iter() if e.tag.endswith("rect") and float(e.get("x", 0)) and
+            float(e.get("height")) > 12]
+    result(len(bars) == 4 and "prefers-color-scheme: dark" in chart,
+           "the chart is SVG with a bar for each, for light and dark", chart)
+
+
+def wrong_words(folder):
+    for args, said in ((("--only", "nonsense"), "no scenario nonsense"),
+                       (("--peers", "iis"), "no peer iis"), (("--engine", "select"), "no engine"),
+                       (("--build", "/nowhere"), "make bench-programs"),
+                       (("--also", "old"), "NAME=PROGRAM"), (("--rounds", "0"), "more than 0")):
+        done = compare(folder, *args)
+        result(done.returncode == 2 and said in done.stderr, f"{' '.join(args)} is refused",
+               done.stderr)
+    done = compare(folder, "--help")
+    result(done.returncode == 0 and all(s.name in done.stdout for s in loads.SCENARIOS),
+           "--help names every scenario", done.stdout)
+
+
+def a_run(folder):
+    why = "" if shutil.which("wrk") else "there is no wrk"
+    if why:
+        result(False, "a run", skip=why)
+        return
+    done = compare(folder, "--rounds", "1", "--duration", "1", "--only", "static,forward",
+                   "--peers", "none", "--engine", "epoll", "--out", "out")
+    lines = [l for l in done.stderr.splitlines() if l]
+    result(done.returncode == 0 and len(lines) == 4 and "\r" not in done.stderr,
+           "away from a terminal progress is plain lines", done.stderr + done.stdout)
+    with open(os.path.join(folder, "out/results.jsonl")) as f:
+        records = [json.loads(l) for l in f]
+    result([(r["scenario"], r["server"]) for r in records] ==
+           [("static", "bare epoll"), ("static", "headgate epoll"), ("forward", "bare epoll"),
+            ("forward", "headgate epoll")] and
+           all(0.5 < r["us"] < 1000 and r["requests"] > 100 and not r["errors"] for r in records),
+           "headgate and the floors are measured", records)
+    with open(os.path.join(folder, "out/table.txt")) as f:
+        result(f.read().strip() in done.stdout and os.path.realpath(folder) in done.stdout,
+               "the table is printed, and where it is", done.stdout)
+    again = compare(folder, "--table", "out/results.jsonl")
+    result(again.returncode == 0 and "headgate epoll" in again.stdout, "a table can be had again",
+           again.stderr)
+    mine = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ") as f:
+                if f"headgate-compare-test-{os.getpid()}" in f.read():
+                    mine.append(pid)
+        except (OSError, UnicodeDecodeError):
+            pass
+    result(not mine, "nothing is left running", mine)
+
+
+def not_twice(folder):
+    with socket.socket(socket.AF_UNIX) as lock:
+        lock.bind(f"\0headgate-compare-twice-{os.getpid()}")
+        done = compare(folder, "--only", "static", "--peers", "none",
+                       lock="headgate-compare-twice")
+    result(done.returncode == 2 and ("it runs already" in done.stderr or
+                                     "wrk is missing" in done.stderr),
+           "two at once are refused", done.stderr)
+
+
+with tempfile.TemporaryDirectory(dir=BUILD) as where:
+    what_the_table_says()
+    wrong_words(where)
+    not_twice(where)
+    a_run(where)
+print(f"1..{count}")
