@@ -59,13 +59,16 @@ static int version(void)
     return EXIT_FINE;
 }
 
+enum { TESTS_NEVER, TESTS_REQUIRED, TESTS_ALWAYS };
+
 /* Everything that is wrong with it goes to stderr.  NULL when it may not be used. */
-static struct config *load(const char *path, struct arena *arena, bool run_tests)
+static struct config *load(const char *path, struct arena *arena, int tests)
 {
     struct diagnostics d = {.arena = arena};
     struct config *config = config_load(path, &source_disk, modules_table, &d);
 
-    if (config && d.errors == 0 && (run_tests || config->server.tests_required))
+    if (config && d.errors == 0 &&
+        (tests == TESTS_ALWAYS || (tests == TESTS_REQUIRED && config->server.tests_required)))
         config_run_tests(config, &d);
     diagnostics_print(&d, print_line, stderr);
     if (d.errors > 0) {
@@ -88,15 +91,22 @@ static void print_bytes(uint64_t bytes)
     printf("%.4g%s", n, units[unit]);
 }
 
+static void print_count(unsigned n, const char *noun, const char *after)
+{
+    printf("%u %s%s%s", n, noun, n == 1 ? "" : "s", after);
+}
+
 static int check(const char *path)
 {
     struct arena arena = {0};
-    struct config *config = load(path, &arena, true);
+    struct config *config = load(path, &arena, TESTS_ALWAYS);
 
     if (config) {
-        printf("%s: fine: %u listeners, %u routes, %u upstreams, %u tests passed\n", path,
-               config->listener_count, config->route_count, config->upstream_count,
-               config->test_count);
+        printf("%s: fine: ", path);
+        print_count(config->listener_count, "listener", ", ");
+        print_count(config->route_count, "route", ", ");
+        print_count(config->upstream_count, "upstream", ", ");
+        print_count(config->test_count, "test", " passed\n");
         printf("worst case: ");
         print_bytes(config_worst_case_bytes(config));
         printf(" of memory, when every connection and buffer is in use\n");
@@ -106,10 +116,11 @@ static int check(const char *path)
     return config ? EXIT_FINE : EXIT_FAILED;
 }
 
+/* What it says, whether or not it does what its tests expect. */
 static int print(const char *path)
 {
     struct arena arena = {0};
-    struct config *config = load(path, &arena, false);
+    struct config *config = load(path, &arena, TESTS_NEVER);
 
     if (config) {
         config_print(config, print_line, stdout);
@@ -122,7 +133,7 @@ static int print(const char *path)
 static int run(const char *path)
 {
     struct arena arena = {0};
-    struct config *config = load(path, &arena, false);
+    struct config *config = load(path, &arena, TESTS_REQUIRED);
 
     arena_free(&arena);
     return config ? serve(config) : EXIT_FAILED;

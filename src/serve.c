@@ -396,9 +396,10 @@ static int serve_open(struct config *config, struct gate_options *options)
     }
     if (server->user.len == 0 && identity_is_root())
         log_say(LOG_WARNING, "serving as root: set [server] user");
-    log_say(LOG_NOTICE, "engine %s%s%s%s, %u workers, %llu connections at most",
+    log_say(LOG_NOTICE, "engine %s%s%s%s, %u worker%s, %llu connections at most",
             io_backend_name(options->backend), passed[0] ? " (" : "", passed, passed[0] ? ")" : "",
-            options->workers, (unsigned long long)options->connections_max);
+            options->workers, options->workers == 1 ? "" : "s",
+            (unsigned long long)options->connections_max);
     return 0;
 }
 

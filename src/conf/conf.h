@@ -75,7 +75,7 @@ struct conf_entry {
     struct conf_entry *next;
     struct span key;
     struct position at;
-    struct conf_value *values;
+    struct conf_value *values, **last; /* last: where the next goes, once there is one */
     bool used; /* some table knew it */
     bool bad;  /* a value of it was refused already */
 };

@@ -149,10 +149,10 @@ static void entry_add(struct feeding *f, struct conf_section *s, const struct te
         e->bad = true;
         return;
     }
-    struct conf_value **last = &e->values;
-    while (*last)
-        last = &(*last)->next;
-    *last = v;
+    if (!e->values)
+        e->last = &e->values;
+    *e->last = v;
+    e->last = &v->next;
     if (span_equal(s->type, SPAN("server")) && span_equal(key, SPAN("include"))) {
         e->used = true;
         include_later(f, v);

@@ -7,6 +7,8 @@
 
 enum { HALF = 128 * 1024 };
 
+#define SAY_EVERY_NS (10 * NS_PER_S)
+
 struct access_log {
     struct owner owner;
     struct worker *worker;
@@ -17,10 +19,13 @@ struct access_log {
     int fd;      /* -1: off */
     int fd_next; /* after a reopen: takes over when the write is home */
     bool reopened, closing;
-    bool due;         /* the oldest line has waited a second */
-    unsigned filling; /* which half */
-    uint32_t used;    /* of the half that is being filled */
-    uint64_t dropped, dropped_said;
+    bool off;               /* by a reload: what is there goes out, and no more comes */
+    bool due;               /* the oldest line has waited a second */
+    unsigned filling;       /* which half */
+    uint32_t used;          /* of the half that is being filled */
+    uint64_t dropped, lost; /* lines that found no room, that no disk took; since it was said */
+    int lost_why;
+    uint64_t say_at; /* not before */
     char *halves[2];
 };
 
@@ -51,25 +56,50 @@ static void log_switch(struct access_log *log)
     log->fd = log->fd_next;
 }
 
+static void log_write_failed(struct access_log *log)
+{
+    const char *at = log->write.base;
+    uint64_t lines = 0;
+
+    for (uint32_t i = 0; i < log->write.len; i++)
+        lines += at[i] == '\n';
+    io_count(&log->worker->stats.log_dropped, lines);
+    log->lost += lines;
+    log->lost_why = log->write.op.fail;
+}
+
+/* A full disk stays full for a while, a slow one slow: said now and then, and at the end. */
+static void log_say_losses(struct access_log *log, bool last)
+{
+    uint64_t now = io_now(log->worker->io);
+
+    if ((log->lost == 0 && log->dropped == 0) || (now < log->say_at && !last))
+        return;
+    log->say_at = now + SAY_EVERY_NS;
+    if (log->lost > 0)
+        log_say(LOG_ERROR, "access_log %.*s: %s, %llu lines are lost", SPAN_ARG(log->path),
+                fail_text(log->lost_why), (unsigned long long)log->lost);
+    if (log->dropped > 0)
+        log_say(LOG_WARNING, "access_log %.*s: too slow, %llu lines were dropped",
+                SPAN_ARG(log->path), (unsigned long long)log->dropped);
+    log->lost = log->dropped = 0;
+}
+
 static void access_log_step(struct owner *owner)
 {
     struct access_log *log = container_of(owner, struct access_log, owner);
     struct worker *w = log->worker;
 
     if (io_take(&log->write.op) && log->write.op.fail)
-        log_say(LOG_ERROR, "access_log %.*s: %s, %u bytes are lost", SPAN_ARG(log->path),
-                fail_text(log->write.op.fail), log->write.len);
+        log_write_failed(log);
     log_switch(log);
     /* Remembered, for a write may be under way: nothing else would come back to it. */
     if (io_timer_take(&log->timer))
         log->due = true;
     if (log->due || log->used >= HALF / 2 || log->closing)
         log_flush(log);
-    if (log->dropped != log->dropped_said && !io_busy(&log->write.op)) {
-        log_say(LOG_WARNING, "access_log %.*s: too slow, %llu lines were dropped",
-                SPAN_ARG(log->path), (unsigned long long)(log->dropped - log->dropped_said));
-        log->dropped_said = log->dropped;
-    }
+    if (!io_busy(&log->write.op))
+        log_say_losses(log, false);
     if (log->closing)
         worker_check_done(w);
 }
@@ -166,9 +196,10 @@ void access_log_adopt(struct worker *w, const struct log_target *target)
         return;
     }
     if (target->off) { /* nothing more is added; what is there goes out at its time */
-        log->format = LOG_TEXT;
+        log->off = true;
         return;
     }
+    log->off = false;
     log->format = target->format;
     if (span_equal(log->path, target->path))
         return;
@@ -188,10 +219,13 @@ bool access_log_close(struct worker *w)
     if (!log)
         return true;
     log->closing = true;
+    if (io_take(&log->write.op) && log->write.op.fail)
+        log_write_failed(log);
     log_switch(log);
     log_flush(log);
     if (io_busy(&log->write.op))
         return false;
+    log_say_losses(log, true);
     io_timer_clear(w->io, &log->timer);
     owner_retire(&log->owner);
     w->log = NULL;
@@ -361,7 +395,7 @@ void access_log_exchange(struct worker *w, struct exchange *x)
 {
     struct access_log *log = w->log;
 
-    if (!log || log->format == LOG_TEXT || (x->route && !x->route->log))
+    if (!log || log->off || (x->route && !x->route->log))
         return;
     size_t n = access_log_line(log->halves[log->filling] + log->used, HALF - log->used, log->format,
                                x, io_wall(w->io), io_now(w->io));

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -114,8 +115,56 @@ def test_a_redirect_stays_on_its_host(gate):
     for to in ("//evil.example", "/%5cevil.example", "/%09/evil.example", "///%5c/evil.example"):
         same(g.get(f"/away?to={to}")[1].get("location"), "/evil.example", to)
     status, fields, _ = g.get("/away?to=/%0d%0aSet-Cookie:%20a")
-    same((status, "set-cookie" in fields), (500, False))
+    same((status, "set-cookie" in fields), (308, False))
     o.end()
+
+
+def test_line_breaks_in_a_redirect_are_not_ours(gate):
+    """What a client brings into Location is encoded, as any URI is."""
+    g = start_redirect(gate)
+    for query, want in (("a%0d%0aSet-Cookie:%20b", "/a%0D%0ASet-Cookie:%20b"), ("a+b%c3%a9", "/a%20b%C3%A9"),
+                        ("%5c%5cevil", "/evil"), ("%22%3e%00", "/%22%3E%00"), ("x%2fy%3fz", "/x/y?z")):
+        status, fields, _ = g.get("/to?to=" + query)
+        same((status, fields.get("location")), (308, want), query)
+        true("set-cookie" not in fields, fields)
+
+
+def start_redirect(gate):
+    return gate("""[server]
+workers = 1
+[listener a]
+listen = 127.0.0.1:{port}
+[route to]
+handler = redirect
+to = /${query.to}
+""")
+
+
+def test_a_full_disk_is_said_once_and_its_lines_are_counted(gate):
+    g = gate("""[server]
+workers = 1
+log_level = info
+access_log = /dev/full
+[listener a]
+listen = 127.0.0.1:{port}
+[route all]
+handler = respond
+""")
+    requests = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 200
+    for _ in range(12):
+        with g.connect() as s:
+            s.sendall(requests)
+            s.shutdown(socket.SHUT_WR)
+            same(read_all(s).count(b" 200 OK"), 200)
+        time.sleep(0.25)
+    true(wait_for(lambda: "lines are lost" in g.said(), 3), g.said())
+    said = g.said().count("lines are lost")
+    same(said, 1, "times it is said in three seconds")
+    same(g.stop(), 0)
+    lost = sum(int(l.split(", ")[-1].split()[0]) for l in g.said().splitlines()
+               if "lines are lost" in l)
+    same(lost, 2400)
+    true("log_dropped=2400" in g.said(), g.said())
 
 
 def test_half_a_head_is_not_in_the_log(gate):
