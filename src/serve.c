@@ -265,7 +265,7 @@ static void reload(void)
         struct span later = config_needs_restart(gate->config, config, text);
         uint64_t most = gate->connections_max;
         gate->connections_max = connections_max(config); /* before workers look at it again */
-        if (gate_adopt(gate, config, &d) == 0) {
+        if (config_keep_running(config, gate->config) == 0 && gate_adopt(gate, config, &d) == 0) {
             reloaded(config, later);
             config = NULL;
         } else {

@@ -330,3 +330,13 @@ struct span config_needs_restart(const struct config *before, const struct confi
     }
     return (struct span){text, len};
 }
+
+int config_keep_running(struct config *after, const struct config *before)
+{
+    for (unsigned i = 0; i < after->listener_count; i++) {
+        const struct listener_conf *old = listener_find(before, after->listeners[i].name);
+        if (old)
+            after->listeners[i].backlog = old->backlog;
+    }
+    return server_keep_running(&after->server, &before->server, &after->arena) ? 0 : FAIL_MEMORY;
+}

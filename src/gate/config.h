@@ -216,6 +216,10 @@ enum { NEEDS_RESTART_TEXT = 128 };
 struct span config_needs_restart(const struct config *before, const struct config *after,
                                  char text[NEEDS_RESTART_TEXT]);
 
+/* What needs a restart stays what it is, so that the next reload names it again.
+ * FAIL_MEMORY: the configuration cannot be used. */
+MUST_USE int config_keep_running(struct config *after, const struct config *before);
+
 /* Bytes in use when every connection, exchange and buffer there may be is there. */
 uint64_t config_worst_case_bytes(const struct config *config);
 

@@ -230,3 +230,27 @@ void server_needs_restart(const struct server_conf *before, const struct server_
             *names++ = rows[i].name;
     *names = NULL;
 }
+
+bool server_keep_running(struct server_conf *after, const struct server_conf *before,
+                         struct arena *arena)
+{
+    const struct {
+        struct span *to;
+        struct span from;
+    } texts[] = {
+        {&after->engine, before->engine},
+        {&after->user, before->user},
+        {&after->group, before->group},
+        {&after->pid_file, before->pid_file},
+    };
+
+    after->workers = before->workers;
+    after->engine_disable = before->engine_disable;
+    after->buffer_memory = before->buffer_memory;
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        *texts[i].to = texts[i].from.len ? arena_copy(arena, texts[i].from) : (struct span){0};
+        if (texts[i].from.len && !texts[i].to->ptr)
+            return false;
+    }
+    return true;
+}

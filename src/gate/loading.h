@@ -79,4 +79,8 @@ enum { SERVER_RESTART_MAX = 8 };
 void server_needs_restart(const struct server_conf *before, const struct server_conf *after,
                           const char *names[SERVER_RESTART_MAX]);
 
+/* Those settings as they are in effect; false: no memory. */
+MUST_USE bool server_keep_running(struct server_conf *after, const struct server_conf *before,
+                                  struct arena *arena);
+
 #endif

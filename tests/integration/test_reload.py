@@ -175,6 +175,15 @@ def test_what_needs_a_restart_is_named_and_the_rest_applies(gate):
     true("needs a restart to change: workers, pid_file, buffer_memory; the rest is in effect" in
          said, said)
     true(wait_for(lambda: g.get("/hello")[2] == b"two"))
+    for _ in range(2):  # as long as it is so
+        before = log(g).count("needs a restart")
+        g.signal(signal.SIGHUP)
+        true(wait_for(lambda: log(g).count("needs a restart") > before), log(g)[-500:])
+    true(log(g).rstrip().endswith("workers, pid_file, buffer_memory; the rest is in effect"), log(g))
+    g.write(CONFIG)
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: "generation 5" in log(g)), log(g)[-500:])
+    same(log(g).count("needs a restart"), 3, "no more once it is as before")
     o.end()
 
 
