@@ -32,6 +32,8 @@ struct error_pages {
     unsigned count;
 };
 
+enum { SERVER_HEADER_MAX = 192 };
+
 struct server_conf {
     uint64_t workers;        /* VALUE_AUTO */
     struct span engine;      /* "auto" ... */
@@ -111,6 +113,7 @@ struct edit {
 struct edits {
     struct edit *list;
     unsigned count;
+    bool removes_server; /* also the one that we would say ourselves */
 };
 
 enum condition_kind {

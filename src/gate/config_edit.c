@@ -92,6 +92,13 @@ static bool edit_value(struct loading *l, const struct line *line, const char *k
     return err == 0;
 }
 
+static bool edit_removes_server(const struct edit *e)
+{
+    return (e->kind == EDIT_REMOVE && e->id == FIELD_SERVER) ||
+           (e->kind == EDIT_REMOVE_PREFIX && e->name.len <= 6 &&
+            span_equal_nocase(e->name, span_first(SPAN("server"), e->name.len)));
+}
+
 void edits_load(struct loading *l, const char *key, const struct lines *lines, struct edits *edits)
 {
     if (lines->count == 0 || !(edits->list = loading_zalloc(l, lines->count * sizeof *edits->list)))
@@ -105,8 +112,10 @@ void edits_load(struct loading *l, const char *key, const struct lines *lines, s
             say_word(l, line, 0, key, "the field's name is missing");
             continue;
         }
-        if (edit_name(l, line, key, &edit) && edit_value(l, line, key, &edit))
-            edits->list[edits->count++] = edit;
+        if (!edit_name(l, line, key, &edit) || !edit_value(l, line, key, &edit))
+            continue;
+        edits->list[edits->count++] = edit;
+        edits->removes_server = edits->removes_server || edit_removes_server(&edit);
     }
 }
 

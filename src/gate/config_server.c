@@ -202,6 +202,8 @@ void config_load_server(struct loading *l)
     resolver_load(l, &raw.resolver);
     if (!is_field_value(conf->server_header))
         loading_say(l, SEVERITY_ERROR, "server_header", "a control character");
+    if (conf->server_header.len > SERVER_HEADER_MAX)
+        loading_say(l, SEVERITY_ERROR, "server_header", "longer than %d bytes", SERVER_HEADER_MAX);
     if (conf->group.len > 0 && conf->user.len == 0)
         loading_say(l, SEVERITY_ERROR, "group", "there is no user");
     const char *share =

@@ -46,14 +46,16 @@ static struct span connection_field(const struct exchange *x)
     return (struct span){0};
 }
 
-/* Server and Date, unless the response (an origin's) has its own. */
+/* Server and Date, unless the response (an origin's) has its own; without
+ * Server where the route takes it away. */
 static struct span common_lines(struct exchange *x)
 {
     const struct fields *f = &x->response.fields;
 
-    if (fields_get(f, FIELD_SERVER) || fields_get(f, FIELD_DATE))
+    if (fields_get(f, FIELD_DATE))
         return (struct span){0};
-    return worker_common_lines(x->worker);
+    bool hidden = x->route && x->route->response_edits.removes_server;
+    return worker_common_lines(x->worker, !hidden && !fields_get(f, FIELD_SERVER));
 }
 
 static char *put(char *at, struct span s)

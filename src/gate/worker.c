@@ -78,22 +78,25 @@ static struct generation *generation_new(struct worker *w, struct config *config
 
 /* --- what every response says ------------------------------------------------------ */
 
-struct span worker_common_lines(struct worker *w)
+/* Server first, so that Date alone is the rest. */
+struct span worker_common_lines(struct worker *w, bool server)
 {
     uint64_t wall = io_wall(w->io);
 
     if (wall >= w->common_until) {
-        struct span server = w->current->config->server.server_header;
+        struct span name = w->current->config->server.server_header;
         char date[CLOCK_HTTP_LEN];
         clock_http(date, (int64_t)(wall / NS_PER_S));
         w->common_until = (wall / NS_PER_S + 1) * NS_PER_S;
-        int n = server.len
-                    ? snprintf(w->common, sizeof w->common, "Server: %.*s\r\nDate: %.*s\r\n",
-                               SPAN_ARG(server), CLOCK_HTTP_LEN, date)
-                    : snprintf(w->common, sizeof w->common, "Date: %.*s\r\n", CLOCK_HTTP_LEN, date);
-        w->common_len = n > 0 && (size_t)n < sizeof w->common ? (uint32_t)n : 0;
+        int n = name.len ? snprintf(w->common, sizeof w->common, "Server: %.*s\r\n", SPAN_ARG(name))
+                         : 0;
+        w->common_date = (uint32_t)n;
+        n += snprintf(w->common + n, sizeof w->common - (size_t)n, "Date: %.*s\r\n", CLOCK_HTTP_LEN,
+                      date);
+        w->common_len = (uint32_t)n; /* SERVER_HEADER_MAX leaves room */
     }
-    return (struct span){w->common, w->common_len};
+    struct span all = {w->common, w->common_len};
+    return server ? all : span_after(all, w->common_date);
 }
 
 /* --- coming and going ---------------------------------------------------------------- */

@@ -28,7 +28,7 @@ struct generation {
     struct pool_view **pools; /* by index in config->upstreams */
 };
 
-enum { HEAD_LINES_MAX = 256 };
+enum { HEAD_LINES_MAX = SERVER_HEADER_MAX + 64 };
 
 struct worker {
     struct gate *gate;
@@ -46,7 +46,7 @@ struct worker {
     struct pools *pools;
     void **module_states;        /* by index in config->modules */
     char common[HEAD_LINES_MAX]; /* "Server: …\r\nDate: …\r\n", for this second */
-    uint32_t common_len;
+    uint32_t common_len, common_date; /* where the Date line begins */
     uint64_t common_until; /* ns of io_wall() */
     bool draining;         /* SIGTERM */
     bool stopping;         /* drain_timeout is over: everything is cut */
@@ -79,8 +79,8 @@ void worker_stop(struct worker *w);
 struct generation *generation_use(struct generation *g);
 void generation_done(struct worker *w, struct generation *g);
 
-/* "Server: …\r\nDate: …\r\n" */
-struct span worker_common_lines(struct worker *w);
+/* "Server: …\r\nDate: …\r\n", or the latter alone. */
+struct span worker_common_lines(struct worker *w, bool server);
 
 /* A connection or listener has gone: is the drain complete? */
 void worker_check_done(struct worker *w);

@@ -196,8 +196,23 @@ def test_server_header(gate):
     for value, want in (("", "headgate"), ("server_header = edge 1", "edge 1"),
                         ("server_header = off", None)):
         g = start(gate, server=value)
-        same(g.get("/")[1].get("server"), want, value)
+        answer = g.get("/")[1]
+        same((answer.get("server"), "date" in answer), (want, True), value)
         g.stop()
+
+
+def test_server_is_a_field_that_a_route_can_remove_and_set(gate):
+    o = Origin()
+    for edits, want in (("remove Server", None), ("remove Serv*", None), ("remove X-*", "headgate"),
+                        ("set Server mine", "mine"), ("default Server mine", "mine"),
+                        ("remove Server\nresponse_header = add Server mine", "mine")):
+        edits = "response_header = " + edits
+        g = start(gate, route=edits, forward=edits, origin=o.port)
+        for path in ("/", "/f/echo"):
+            answer = g.get(path)[1]
+            same((answer.get("server"), "date" in answer), (want, True), f"{path}: {edits}")
+        g.stop()
+    o.end()
 
 
 def test_resolver_and_names(gate):
