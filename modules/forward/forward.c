@@ -91,6 +91,8 @@ static void forward_load(struct loading *l, void *data)
     for (unsigned i = 0; i < conf->upgrade.count; i++)
         if (span_equal_nocase(conf->upgrade.list[i], SPAN("h2c")))
             loading_say(l, SEVERITY_ERROR, "upgrade", "h2c is never passed on");
+        else if (conf->upgrade.list[i].len > LEG_UPGRADE_MAX)
+            loading_say(l, SEVERITY_ERROR, "upgrade", "no protocol has a name that long");
     if (conf->host_header && span_equal(conf->host_header->source, SPAN("pass")))
         conf->host_header = NULL;
     loading_check_prefix(l, "strip_prefix", conf->strip_prefix);
@@ -279,7 +281,7 @@ static void forward_ended(struct exchange *x)
 {
     struct forwarding *f = exchange_state(x);
 
-    leg_close(&f->leg);
+    leg_end(&f->leg);
 }
 
 static const struct handler forward_handler = {

@@ -17,7 +17,7 @@ bool forward_response(struct exchange *x, const struct response *from)
         const struct field *f = &from->fields.list[i];
         if (!response_passes(from, f))
             continue;
-        if (response_field_named(x, f->name, f->value) == FAIL_FULL)
+        if (response_field_passed(x, f) == FAIL_FULL)
             return false;
     }
     return true;

@@ -251,7 +251,8 @@ void request_content_want(struct exchange *x)
     if (x->content_wanted)
         return;
     x->content_wanted = true;
-    owner_wake(x->owner);
+    if (!x->request_content.ended)
+        owner_wake(x->owner);
 }
 
 /* Room for at least n more bytes behind what was gathered. */
@@ -353,7 +354,7 @@ static int response_add(struct exchange *x, enum field_id id, struct span name, 
 {
     int err;
 
-    if (field_is_framing(id) || !span_is_field_value(value))
+    if (field_is_framing(id))
         return FAIL_BAD;
     if (x->response.fields.count == x->response.fields.max && (err = response_fields_grow(x)) < 0)
         return err;
@@ -362,14 +363,19 @@ static int response_add(struct exchange *x, enum field_id id, struct span name, 
 
 int response_field(struct exchange *x, enum field_id id, struct span value)
 {
-    return response_add(x, id, field_name(id), value);
+    return span_is_field_value(value) ? response_add(x, id, field_name(id), value) : FAIL_BAD;
 }
 
 int response_field_named(struct exchange *x, struct span name, struct span value)
 {
-    if (!span_is_token(name))
+    if (!span_is_token(name) || !span_is_field_value(value))
         return FAIL_BAD;
     return response_add(x, field_find(name), name, value);
+}
+
+int response_field_passed(struct exchange *x, const struct field *f)
+{
+    return response_add(x, (enum field_id)f->id, f->name, f->value);
 }
 
 static void response_begin(struct exchange *x, int status)

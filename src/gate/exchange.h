@@ -188,6 +188,9 @@ static inline bool response_started(const struct exchange *x)
 int response_field(struct exchange *x, enum field_id id, struct span value);
 int response_field_named(struct exchange *x, struct span name, struct span value);
 
+/* The same for one of a message that was parsed: it is known to be good. */
+int response_field_passed(struct exchange *x, const struct field *f);
+
 /* The whole response: status and content, which must stay valid until the exchange ends. */
 void respond(struct exchange *x, int status, struct span content);
 

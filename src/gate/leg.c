@@ -2,6 +2,15 @@
 #include "gate/leg_own.h"
 #include "gate/link.h"
 
+/* --- request content that another try may need ---------------------------------------------- */
+
+static void replay_drop(struct replay *r)
+{
+    while (r->count > 0)
+        buf_unref(r->list[--r->count].buf);
+    r->bytes = 0;
+}
+
 /* --- for the exchange ---------------------------------------------------------------------- */
 
 static void leg_refuse(struct leg *leg, enum cause cause)
@@ -59,6 +68,12 @@ void leg_close(struct leg *leg)
         link_release(leg->link, leg);
 }
 
+void leg_end(struct leg *leg)
+{
+    leg_close(leg);
+    replay_drop(&leg->replay);
+}
+
 void leg_again(struct leg *leg)
 {
     leg_close(leg);
@@ -114,23 +129,25 @@ void leg_begin(struct leg *leg, struct link *l)
     leg->since = io_now(exchange_io(leg->x));
 }
 
-bool leg_fields_ready(struct leg *leg)
+void leg_borrow_fields(struct leg *leg)
 {
-    struct fields *f = &leg->response.fields;
-
-    if (!f->list) {
-        f->list = arena_alloc(&leg->x->arena, LEG_FIELDS_MAX * sizeof *f->list);
-        f->max = LEG_FIELDS_MAX;
-    }
-    return f->list != NULL;
+    leg->response.fields =
+        (struct fields){.list = leg->x->worker->pools->fields, .max = LEG_FIELDS_MAX};
 }
 
 bool leg_keep_head(struct leg *leg, struct span head)
 {
-    struct span copy = arena_copy(&leg->x->arena, head);
+    struct arena *arena = &leg->x->arena;
+    struct fields *f = &leg->response.fields;
+    struct span copy = arena_copy(arena, head);
+    struct field *list = arena_alloc(arena, f->count * sizeof *list);
 
-    if (!copy.ptr)
+    if (!copy.ptr || !list)
         return false;
+    if (f->count > 0)
+        memcpy(list, f->list, f->count * sizeof *list);
+    f->list = list;
+    f->max = f->count;
     response_rebase(&leg->response, head.ptr, head.len, copy.ptr);
     return true;
 }
@@ -158,32 +175,68 @@ void leg_content_done(struct leg *leg)
     leg_tell(leg);
 }
 
+static bool replay_grow(struct replay *r, struct arena *arena)
+{
+    unsigned max = r->max ? r->max * 2 : 2;
+    struct slice *list = arena_alloc(arena, max * sizeof *list);
+
+    if (!list)
+        return false;
+    if (r->count > 0)
+        memcpy(list, r->list, r->count * sizeof *list);
+    r->list = list;
+    r->max = max;
+    return true;
+}
+
+/* The last buffer, if it has room, else another.  NULL: there is none to spare. */
+static struct slice *replay_tail(struct leg *leg)
+{
+    struct replay *r = &leg->replay;
+    struct slice *last = r->count ? &r->list[r->count - 1] : NULL;
+    struct buf_pool *pool = &exchange_io(leg->x)->bufs;
+    struct buf *b;
+
+    if (last && last->len < last->buf->size)
+        return last;
+    if (buf_scarce(pool) || (r->count == r->max && !replay_grow(r, &leg->x->arena)) ||
+        !(b = buf_get(pool)))
+        return NULL;
+    r->list[r->count] = (struct slice){.buf = b, .ptr = b->base};
+    return &r->list[r->count++];
+}
+
 void leg_remember(struct leg *leg, struct span s)
 {
+    struct replay *r = &leg->replay;
     uint64_t max = leg->upstream->retry_buffer;
 
-    if (leg->content_lost)
+    if (leg->content_lost || leg->response_begun)
         return;
-    if (max == VALUE_OFF || s.len > max - leg->replay.len) {
-        leg->content_lost = true;
-        return;
-    }
-    if (leg->replay.len + s.len > leg->replay_room) {
-        size_t room = leg->replay_room ? leg->replay_room * 2 : 1024;
-        while (room < leg->replay.len + s.len)
-            room *= 2;
-        char *at = arena_alloc(&leg->x->arena, room);
-        if (!at) {
+    leg->content_lost = max == VALUE_OFF || s.len > max - r->bytes;
+    while (s.len > 0 && !leg->content_lost) {
+        struct slice *tail = replay_tail(leg);
+        if (!tail) {
             leg->content_lost = true;
-            return;
+            break;
         }
-        if (leg->replay.len)
-            memcpy(at, leg->replay.ptr, leg->replay.len);
-        leg->replay.ptr = at;
-        leg->replay_room = room;
+        size_t n = tail->buf->size - tail->len;
+        if (n > s.len)
+            n = s.len;
+        memcpy(tail->buf->base + tail->len, s.ptr, n);
+        tail->len += (uint32_t)n;
+        r->bytes += n;
+        s = span_after(s, n);
     }
-    memcpy((char *)(uintptr_t)leg->replay.ptr + leg->replay.len, s.ptr, s.len);
-    leg->replay.len += s.len;
+    if (leg->content_lost)
+        replay_drop(r);
+}
+
+void leg_answered(struct leg *leg)
+{
+    leg->response_begun = true;
+    if (leg->x->tries == 1) /* else it may be just what is being sent */
+        replay_drop(&leg->replay);
 }
 
 void leg_lost_early(struct leg *leg, bool sending)

@@ -22,13 +22,20 @@ enum leg_state {
     LEG_FAILED,  /* see cause */
 };
 
-enum { LEG_FIELDS_MAX = 100, LEG_TRIED_MAX = 64 };
+enum { LEG_FIELDS_MAX = 100, LEG_TRIED_MAX = 64, LEG_UPGRADE_MAX = 64 };
 
 /* What is sent.  Fields are complete but for framing and Connection. */
 struct leg_request {
     struct span method, target;
     struct fields fields;
-    struct span upgrade; /* the token asked for; empty: none */
+    struct span upgrade; /* the token asked for; empty: none; at most LEG_UPGRADE_MAX */
+};
+
+/* Request content sent so far, as long as it may be kept for another try. */
+struct replay {
+    struct slice *list; /* all but the last fill their buffers */
+    unsigned count, max;
+    uint64_t bytes;
 };
 
 struct leg {
@@ -44,8 +51,7 @@ struct leg {
     bool content_lost;   /* request content was sent that is kept nowhere */
     bool cut;            /* failed after the head was passed on */
     struct response response;
-    struct span replay; /* request content sent so far, as long as it may be kept */
-    size_t replay_room;
+    struct replay replay;
     uint64_t tried;                             /* bits: servers of the group that were tried */
     uint64_t first_byte_ns, idle_ns, stream_ns; /* timeouts in effect */
 
@@ -61,8 +67,11 @@ struct leg {
 void leg_open(struct leg *leg);
 
 /* Gives the link back: to the pool when nothing is left over, else it is closed.
- * Idempotent.  To be called at last when the exchange ends. */
+ * Idempotent. */
 void leg_close(struct leg *leg);
+
+/* The same, for good: when the exchange ends. */
+void leg_end(struct leg *leg);
 
 /* After a failure: ready for another leg_open(). */
 void leg_again(struct leg *leg);

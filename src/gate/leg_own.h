@@ -16,11 +16,11 @@ void leg_fail_fresh(struct leg *leg, enum cause cause);
 /* A try begins: nothing was sent of it, nothing came. */
 void leg_begin(struct leg *leg, struct link *l);
 
-/* Room for the fields of a response.  False: no memory. */
-bool leg_fields_ready(struct leg *leg);
+/* Room to parse a head into, the worker's: valid until the step returns. */
+void leg_borrow_fields(struct leg *leg);
 
-/* The head is kept in the exchange's arena: it outlives the link's bytes.
- * False: no memory. */
+/* Head and fields are kept in the exchange's arena: they outlive the link's
+ * bytes.  False: no memory. */
 bool leg_keep_head(struct leg *leg, struct span head);
 
 /* An interim head is complete: it is passed on. */
@@ -34,6 +34,9 @@ void leg_content_done(struct leg *leg);
 
 /* Keeps what is sent, as long as another try may need it. */
 void leg_remember(struct leg *leg, struct span s);
+
+/* A byte of a response came: there will be no other try. */
+void leg_answered(struct leg *leg);
 
 /* The connection ended, or broke, while it was waiting for a head. */
 void leg_lost_early(struct leg *leg, bool sending);

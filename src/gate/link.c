@@ -82,26 +82,6 @@ static void link_gone(struct link *l)
     pool_link_gone(server);
 }
 
-void link_release(struct link *l, struct leg *leg)
-{
-    struct exchange *x = leg->x;
-    bool clean = l->protocol->release(l, leg) && l->state == LINK_BUSY;
-
-    x->request_content.consumer = NULL;
-    x->response_content.producer = NULL;
-    x->response_content.consumer = NULL;
-    l->server->in_flight--;
-    leg->link = NULL;
-    if (!clean) {
-        link_close(l);
-        return;
-    }
-    l->state = LINK_IDLE;
-    l->since = io_now(link_io(l));
-    pool_keep(l);
-    owner_wake(&l->owner);
-}
-
 /* --- the step ------------------------------------------------------------------------------ */
 
 static enum cause dial_cause(int fail)
@@ -143,6 +123,16 @@ static uint32_t link_room(struct link *l)
     return l->protocol->room(l);
 }
 
+/* The last part of a step: asks for what may come, until when. */
+static void link_rest(struct link *l)
+{
+    uint32_t room = link_room(l);
+
+    if (room > 0)
+        wire_want(&l->wire, room);
+    io_timer_set(link_io(l), &l->timer, link_deadline(l));
+}
+
 static void link_step(struct owner *owner)
 {
     struct link *l = container_of(owner, struct link, owner);
@@ -163,8 +153,28 @@ static void link_step(struct owner *owner)
         link_gone(l);
         return;
     }
-    uint32_t room = link_room(l);
-    if (room > 0)
-        wire_want(&l->wire, room);
-    io_timer_set(link_io(l), &l->timer, link_deadline(l));
+    link_rest(l);
+}
+
+/* --- the leg lets go ----------------------------------------------------------------------- */
+
+void link_release(struct link *l, struct leg *leg)
+{
+    struct exchange *x = leg->x;
+    bool clean = l->protocol->release(l, leg) && l->state == LINK_BUSY;
+
+    x->request_content.consumer = NULL;
+    x->response_content.producer = NULL;
+    x->response_content.consumer = NULL;
+    l->server->in_flight--;
+    leg->link = NULL;
+    if (!clean) {
+        link_close(l);
+        return;
+    }
+    l->state = LINK_IDLE;
+    l->since = io_now(link_io(l));
+    pool_keep(l);
+    if (l->state == LINK_IDLE) /* no step of its own is needed for that */
+        link_rest(l);
 }

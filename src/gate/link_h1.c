@@ -17,11 +17,8 @@ static bool h1_link_read_head(struct h1_link *l)
 
     while (wire_in(w).len > 0) {
         struct span in = wire_in(w);
-        leg->response_begun = true;
-        if (!leg_fields_ready(leg)) {
-            leg_fail(leg, CAUSE_out_of_memory);
-            return false;
-        }
+        leg_answered(leg);
+        leg_borrow_fields(leg);
         h1_parser_init(&parser, &limits);
         parser.scanned = l->scanned;
         switch (h1_parse_response(&parser, in, leg->x->request.method, &leg->response)) {
@@ -174,6 +171,8 @@ static void h1_attach(struct link *base, struct leg *leg)
     l->scanned = 0;
     l->request_chunked = false;
     l->request_left = 0;
+    l->replayed = 0;
+    l->replay_end = leg->replay.count;
     l->origin_keeps = true;
     wire_moved(&base->wire); /* what moved until now was another's */
 }

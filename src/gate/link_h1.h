@@ -11,7 +11,9 @@ struct h1_link {
     struct h1_content content; /* of the response */
     uint32_t scanned;          /* of an incomplete head */
     bool request_chunked;
-    bool origin_keeps;     /* the origin will take another request */
+    bool origin_keeps; /* the origin will take another request */
+    unsigned replayed,
+        replay_end;        /* pieces of an earlier try that were, and have to be, sent again */
     uint64_t request_left; /* content bytes still owed to the origin */
 };
 

@@ -4,43 +4,73 @@
 #include "gate/say.h"
 #include "http/h1_write.h"
 
+enum { OWN_FIELDS_MAX = 128 + LEG_UPGRADE_MAX };
+
+static char *put(char *at, struct span s)
+{
+    if (s.len > 0)
+        memcpy(at, s.ptr, s.len);
+    return at + s.len;
+}
+
+/* What comes behind the fields that the exchange gave. */
+static struct span own_fields(struct h1_link *l, char line[static OWN_FIELDS_MAX])
+{
+    const struct request *r = &l->leg->x->request;
+    struct span upgrade = l->leg->request.upgrade;
+    char *at = line;
+
+    if (r->framing == FRAMING_LENGTH)
+        at += h1_write_length(at, OWN_FIELDS_MAX, r->content_length);
+    else if (r->framing == FRAMING_CHUNKED)
+        at = put(at, SPAN("Transfer-Encoding: chunked\r\n"));
+    if (upgrade.len > 0) {
+        at = put(at, SPAN("Connection: Upgrade\r\nUpgrade: "));
+        at = put(at, span_first(upgrade, LEG_UPGRADE_MAX));
+        at = put(at, SPAN("\r\n"));
+    }
+    at = put(at, SPAN("\r\n"));
+    return (struct span){line, (size_t)(at - line)};
+}
+
+static void h1_link_say_head(struct h1_link *l)
+{
+    const struct leg_request *r = &l->leg->request;
+    struct wire *w = &l->base.wire;
+    char line[OWN_FIELDS_MAX];
+    struct span own = own_fields(l, line);
+    const struct span version = SPAN(" HTTP/1.1\r\n");
+    size_t fields = h1_fields_bytes(&r->fields);
+    size_t need = r->method.len + 1 + r->target.len + version.len + fields + own.len;
+
+    char *start = need <= IO_BUF_SIZE ? wire_room(w, (uint32_t)need) : NULL, *at = start;
+    if (start) {
+        at = put(at, r->method);
+        *at++ = ' ';
+        at = put(at, r->target);
+        at = put(at, version);
+        at += h1_write_fields(at, fields, &r->fields);
+        at = put(at, own);
+        wire_wrote(w, (uint32_t)(at - start));
+        return;
+    }
+    wire_say(w, r->method);
+    wire_say(w, SPAN(" "));
+    wire_say(w, r->target);
+    wire_say(w, version);
+    say_fields(w, &r->fields);
+    wire_say(w, own);
+}
+
 static void h1_link_write_head(struct h1_link *l)
 {
     struct leg *leg = l->leg;
-    struct exchange *x = leg->x;
-    struct wire *w = &l->base.wire;
-    char line[64];
+    const struct request *r = &leg->x->request;
 
-    wire_say(w, leg->request.method);
-    wire_say(w, SPAN(" "));
-    wire_say(w, leg->request.target);
-    wire_say(w, SPAN(" HTTP/1.1\r\n"));
-    size_t bytes = h1_fields_bytes(&leg->request.fields);
-    char *at = bytes > 0 && bytes <= IO_BUF_SIZE ? wire_room(w, (uint32_t)bytes) : NULL;
-    if (at)
-        wire_wrote(w, (uint32_t)h1_write_fields(at, bytes, &leg->request.fields));
-    else
-        for (unsigned i = 0; i < leg->request.fields.count; i++)
-            say_field(w, leg->request.fields.list[i].name, leg->request.fields.list[i].value);
-    switch (x->request.framing) {
-    case FRAMING_LENGTH:
-        wire_say(
-            w, (struct span){line, h1_write_length(line, sizeof line, x->request.content_length)});
-        l->request_left = x->request.content_length;
-        break;
-    case FRAMING_CHUNKED:
-        wire_say(w, SPAN("Transfer-Encoding: chunked\r\n"));
-        l->request_chunked = true;
-        break;
-    default:
-        leg->request_done = true;
-        break;
-    }
-    if (leg->request.upgrade.len > 0) {
-        wire_say(w, SPAN("Connection: Upgrade\r\n"));
-        say_field(w, SPAN("Upgrade"), leg->request.upgrade);
-    }
-    wire_say(w, SPAN("\r\n"));
+    h1_link_say_head(l);
+    l->request_chunked = r->framing == FRAMING_CHUNKED;
+    l->request_left = r->framing == FRAMING_LENGTH ? r->content_length : 0;
+    leg->request_done = r->framing != FRAMING_CHUNKED && r->framing != FRAMING_LENGTH;
     leg->request_written = true;
     leg->since = io_now(link_io(&l->base));
 }
@@ -59,22 +89,16 @@ static void h1_link_write_piece(struct h1_link *l, struct slice s)
         wire_say(w, SPAN("\r\n"));
 }
 
-/* What an earlier try had sent already goes first. */
-static void h1_link_write_replay(struct h1_link *l)
+/* What an earlier try had sent already goes first.  True when all of it has gone. */
+static bool h1_link_write_replay(struct h1_link *l)
 {
-    struct leg *leg = l->leg;
-    struct wire *w = &l->base.wire;
-    char head[H1_CHUNK_HEAD_MAX];
-
-    if (leg->replay.len == 0)
-        return;
-    if (l->request_chunked)
-        wire_say(w, (struct span){head, h1_chunk_head(head, leg->replay.len)});
-    else
-        l->request_left -= leg->replay.len;
-    wire_say(w, leg->replay);
-    if (l->request_chunked)
-        wire_say(w, SPAN("\r\n"));
+    while (l->replayed < l->replay_end && wire_has_room(&l->base.wire)) {
+        struct slice s = l->leg->replay.list[l->replayed++];
+        buf_ref(s.buf);
+        h1_link_write_piece(l, s);
+        l->leg->since = io_now(link_io(&l->base));
+    }
+    return l->replayed == l->replay_end;
 }
 
 static void h1_link_write_content(struct h1_link *l)
@@ -126,9 +150,8 @@ void h1_link_write(struct h1_link *l)
         h1_link_write_tunnel(l);
         return;
     }
-    if (!leg->request_written) {
+    if (!leg->request_written)
         h1_link_write_head(l);
-        h1_link_write_replay(l);
-    }
-    h1_link_write_content(l);
+    if (h1_link_write_replay(l))
+        h1_link_write_content(l);
 }

@@ -6,6 +6,7 @@
 #ifndef HEADGATE_GATE_POOL_H
 #define HEADGATE_GATE_POOL_H
 
+#include "gate/leg.h"
 #include "gate/worker_own.h"
 
 struct link;
@@ -42,6 +43,8 @@ struct pool_view {
 struct pools {
     struct link_node list;
     struct slab links;
+    struct field
+        fields[LEG_FIELDS_MAX]; /* of the head that is being parsed, for as long as that takes */
 };
 
 MUST_USE int pools_open(struct worker *w);

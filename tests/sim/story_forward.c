@@ -577,6 +577,48 @@ static uint64_t silence(const struct telling *telling)
     return traffic_end(&t);
 }
 
+enum { WARM_AFTER = 6, WARM_ASKS = 30 };
+
+static void warm_checked(struct visitor *v, const struct ask *ask, const struct answer *a)
+{
+    uint64_t *before = v->data;
+
+    (void)ask;
+    (void)a;
+    if (v->answered < WARM_AFTER)
+        *before = mem_count();
+    EXPECT(mem_count() == *before, "request %u allocates %llu times", v->answered,
+           (unsigned long long)(mem_count() - *before));
+}
+
+/* What the first requests needed is kept: those behind take none from the system. */
+static uint64_t warm(const struct telling *telling)
+{
+    static const size_t answers[] = {0, 13, 1024, 10240}, contents[] = {0, 1024, 10240};
+    struct traffic t;
+    uint64_t before = 0;
+
+    traffic_begin(&t, telling, 0);
+    size_t answer = answers[sim_random(t.sim, COUNT_OF(answers))];
+    size_t content = contents[sim_random(t.sim, COUNT_OF(contents))];
+    struct visitor *v = client_new(&t);
+    v->checked = warm_checked;
+    v->data = &before;
+    for (unsigned i = 0; i < WARM_ASKS; i++) {
+        unsigned id = t.ids++;
+        struct span text = request_text(&t, ORIGIN_length, id, answer, content, false);
+        visitor_ask(v, (struct ask){.request = text.ptr,
+                                    .len = text.len,
+                                    .status = 200,
+                                    .id = id,
+                                    .content_len = answer});
+    }
+    client_go(&t, v);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    visitor_expect_all(v);
+    return traffic_end(&t);
+}
+
 const struct story forward_stories[] = {
     {"forward.calm", "every answer is whole, and to the request that was asked", calm, 4},
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
@@ -585,6 +627,7 @@ const struct story forward_stories[] = {
     {"forward.vanishing", "clients vanish in the middle, the next is served", vanishing, 4},
     {"forward.sizes", "max_body to the byte, and 100 (Continue) to who asks", sizes, 2},
     {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
+    {"forward.warm", "requests take no memory from the system once warm", warm, 0},
     {"forward.ceiling", "without buffers reading pauses, and goes on", ceiling, 0},
     {"forward.shortage", "no memory, no descriptors: errors, never wrong answers", shortage, 4},
     {"forward.silence", "tunnels and streams may be silent for an hour", silence, 0},
