@@ -14,9 +14,9 @@ complete -F _headgate headgate
 
 _headgate_bench() {
     local word=$2 previous=$3
-    local both='-n -c -t --engine --timeout --json -q'
-    local mrc='--pipeline --users --prefix --clients --no-verify'
-    local load='--rate -d -X -H --body --slo'
+    local both='-n -c -t --pipeline --engine --timeout --json -q'
+    local mrc='--users --prefix --clients --no-verify'
+    local load='--rate -d -X -H --body --close --slo'
     local words
     case $previous:${COMP_WORDS[1]}:$COMP_CWORD in
     *:1) words='1mrc load -h -V' ;;

@@ -1,11 +1,13 @@
-/* Open-loop load: requests leave on a timetable, whatever becomes of the ones
- * before.
+/* Load: requests leave on a timetable, whatever becomes of the ones before.
  *
  * A client that waits for an answer before it sends the next request is kind
  * to a slow server: while the server hesitates nothing is sent, and the
  * requests that would have suffered are not in the percentiles.  Users are not
  * that kind.  So each request has its time, and its latency counts from then:
  * one that has to wait for a free connection, or for this machine, has waited.
+ *
+ * At the rate "max" there is no timetable: each connection asks again when it
+ * is answered.  That says how much a server can do, not how it feels to users.
  */
 #include "load.h"
 
@@ -27,7 +29,9 @@ struct load_work {
 };
 
 struct load {
+    bool closed; /* no timetable */
     double interval_ns;
+    uint64_t duration_ns; /* when there is none */
     uint64_t patience_ns; /* after the last one was due */
     char *request;
     size_t request_len;
@@ -52,6 +56,10 @@ static bool load_next(struct work *w, struct ticket *t)
 
     if (l->over || l->begin_ns == 0 || l->sent == l->count)
         return false;
+    if (l->load->closed) {
+        *t = (struct ticket){.number = l->sent++};
+        return true;
+    }
     uint64_t due = due_at(l, l->sent);
     if (due > bench_clock())
         return false;
@@ -102,6 +110,23 @@ static uint64_t load_pump(struct work *w, struct crew *crew)
     return TIME_NEVER;
 }
 
+/* Connections that were answered go on by themselves; here they only begin. */
+static uint64_t load_pump_closed(struct work *w, struct crew *crew)
+{
+    struct load_work *l = load_of(w);
+    uint64_t now = bench_clock();
+
+    if (l->begin_ns == 0) {
+        l->begin_ns = now;
+        while (!list_empty(&crew->idle))
+            client_wake(container_of(list_pop(&crew->idle), struct client, idle));
+    }
+    if (atomic_load_explicit(l->stop, memory_order_relaxed) ||
+        now - l->begin_ns >= l->load->duration_ns)
+        l->over = true;
+    return l->over ? TIME_NEVER : l->load->duration_ns - (now - l->begin_ns);
+}
+
 /* --- setting up ------------------------------------------------------------------ */
 
 static void load_free(struct load *load)
@@ -114,7 +139,7 @@ static void load_free(struct load *load)
 static bool request_init(struct load *load, const struct options *o)
 {
     size_t size =
-        128 + o->method_name.len + o->url.target.len + o->url.authority.len + o->content.len;
+        160 + o->method_name.len + o->url.target.len + o->url.authority.len + o->content.len;
     bool has_content = o->content.len > 0 || o->method == METHOD_POST || o->method == METHOD_PUT;
     bool has_host = false;
     int n;
@@ -133,6 +158,8 @@ static bool request_init(struct load *load, const struct options *o)
                       SPAN_ARG(o->url.authority));
     for (unsigned i = 0; i < o->field_count; i++)
         n += snprintf(load->request + n, size - (size_t)n, "%s\r\n", o->fields[i]);
+    if (o->close)
+        n += snprintf(load->request + n, size - (size_t)n, "Connection: close\r\n");
     if (has_content)
         n += snprintf(load->request + n, size - (size_t)n, "Content-Length: %zu\r\n",
                       o->content.len);
@@ -145,7 +172,9 @@ static bool load_init(struct load *load, const struct options *o, const _Atomic 
                       uint64_t planned)
 {
     *load = (struct load){
-        .interval_ns = 1e9 / o->rate,
+        .closed = o->closed,
+        .interval_ns = o->closed ? 0 : 1e9 / o->rate,
+        .duration_ns = o->requests ? TIME_NEVER : o->duration_ns,
         .patience_ns = o->timeout_ns,
         .crews = (unsigned)o->threads,
         .works = mem_zalloc(o->threads * sizeof *load->works),
@@ -160,14 +189,14 @@ static bool load_init(struct load *load, const struct options *o, const _Atomic 
             .work = {.next = load_next,
                      .write = load_write,
                      .good = load_good,
-                     .pump = load_pump,
+                     .pump = o->closed ? load_pump_closed : load_pump,
                      .exhausted = load_exhausted,
                      .method = o->method,
                      .request_max = load->request_len},
             .load = load,
             .stop = stop,
             .crew = i,
-            .count = planned / load->crews + (i < planned % load->crews),
+            .count = planned ? planned / load->crews + (i < planned % load->crews) : UINT64_MAX,
         };
         load->pointers[i] = &load->works[i].work;
     }
@@ -197,9 +226,10 @@ int load_run(const struct options *o, struct server *server, const _Atomic bool 
     struct load load = {0};
     bool ok = false;
 
-    if (planned == 0)
+    if (planned == 0 && !o->closed) {
         planned = (uint64_t)(o->rate * (double)o->duration_ns / 1e9);
-    planned = planned ? planned : 1;
+        planned = planned ? planned : 1;
+    }
     if (!outcome || !load_init(&load, o, stop, planned) ||
         run_all(&(struct run){.options = o,
                               .server = server,

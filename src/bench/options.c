@@ -20,11 +20,13 @@ enum {
 };
 
 static const char USAGE[] =
-    "usage: headgate-bench 1mrc URL [-n EVENTS] [-c CONNECTIONS] [-t THREADS] [--pipeline N]\n"
-    "                      [--users N] [--prefix P] [--clients N] [--no-verify]\n"
-    "       headgate-bench load URL --rate R [-d TIME | -n REQUESTS] [-c CONNECTIONS]\n"
-    "                      [-t THREADS] [-X METHOD] [-H FIELD]... [--body TEXT] [--slo LIMITS]\n"
-    "       both:          [--engine auto|uring|epoll] [--timeout TIME] [--json] [-q]\n"
+    "usage: headgate-bench 1mrc URL [-n EVENTS] [-c CONNECTIONS] [-t THREADS] [--users N]\n"
+    "                      [--prefix P] [--clients N] [--no-verify]\n"
+    "       headgate-bench load URL --rate R|max [-d TIME | -n REQUESTS] [-c CONNECTIONS]\n"
+    "                      [-t THREADS] [-X METHOD] [-H FIELD]... [--body TEXT] [--close]\n"
+    "                      [--slo LIMITS]\n"
+    "       both:          [--pipeline N] [--engine auto|uring|epoll] [--timeout TIME]\n"
+    "                      [--json] [-q]\n"
     "       headgate-bench -h | -V\n";
 
 enum { /* options without a letter */
@@ -38,6 +40,7 @@ enum { /* options without a letter */
        OPTION_JSON,
        OPTION_RATE,
        OPTION_BODY,
+       OPTION_CLOSE,
        OPTION_SLO,
 };
 
@@ -52,6 +55,7 @@ static const struct option long_options[] = {
     {"json", no_argument, NULL, OPTION_JSON},
     {"rate", required_argument, NULL, OPTION_RATE},
     {"body", required_argument, NULL, OPTION_BODY},
+    {"close", no_argument, NULL, OPTION_CLOSE},
     {"slo", required_argument, NULL, OPTION_SLO},
     {"requests", required_argument, NULL, 'n'},
     {"connections", required_argument, NULL, 'c'},
@@ -158,14 +162,19 @@ static bool read_duration(const char *what, const char *text, uint64_t *out)
     return complain("%s: a time like 500ms, 10s or 2m, not \"%s\"", what, text);
 }
 
-static bool read_rate(const char *text, double *out)
+static bool read_rate(struct options *o, const char *text)
 {
+    double *out = &o->rate;
     size_t used;
 
+    o->closed = strcmp(text, "max") == 0;
+    if (o->closed)
+        return true;
     if (number_read(span_of(text), &used, out) == 0 && text[used] == '\0' && *out >= 0.001 &&
         *out <= 1e9)
         return true;
-    return complain("--rate: requests per second, from 0.001 to 1000000000, not \"%s\"", text);
+    return complain("--rate: requests per second, from 0.001 to 1000000000, or max, not \"%s\"",
+                    text);
 }
 
 /* It is put between quotes as it is, and must not end them. */
@@ -222,10 +231,10 @@ static int option_scope(int option)
     case OPTION_PREFIX:
     case OPTION_CLIENTS:
     case OPTION_NO_VERIFY:
-    case OPTION_PIPELINE:
         return FOR_MRC;
     case OPTION_RATE:
     case OPTION_BODY:
+    case OPTION_CLOSE:
     case OPTION_SLO:
     case 'd':
     case 'X':
@@ -274,10 +283,12 @@ static bool read_option(struct options *o, int option, const char *value)
     case OPTION_JSON:
         return o->json = true;
     case OPTION_RATE:
-        return read_rate(value, &o->rate);
+        return read_rate(o, value);
     case OPTION_BODY:
         o->content = span_of(value);
         return true;
+    case OPTION_CLOSE:
+        return o->close = true;
     case OPTION_SLO:
         return options_slo(o, span_of(value)) ||
                complain("--slo: limits like p99<5ms,max<1s, not \"%s\"", value);
@@ -320,8 +331,8 @@ static bool fits_together(struct options *o, int scopes_used, const char *const 
     if (scopes_used & ~scope)
         return complain("%s does not go with %s", names[scope == FOR_MRC],
                         scope == FOR_MRC ? "1mrc" : "load");
-    if (scope == FOR_LOAD && o->rate == 0)
-        return complain("load needs --rate, in requests per second");
+    if (scope == FOR_LOAD && o->rate == 0 && !o->closed)
+        return complain("load needs --rate, in requests per second, or max");
     if (o->connections == 0)
         o->connections = scope == FOR_MRC ? 1000 : 100;
     if (o->requests == 0 && scope == FOR_MRC)

@@ -34,6 +34,8 @@ struct options {
 
     /* load */
     double rate; /* requests per second, of all threads */
+    bool close;  /* each request asks for the end of its connection */
+    bool closed; /* rate is max: the next one when the one before is answered */
     uint64_t duration_ns;
     enum method method;
     struct span method_name;

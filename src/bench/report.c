@@ -215,7 +215,11 @@ void report_load(const struct options *o, const struct server *server,
 
     if (o->json) {
         json_outcome("load", o, server, outcome, ok);
-        json_number("rate", o->rate);
+        if (o->closed)
+            printf(",\"rate\":null");
+        else
+            json_number("rate", o->rate);
+        json_count("pipeline", o->pipeline);
         json_histogram("late_us", &outcome->tally.late);
         printf(",\"slo\":[");
         for (unsigned i = 0; i < o->slo_count; i++) {
@@ -228,7 +232,8 @@ void report_load(const struct options *o, const struct server *server,
         return;
     }
     print_outcome(o, server, outcome, "requests");
-    print_histogram("sent late", &outcome->tally.late);
+    if (!o->closed)
+        print_histogram("sent late", &outcome->tally.late);
     print_troubles(&outcome->tally);
     for (unsigned i = 0; i < o->slo_count; i++)
         printf("slo       %.*s: %s  %s\n", SPAN_ARG(o->slo[i].text),

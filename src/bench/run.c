@@ -47,7 +47,8 @@ static void watch(const struct run *run, const struct crew *crews)
     struct progress bar;
     uint64_t done;
 
-    progress_begin(&bar, run->planned, run->options->quiet, bench_clock());
+    progress_begin(&bar, run->planned, run->options->duration_ns, run->options->quiet,
+                   bench_clock());
     while (!all_over(crews, run->crews, &done)) {
         progress_show(&bar, done, bench_clock());
         (void)nanosleep(&pause, NULL);
@@ -70,11 +71,11 @@ static int outcome_of(const struct run *run, const struct crew *crews, struct ou
         end = crews[i].end_ns > end ? crews[i].end_ns : end;
         taken += crews[i].taken;
     }
-    outcome->planned = run->planned;
+    outcome->planned = run->planned ? run->planned : taken;
     outcome->elapsed_ns = end > begin ? end - begin : 1;
     outcome->interrupted = atomic_load(run->stop);
     if (!outcome->interrupted)
-        outcome->tally.trouble[TROUBLE_UNSENT] += run->planned - taken;
+        outcome->tally.trouble[TROUBLE_UNSENT] += outcome->planned - taken;
     return 0;
 }
 

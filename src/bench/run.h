@@ -22,7 +22,7 @@ struct run {
     const _Atomic bool *stop;
     struct work *const *works;
     unsigned crews;
-    uint64_t planned;
+    uint64_t planned; /* 0: as many as there is time for */
 };
 MUST_USE int run_all(const struct run *run, struct outcome *outcome, char why[SERVER_WHY_MAX]);
 

@@ -197,6 +197,39 @@ def open_loop():
         result(run.code == 0 and run.json["good"] == 50, "content is sent", run)
 
 
+def closed_loop():
+    with Server() as server:
+        begin = time.monotonic()
+        run = Run("load", server.url + "/health", "--rate", "max", "-d", "1s", "-c", "5")
+        result(run.code == 0 and run.json["good"] == run.json["planned"] > 100 and
+               run.json["rate"] is None and run.json["late_us"]["count"] == 0 and
+               0.9 < run.json["seconds"] < 3 and time.monotonic() - begin < 10,
+               "at the rate max it asks for as long as it is told", run)
+        run = Run("load", server.url + "/health", "--rate", "max", "-n", "1000", "-c", "4", "-t",
+                  "2", "--pipeline", "16")
+        result(run.code == 0 and run.json["good"] == 1000 and run.json["planned"] == 1000,
+               "or so often, pipelined too", run)
+    with Server("close_after=7") as server:
+        run = Run("load", server.url + "/health", "--rate", "max", "-n", "300", "-c", "3")
+        result(run.code == 0 and run.json["good"] == 300 and run.json["reconnects"] >= 40,
+               "connections that end are opened again", run)
+        bar = subprocess.run([BENCH, "load", server.url + "/health", "--rate", "max", "-d",
+                              "2500ms"], capture_output=True, text=True, timeout=60, check=False)
+        lines = bar.stderr.splitlines()
+        result(len(lines) >= 2 and "ETA" in lines[0] and " of " not in lines[0],
+               "progress is then a matter of time", bar.stderr)
+    with Server() as server:
+        run = Run("load", server.url + "/health", "--rate", "max", "-n", "100", "-c", "3", "--close")
+        result(run.code == 0 and run.json["good"] == 100 and run.json["connects"] >= 100,
+               "a connection for each request, when told so", run)
+    with Server("mute_after=5") as server:
+        run = Run("load", server.url + "/health", "--rate", "max", "-d", "500ms", "-c", "2",
+                  "--timeout", "300ms")
+        result(run.code == 1 and run.errors.get("timeout", 0) >= 2 and
+               run.json["answered"] + run.errors["timeout"] == run.json["planned"],
+               "an answer that does not come is a timeout there too", run)
+
+
 def no_coordinated_omission():
     # One connection, 200 requests a second, and the server sleeps 1 s once:
     # some 200 requests should have been sent meanwhile and have waited half a
@@ -235,6 +268,7 @@ def progress_is_told():
 
 for test in (a_right_server, answers_in_every_shape, closing_is_no_error, losses_are_errors,
              wrong_counts_are_found, nobody_there, server_goes_away, interrupted, open_loop,
+             closed_loop,
              no_coordinated_omission, progress_is_told):
     try:
         test()

@@ -74,6 +74,17 @@ START_TEST(load_takes_a_rate_limits_and_a_request)
 }
 END_TEST
 
+START_TEST(the_rate_max_needs_no_number)
+{
+    ck_assert_int_eq(read_line("load http://h/x --rate max -d 3s --pipeline 16 --close"),
+                     OPTIONS_RUN);
+    ck_assert(o.close && o.closed && o.rate == 0);
+    ck_assert_uint_eq(o.pipeline, 16);
+    ck_assert_int_eq(read_line("load http://h/x --rate max --rate 5"), OPTIONS_RUN);
+    ck_assert(!o.closed && o.rate == 5);
+}
+END_TEST
+
 static const char *const bad[] = {
     "",
     "1mrc",
@@ -96,12 +107,14 @@ static const char *const bad[] = {
     "1mrc http://h --timeout 5",
     "1mrc http://h --timeout 0s",
     "1mrc http://h --rate 5",
+    "1mrc http://h --close",
     "1mrc http://h --what",
     "1mrc http://h -n",
     "load http://h",
     "load http://h --rate 0",
     "load http://h --rate x",
     "load http://h --rate 5x",
+    "load http://h --rate maximum",
     "load http://h --rate 5 --slo p99",
     "load http://h --rate 5 --slo p99<5",
     "load http://h --rate 5 --slo p101<5ms",
@@ -129,6 +142,7 @@ Suite *options_suite(void)
     tcase_add_test(tests, the_challenges_defaults_are_its_own);
     tcase_add_test(tests, options_may_stand_before_and_behind_the_url);
     tcase_add_test(tests, load_takes_a_rate_limits_and_a_request);
+    tcase_add_test(tests, the_rate_max_needs_no_number);
     tcase_add_loop_test(tests, what_makes_no_sense_is_refused, 0, (int)COUNT_OF(bad));
     suite_add_tcase(suite, tests);
     return suite;
