@@ -14,13 +14,18 @@ command -v "$python" >/dev/null || {
 
 install=yes
 peers=nginx,haproxy,h2o,lighttpd
+load=
 previous=
 for arg; do
 	case $arg in
 	-h | --help | --no-install | --table | --table=*) install=no ;;
+	--load=wrk) load=wrk ;;
 	--peers=*) peers=${arg#--peers=} ;;
 	esac
-	[ "$previous" = --peers ] && peers=$arg
+	case $previous in
+	--peers) peers=$arg ;;
+	--load) load=$arg ;;
+	esac
 	previous=$arg
 done
 
@@ -46,7 +51,7 @@ install_packages() {
 
 if [ $install = yes ]; then
 	missing=
-	for name in wrk $(echo "$peers" | tr , ' '); do
+	for name in $load $(echo "$peers" | tr , ' '); do
 		case $name in
 		wrk | nginx | haproxy | h2o | lighttpd)
 			PATH=$PATH:/usr/sbin command -v "$name" >/dev/null || missing="$missing $name"

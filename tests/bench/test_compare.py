@@ -2,7 +2,6 @@
 """compare.sh runs, says what the records say, and leaves nothing behind."""
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,12 +19,11 @@ import report  # noqa: E402
 count = 0
 
 
-def result(ok, name, detail="", skip=""):
+def result(ok, name, detail=""):
     global count
     count += 1
-    print(f"{'ok' if ok or skip else 'not ok'} {count} - {name}{' # SKIP ' + skip if skip else ''}",
-          flush=True)
-    if not ok and not skip:
+    print(f"{'ok' if ok else 'not ok'} {count} - {name}", flush=True)
+    if not ok:
         print("# " + str(detail).replace("\n", "\n# "), flush=True)
 
 
@@ -83,11 +81,7 @@ def wrong_words(folder):
 
 
 def a_run(folder):
-    why = "" if shutil.which("wrk") else "there is no wrk"
-    if why:
-        result(False, "a run", skip=why)
-        return
-    done = compare(folder, "--rounds", "1", "--duration", "1", "--only", "static,forward",
+    done = compare(folder, "--rounds", "1", "--duration", "0.3", "--only", "static,forward",
                    "--peers", "none", "--engine", "epoll", "--out", "out")
     lines = [l for l in done.stderr.splitlines() if l]
     result(done.returncode == 0 and len(lines) == 4 and "\r" not in done.stderr,
@@ -97,7 +91,7 @@ def a_run(folder):
     result([(r["scenario"], r["server"]) for r in records] ==
            [("static", "bare epoll"), ("static", "headgate epoll"), ("forward", "bare epoll"),
             ("forward", "headgate epoll")] and
-           all(0.5 < r["us"] < 1000 and r["requests"] > 100 and not r["errors"] for r in records),
+           all(0.5 < r["us"] < 1000 and r["requests"] > 20 and not r["errors"] for r in records),
            "headgate and the floors are measured", records)
     with open(os.path.join(folder, "out/table.txt")) as f:
         result(f.read().strip() in done.stdout and os.path.realpath(folder) in done.stdout,
@@ -121,8 +115,7 @@ def not_twice(folder):
         lock.bind(f"\0headgate-compare-twice-{os.getpid()}")
         done = compare(folder, "--only", "static", "--peers", "none",
                        lock="headgate-compare-twice")
-    result(done.returncode == 2 and ("it runs already" in done.stderr or
-                                     "wrk is missing" in done.stderr),
+    result(done.returncode == 2 and "it runs already" in done.stderr,
            "two at once are refused", done.stderr)
 
 

@@ -41,6 +41,8 @@ engines and read nothing: nobody can be faster.""",
                    help="whom to compare with; 'none' for nobody (default %(default)s)")
     p.add_argument("--engine", metavar="LIST", default="uring,epoll",
                    help="headgate's (default %(default)s)")
+    p.add_argument("--load", choices=("headgate-bench", "wrk"), default="headgate-bench",
+                   help="who asks; the challenge's events always come from headgate-bench")
     p.add_argument("--also", metavar="NAME=PROGRAM", action="append", default=[],
                    help="another build of headgate, to compare with this one")
     p.add_argument("--build", metavar="DIR", default=os.environ.get("HG_BUILDDIR", "."),
@@ -111,7 +113,8 @@ class Bench:
         loads.files_make(self.www)
         self.core, self.load_core, self.origin_core = cores()
         self.headgate = os.path.join(os.path.abspath(options.build), "headgate")
-        self.load = loads.Load(folder, self.load_core, self.headgate + "-bench")
+        self.load = loads.Load(folder, self.load_core, self.headgate + "-bench",
+                               options.load == "wrk")
 
     def origin(self, setup):
         port, path = free_port(), os.path.join(setup.dir, "origin.sock")
@@ -169,7 +172,7 @@ def plan(options):
     for program in ("headgate", "headgate-bench", "tests/bench/bare_loop", "tests/bench/bare_relay"):
         if not os.access(os.path.join(folder, program), os.X_OK):
             wrong(f"{folder} has no {program}: 'make bench-programs' there, or say --build DIR")
-    if not shutil.which("wrk"):
+    if options.load == "wrk" and not shutil.which("wrk"):
         wrong("wrk is missing: apt install wrk")
     who = [servers.bare(os.path.join(folder, "tests/bench"), e) for e in engines]
     builds = [("headgate", os.path.join(folder, "headgate"))]
@@ -213,7 +216,7 @@ def processor():
 
 def heading(options, jobs):
     return [f"headgate and its peers, {time.strftime('%Y-%m-%d %H:%M')}, {options.rounds} rounds of "
-            f"{options.duration:g} s, {loads.CONNECTIONS} connections",
+            f"{options.duration:g} s, {loads.CONNECTIONS} connections, load by {options.load}",
             f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}",
             "; ".join(versions(jobs))]
 

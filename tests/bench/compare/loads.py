@@ -96,8 +96,9 @@ def ask(port, path, method="GET"):
 class Load:
     """A generator on its core, and the files it needs."""
 
-    def __init__(self, folder, core, bench):
-        self.folder, self.core, self.bench = folder, core, bench
+    def __init__(self, folder, core, bench, wrk):
+        self.folder, self.core, self.program = folder, core, bench
+        self.requests = self.wrk if wrk else self.bench
 
     def wrk(self, scenario, port, seconds):
         extra = ""
@@ -119,11 +120,21 @@ class Load:
             raise Trouble(f"wrk: {out[-300:]}")
         return dict(json.loads(found[1]), load_cpu_us=used)
 
+    def bench(self, scenario, port, seconds):
+        more = {"pipeline": ["--pipeline", "16"], "close": ["--close"],
+                "post": ["-X", "POST", "--body", "x" * 1024]}
+        return self.report(["load", f"http://127.0.0.1:{port}{scenario.path}", "--rate", "max",
+                            "-d", f"{seconds * 1000:.0f}ms", *more.get(scenario.kind, [])])
+
     def events(self, scenario, port, seconds):
         pipelined = scenario.kind == "event_pipeline"
-        argv = [self.bench, "1mrc", f"http://127.0.0.1:{port}", "-c", str(CONNECTIONS), "-n",
-                str(int(seconds * (500000 if pipelined else 75000))), "--json", "-q"]
-        code, out, used = run(argv + (["--pipeline", "16"] if pipelined else []), self.core, 240)
+        count = int(seconds * (500000 if pipelined else 75000))
+        return self.report(["1mrc", f"http://127.0.0.1:{port}", "-n", str(count),
+                            *(["--pipeline", "16"] if pipelined else [])])
+
+    def report(self, words):
+        argv = [self.program, *words, "-c", str(CONNECTIONS), "--json", "-q"]
+        code, out, used = run(argv, self.core, 240)
         if code not in (0, 1) or "{" not in out:
             raise Trouble(f"headgate-bench: {out[-300:]}")
         report = json.loads(out[out.index("{"):])
@@ -132,7 +143,8 @@ class Load:
                 "errors": report["error_count"] + (not report["ok"]), "load_cpu_us": used}
 
     def put(self, scenario, port, seconds):
-        return (self.events if "event" in scenario.kind else self.wrk)(scenario, port, seconds)
+        put = self.events if "event" in scenario.kind else self.requests
+        return put(scenario, port, seconds)
 
 
 def measure(load, scenario, server, core, port, seconds):
