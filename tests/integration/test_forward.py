@@ -265,6 +265,20 @@ def test_a_retried_reset_is_tried_twice_and_not_a_post(gate):
     o.end()
 
 
+def test_what_is_sent_again_may_be_more_than_a_wire_takes_at_once(gate):
+    g, o = start(gate, CONFIG.replace("connect_timeout", "retry_buffer = 4m\nconnect_timeout"))
+    body = os.urandom(3_000_000)
+    want = f"content {len(body)} {hashlib.sha256(body).hexdigest()}"
+    same(g.get("/reset-once/a", method="PUT", body=body)[2].decode(), want)
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(p), p)
+                      for p in (body[i:i + 70000] for i in range(0, len(body), 70000)))
+    answer = g.say(b"PUT /reset-once/b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                   b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+    same(parse_response(answer)[2].decode(), want)
+    same(g.get("/reset-once/c", method="PUT", body=body + body[:2_000_000])[0], 502)
+    o.end()
+
+
 def test_a_loop_ends(gate):
     g = gate("""
 [server]
