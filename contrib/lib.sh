@@ -33,6 +33,7 @@ pkg-config      pkg-config
 liburing-dev    pc:liburing
 libinih-dev     pc:inih
 libssl-dev      pc:openssl
+libnghttp2-dev  pc:libnghttp2
 LIST
         ;;
     test)

@@ -104,6 +104,23 @@
         "add servers or raise max_in_flight")                                                      \
     ROW(queue_timeout, 504, "connection_limit_reached", "waited too long in the group's queue",    \
         "add servers or raise max_in_flight")                                                      \
+    ROW(h2_protocol_error, 0, "", "the peer broke the rules of HTTP/2; its connection was ended",  \
+        "the client is broken or hostile")                                                         \
+    ROW(h2_compression_error, 0, "", "the peer's HPACK cannot be decoded",                         \
+        "the client is broken or hostile")                                                         \
+    ROW(h2_window_exceeded, 0, "",                                                                 \
+        "the peer sent more than its HTTP/2 window, or overflowed ours",                           \
+        "the client is broken or hostile")                                                         \
+    ROW(h2_malformed, 0, "", "an ambiguous HTTP/2 request, or a frame its stream is not open for", \
+        "the client is broken or smuggling requests; its stream was reset")                        \
+    ROW(h2_refused, 0, "", "more streams than h2_max_streams, or on a connection that is ending",  \
+        "the client may try again; raise h2_max_streams if it should not have to")                 \
+    ROW(h2_reset_flood, 0, "", "more streams reset by or because of the client than h2_resets",    \
+        "hostile; raise h2_resets if such clients are legitimate")                                 \
+    ROW(h2_control_flood, 0, "", "more frames that carry nothing than h2_control",                 \
+        "hostile; raise h2_control if such clients are legitimate")                                \
+    ROW(h2_header_flood, 0, "",                                                                    \
+        "a field section of many times max_header, or in very many pieces", "hostile")             \
     ROW(draining, 503, "", "the gateway is shutting down and drain_timeout has passed", "normal")  \
     ROW(reloaded, 503, "", "a reload came and reload_timeout has passed", "normal")
 

@@ -102,6 +102,26 @@ bool field_hop_by_hop(enum field_id id)
     }
 }
 
+/* RFC 9110, 6.5.1: what frames, routes, authenticates, modifies the request or
+ * describes the content may not come after it. */
+bool field_may_trail(enum field_id id)
+{
+    switch (id) {
+    case FIELD_OTHER:
+    case FIELD_DATE:
+    case FIELD_SERVER:
+    case FIELD_VIA:
+    case FIELD_ETAG:
+    case FIELD_LAST_MODIFIED:
+    case FIELD_PROXY_STATUS:
+    case FIELD_X_REQUEST_ID:
+    case FIELD_TRACEPARENT:
+        return true;
+    default:
+        return false;
+    }
+}
+
 const struct field *fields_get(const struct fields *f, enum field_id id)
 {
     if (!(f->seen >> id & 1))

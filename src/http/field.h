@@ -69,6 +69,9 @@ struct span field_name(enum field_id id);
  * Connection itself names. */
 bool field_hop_by_hop(enum field_id id);
 
+/* May it stand behind the content (RFC 9110, 6.5.1)? */
+bool field_may_trail(enum field_id id);
+
 struct field {
     struct span name, value; /* value without surrounding whitespace */
     uint16_t id;             /* enum field_id */

@@ -220,7 +220,7 @@ static void request_clear(struct request *r)
     r->method = METHOD_OTHER;
     r->method_name = (struct span){0};
     r->version = HTTP_1_1;
-    r->target_text = (struct span){0};
+    r->protocol = r->target_text = (struct span){0};
     r->target = (struct target){0};
     r->host = (struct span){0};
     r->fields.count = 0;
@@ -378,32 +378,12 @@ enum parse h1_parse_response(struct h1_parser *p, struct span bytes, enum method
     return answer == PARSE_BAD ? blame_origin(p) : answer;
 }
 
-/* RFC 9110, 6.5.1: what frames, routes, authenticates, modifies the request or
- * describes the content may not come after it. */
-static bool may_trail(enum field_id id)
-{
-    switch (id) {
-    case FIELD_OTHER:
-    case FIELD_DATE:
-    case FIELD_SERVER:
-    case FIELD_VIA:
-    case FIELD_ETAG:
-    case FIELD_LAST_MODIFIED:
-    case FIELD_PROXY_STATUS:
-    case FIELD_X_REQUEST_ID:
-    case FIELD_TRACEPARENT:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void drop_forbidden(struct fields *f, uint32_t from)
 {
     uint32_t kept = from;
 
     for (uint32_t i = from; i < f->count; i++)
-        if (may_trail((enum field_id)f->list[i].id))
+        if (field_may_trail((enum field_id)f->list[i].id))
             f->list[kept++] = f->list[i];
     f->count = kept;
     f->seen = 0;

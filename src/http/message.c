@@ -35,6 +35,7 @@ void request_rebase(struct request *r, const char *from, size_t len, const char 
     span_move(&r->target.authority, &m);
     span_move(&r->target.path, &m);
     span_move(&r->target.query, &m);
+    span_move(&r->protocol, &m);
     span_move(&r->host, &m);
     fields_move(&r->fields, &m);
 }

@@ -23,7 +23,8 @@ struct request {
     enum http_version version;
     struct span target_text; /* as sent */
     struct target target;
-    struct span host;        /* the Host field, or the authority of an absolute target; as sent */
+    struct span protocol; /* of an extended CONNECT (RFC 8441); empty: it is none */
+    struct span host;     /* the Host field, or the authority of an absolute target; as sent */
     struct fields fields;
     enum framing framing;
     uint64_t content_length; /* of FRAMING_LENGTH */
