@@ -25,17 +25,18 @@ def arguments():
         prog="compare.sh", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""Compares headgate with nginx, HAProxy, h2o and lighttpd on this machine.
 
-Each runs alone, with one thread on one core; the load, and the origin behind
-those that forward, run on other cores where there are any.  Rounds are
+One is asked at a time, and has one thread on one core; the load, and the origin
+behind those that forward, run on other cores where there are any.  Rounds are
 interleaved (A B C, A B C), and what counts is the CPU time that the server
 needs for a request, since a load generator is often slower than the server.
+On a busy machine many short rounds say more than few long ones.
 Beside them run bare_loop and bare_relay, which receive and send over the same
 engines and read nothing: nobody can be faster.""",
         epilog="scenarios:\n" + "\n".join(f"  {s.name:<16}{s.title}" for s in loads.SCENARIOS) +
         "\n\nWrites table.txt, results.jsonl and chart.svg into a folder, which it names at the end.")
-    p.add_argument("--rounds", type=int, default=3, metavar="N", help="default 3")
-    p.add_argument("--duration", type=float, default=3, metavar="S",
-                   help="seconds of load in each round (default 3)")
+    p.add_argument("--rounds", type=int, default=5, metavar="N", help="default %(default)s")
+    p.add_argument("--duration", type=float, default=2, metavar="S",
+                   help="seconds of load in each round (default %(default)g)")
     p.add_argument("--only", metavar="LIST", help="scenarios, comma-separated")
     p.add_argument("--peers", metavar="LIST", default="nginx,haproxy,h2o,lighttpd",
                    help="whom to compare with; 'none' for nobody (default %(default)s)")
@@ -108,7 +109,7 @@ class Progress:
 
 class Bench:
     def __init__(self, options, folder):
-        self.options, self.folder = options, folder
+        self.options, self.folder, self.running = options, folder, []
         self.www = os.path.join(folder, "www")
         loads.files_make(self.www)
         self.core, self.load_core, self.origin_core = cores()
@@ -116,39 +117,65 @@ class Bench:
         self.load = loads.Load(folder, self.load_core, self.headgate + "-bench",
                                options.load == "wrk")
 
-    def origin(self, setup):
+    def setup(self):
+        folder = tempfile.mkdtemp(dir=self.folder)
+        os.chmod(folder, 0o755)
+        return servers.Setup(folder, self.www, free_port(), free_port())
+
+    def start_origin(self):
+        setup = self.setup()
         port, path = free_port(), os.path.join(setup.dir, "origin.sock")
         ini = servers.origin_ini(setup, path, port)
-        p = Process([self.headgate, "-c", ini], self.origin_core, os.path.join(setup.dir, "origin.log"))
-        try:
-            p.wait_listening(port)
-        except Trouble:
-            p.end()
-            raise
-        return p, port, path
+        p = self.started(Process([self.headgate, "-c", ini], self.origin_core,
+                                 os.path.join(setup.dir, "log")))
+        p.wait_listening(port)
+        return port, path
 
-    def run(self, scenario, server):
-        """One server, one load."""
-        origin = started = None
-        setup = servers.Setup(tempfile.mkdtemp(dir=self.folder), self.www, free_port(), free_port())
-        os.chmod(setup.dir, 0o755)
-        try:
-            if scenario.forward:
-                origin, port, path = self.origin(setup)
-                setup.origin = path if scenario.unix else port
-            argv, env = server.command(setup, scenario)
-            started = Process(argv, self.core, os.path.join(setup.dir, "log"), env)
-            port = setup.forward if scenario.forward else setup.plain
-            started.wait_listening(port)
-            if scenario.kind == "idle":
-                return loads.measure_idle(started, port, self.options.duration, IDLE_CONNECTIONS)
-            return loads.measure(self.load, scenario, started, self.core, port,
-                                 self.options.duration)
-        finally:
-            for p in (started, origin):
-                if p:
-                    p.end()
-            shutil.rmtree(setup.dir, ignore_errors=True)
+    def started(self, process):
+        self.running.append(process)
+        return process
+
+    def start(self, scenario, server, origin):
+        """The server, for one scenario, and the port to ask."""
+        setup = self.setup()
+        if scenario.forward:
+            setup.origin = origin[1 if scenario.unix else 0]
+        argv, env = server.command(setup, scenario)
+        p = self.started(Process(argv, self.core, os.path.join(setup.dir, "log"), env))
+        port = setup.forward if scenario.forward else setup.plain
+        p.wait_listening(port)
+        return p, port
+
+    def end_all(self):
+        while self.running:
+            self.running.pop().end()
+
+    def prepare(self, some):
+        """All of a scenario's contenders, each warm; they wait, at no cost, while others are
+        asked.  A place for each: a process and a port, or what went wrong."""
+        places = {}
+        forwards = any(what.forward for _, what, _ in some)
+        origin = self.start_origin() if forwards else None
+        for name, what, server in some:
+            try:
+                places[name] = self.start(what, server, origin)
+                loads.warm(self.load, what, places[name][1], self.options.duration)
+            except (Trouble, OSError) as e:
+                places[name] = str(e)
+        return places
+
+    def run(self, scenario, server, place):
+        """One round of one contender."""
+        if scenario.kind == "idle":  # memory wants a process that has seen nothing yet
+            try:
+                p, port = self.start(scenario, server, None)
+                return loads.measure_idle(p, port, self.options.duration, IDLE_CONNECTIONS)
+            finally:
+                self.end_all()
+        if isinstance(place, str):
+            raise Trouble(place)
+        p, port = place
+        return loads.measure(self.load, scenario, p, self.core, port, self.options.duration)
 
 
 def contenders(scenario, all_servers):
@@ -225,25 +252,36 @@ def kind_of(server):
     return "own" if server.own else "floor" if server.floor else "peer"
 
 
+def one_round(bench, scenario, contender, place):
+    name, what, server = contender
+    record = {"scenario": scenario.name, "server": name, "kind": kind_of(server),
+              "at": int(time.time())}
+    try:
+        record.update(bench.run(what, server, place))
+    except (Trouble, OSError) as e:
+        record["failed"] = str(e)
+    return record
+
+
 def rounds(bench, jobs, out):
     records = []
     progress = Progress(bench.options.rounds * sum(len(some) for _, some in jobs))
     for scenario, some in jobs:
+        progress.show(f"{scenario.name}: starting")
+        places = bench.prepare(some) if scenario.kind != "idle" else {}
         for number in range(bench.options.rounds):
-            for name, what, server in some:
+            for contender in some:
+                name = contender[0]
                 progress.show(f"{scenario.name}: {name}")
-                record = {"scenario": scenario.name, "server": name, "kind": kind_of(server),
-                          "round": number, "at": int(time.time())}
-                try:
-                    record.update(bench.run(what, server))
-                except (Trouble, OSError) as e:
-                    record["failed"] = str(e)
+                record = one_round(bench, scenario, contender, places.get(name))
+                record["round"] = number
                 records.append(record)
                 out.write(json.dumps(record) + "\n")
                 out.flush()
                 said = record.get("failed") or (
                     f"{record['bytes']:.0f} B" if "bytes" in record else f"{record['us']:.2f} µs")
                 progress.step(f"{scenario.name}, round {number + 1}: {name}: {said}")
+        bench.end_all()
     progress.end()
     return records
 
@@ -265,13 +303,15 @@ def main():
     folder = tempfile.mkdtemp(prefix="headgate-compare.")
     os.chmod(folder, 0o755)
     top = heading(options, jobs)
+    bench = Bench(options, folder)
     try:
         with open(os.path.join(out, "results.jsonl"), "w") as f:
-            records = rounds(Bench(options, folder), jobs, f)
+            records = rounds(bench, jobs, f)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return EXIT_TROUBLE
     finally:
+        bench.end_all()
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()
     results = report.Results(records, loads.SCENARIOS)

@@ -147,13 +147,17 @@ class Load:
         return put(scenario, port, seconds)
 
 
-def measure(load, scenario, server, core, port, seconds):
-    """CPU of the server, per request."""
+def warm(load, scenario, port, seconds):
+    """Is the answer right?  Then asks for a while."""
     if scenario.length is not None:
         status, length = ask(port, scenario.path)
         if status != 200 or length != scenario.length:
             raise Trouble(f"answers {status} with {length} bytes")
     load.put(scenario, port, min(seconds, 1))
+
+
+def measure(load, scenario, server, core, port, seconds):
+    """CPU of the server, per request."""
     pids = tree(server.pid)
     before, all_before = cpu_us(pids), core_busy_us(core)
     result = load.put(scenario, port, seconds)
