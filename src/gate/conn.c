@@ -33,6 +33,16 @@ void conn_linger(struct conn *c)
     wire_finish(&c->wire);
 }
 
+void conn_leave(struct conn *c)
+{
+    if (c->state != CONN_OPEN)
+        return;
+    c->state = CONN_LINGER;
+    c->since = 0;
+    c->discarded = DISCARD_MAX;
+    wire_leave(&c->wire);
+}
+
 static void conn_lingering(struct conn *c)
 {
     size_t n = wire_in(&c->wire).len;
@@ -119,8 +129,12 @@ static void conn_timer_fired(struct conn *c)
 
 static void conn_read_on(struct conn *c)
 {
-    uint32_t room = c->state == CONN_LINGER ? IO_ROOM_SMALL : c->kind->room(c);
+    uint32_t room = IO_ROOM_SMALL;
 
+    if (c->state == CONN_OPEN)
+        room = c->kind->room(c);
+    else if (c->discarded >= DISCARD_MAX) /* it only waits for its last bytes to go */
+        room = 0;
     if (room > 0 && !c->starved)
         wire_want(&c->wire, room);
 }

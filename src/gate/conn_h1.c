@@ -132,6 +132,9 @@ static void exchange_over(struct conn *c)
     struct h1_exchange *h = h1_of(x);
     bool close = x->close_after || x->tunnel;
     bool unread = !h->content_done && !x->tunnel;
+    /* RFC 9112, 9.6: who said close sends no further requests; and after content
+     * some have been known to send a line's end. */
+    bool goodbye = !x->request.keep_alive && !x->cause && x->request.framing == FRAMING_NONE;
 
     exchange_finish(c);
     c->h1.requests++;
@@ -145,10 +148,11 @@ static void exchange_over(struct conn *c)
         conn_close(c);
         return;
     }
-    conn_linger(c);
-    /* Nothing more can come that would make the kernel answer with a reset. */
-    if (!unread && wire_in(&c->wire).len == 0 && c->wire.eof)
-        c->discarded = DISCARD_MAX;
+    /* Can anything more come that would make the kernel answer with a reset? */
+    if (!unread && wire_in(&c->wire).len == 0 && (c->wire.eof || goodbye))
+        conn_leave(c);
+    else
+        conn_linger(c);
 }
 
 /* --- heads ------------------------------------------------------------------------------ */

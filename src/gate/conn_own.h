@@ -107,6 +107,9 @@ static inline uint64_t earlier(uint64_t a, uint64_t b)
 /* Sends what is left, then FIN, then reads until the client has understood. */
 void conn_linger(struct conn *c);
 
+/* The same for a client that has said it would say no more: closes when all is sent. */
+void conn_leave(struct conn *c);
+
 /* Nothing more is sent or read; it is gone as soon as nothing is in flight. */
 void conn_close(struct conn *c);
 

@@ -160,15 +160,28 @@ void io_recv(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t roo
     io->backend->start(io, op);
 }
 
-void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
-             unsigned count)
+static void send_begin(struct io *io, struct io_op *op, struct io_sock *sock,
+                       const struct io_vec *vec, unsigned count, bool last)
 {
     assert(sock->fd >= 0 && count > 0 && count <= IO_VECS_MAX);
     op_begin(io, op, sock, IO_SEND);
     op->send.vec = vec;
     op->send.vec_count = count;
+    op->send.last = last;
     op_sends(op);
     io->backend->start(io, op);
+}
+
+void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
+             unsigned count)
+{
+    send_begin(io, op, sock, vec, count, false);
+}
+
+void io_send_last(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
+                  unsigned count)
+{
+    send_begin(io, op, sock, vec, count, true);
 }
 
 void io_send_file(struct io *io, struct io_op *op, struct io_sock *sock, int fd, uint64_t offset,

@@ -83,7 +83,8 @@ struct io_op {
         struct slice slice;  /* of a receive; see io_recv */
         struct {
             const struct io_vec *vec;
-            unsigned vec_count;
+            uint32_t vec_count;
+            bool last; /* the end follows */
         } send;
         struct {
             int fd;
@@ -143,6 +144,11 @@ void io_recv(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t roo
 enum { IO_VECS_MAX = 64 };
 void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
              unsigned count);
+
+/* The same, when io_shutdown() or io_close() will follow as soon as all is sent:
+ * the bytes may wait for that, so that they and the end leave together. */
+void io_send_last(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
+                  unsigned count);
 
 /* Sends up to len bytes of a file from offset; completes like io_send().
  * FAIL_IO when the file ends first. */

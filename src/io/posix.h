@@ -8,6 +8,10 @@
 
 #include <sys/socket.h>
 
+#ifndef MSG_MORE /* a hint */
+#define MSG_MORE 0
+#endif
+
 /* The length is 0 when there is no such address. */
 socklen_t posix_sockaddr(struct sockaddr_storage *out, const struct address *a);
 void posix_address(struct address *out, const struct sockaddr_storage *from, socklen_t len);

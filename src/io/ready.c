@@ -255,11 +255,12 @@ static size_t vec_bytes(const struct io_op *op)
 static ssize_t send_vec(const struct io_op *op)
 {
     const struct io_vec *vec = op->send.vec;
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (op->send.last ? MSG_MORE : 0);
 
     if (op->send.vec_count == 1)
-        return send(op->sock->fd, vec->base, vec->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return send(op->sock->fd, vec->base, vec->len, flags);
     struct msghdr message = {.msg_iov = (struct iovec *)vec, .msg_iovlen = op->send.vec_count};
-    return sendmsg(op->sock->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sendmsg(op->sock->fd, &message, flags);
 }
 
 static void try_send(struct ready *r, struct io_op *op)

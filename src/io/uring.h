@@ -127,7 +127,7 @@ struct inlet {
 void inlet_start(struct uring *u, struct io_op *op);
 void inlet_cancel(struct uring *u, struct io_op *op);
 void inlet_completed(struct uring *u, struct inlet *in, int res, unsigned flags);
-void inlet_close(struct uring *u, struct io_sock *sock);
+void inlet_close(struct uring *u, struct io_sock *sock, bool flush);
 void inlets_deliver(struct uring *u); /* what was there before it was asked for */
 void inlets_feed(struct uring *u);    /* those that found no buffer */
 
@@ -140,6 +140,12 @@ void file_start(struct uring *u, struct io_op *op);
 void file_writable(struct uring *u, struct io_op *op, int fail);
 void file_read_completed(struct uring *u, struct request *r, int res);
 void files_feed(struct uring *u); /* those that found no buffer */
+
+/* --- sockets ------------------------------------------------------------------ */
+
+enum sock_flag {                 /* io_sock.flags */
+                 SOCK_HOLDS = 1, /* bytes sent last may wait in the kernel for the end */
+};
 
 /* --- operations (uring_op.c) ------------------------------------------------- */
 

@@ -192,16 +192,21 @@ static void send_start(struct uring *u, struct io_op *op)
 {
     struct io_uring_sqe *sqe = uring_sqe(u);
     const struct io_vec *vec = op->send.vec;
+    int flags = MSG_NOSIGNAL;
 
+    if (op->send.last) {
+        flags |= MSG_MORE;
+        op->sock->flags |= SOCK_HOLDS;
+    }
     if (op->send.vec_count == 1) {
-        io_uring_prep_send(sqe, op->sock->fd, vec->base, vec->len, MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, op->sock->fd, vec->base, vec->len, flags);
     } else {
         union scratch *s = scratch_of(u, sqe);
         s->message = (struct msghdr){
             .msg_iov = (struct iovec *)(void *)(uintptr_t)vec,
             .msg_iovlen = op->send.vec_count,
         };
-        io_uring_prep_sendmsg(sqe, op->sock->fd, &s->message, MSG_NOSIGNAL);
+        io_uring_prep_sendmsg(sqe, op->sock->fd, &s->message, (unsigned)flags);
     }
     uring_send_off(u, sqe, op, TAG_OP);
 }

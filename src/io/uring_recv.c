@@ -324,8 +324,9 @@ void inlet_cancel(struct uring *u, struct io_op *op)
 }
 
 /* While the kernel has a receive it holds the file too, and close(2) would
- * send no FIN: so it has to let go first. */
-void inlet_close(struct uring *u, struct io_sock *sock)
+ * send no FIN: so it has to let go first.  Bytes that wait for the FIN are not
+ * left waiting for that: shutting down sends both, and ends the receive. */
+void inlet_close(struct uring *u, struct io_sock *sock, bool flush)
 {
     struct inlet *in = sock->queue;
 
@@ -335,7 +336,7 @@ void inlet_close(struct uring *u, struct io_sock *sock)
     in->closing = true;
     if (in->mode == INLET_OFF)
         inlet_end(u, in);
-    else
+    else if (!flush || shutdown(in->fd, SHUT_RDWR) < 0)
         inlet_disarm(u, in);
 }
 

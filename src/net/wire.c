@@ -251,7 +251,10 @@ static void wire_gather(struct io_sender *sender)
             break;
         out->vecs[n] = (struct io_vec){(void *)(uintptr_t)p->ptr, (size_t)p->len};
     }
-    io_send(w->all->io, &out->send, &w->sock, out->vecs, n);
+    if (w->finish && n == out->count)
+        io_send_last(w->all->io, &out->send, &w->sock, out->vecs, n);
+    else
+        io_send(w->all->io, &out->send, &w->sock, out->vecs, n);
 }
 
 static void wire_sent(struct wire *w)
@@ -419,7 +422,14 @@ void wire_finish(struct wire *w)
     if (w->out || w->finished || w->fail || w->sock.fd < 0)
         return;
     w->finished = true;
-    io_shutdown(w->all->io, &w->sock);
+    if (!w->leaving)
+        io_shutdown(w->all->io, &w->sock);
+}
+
+void wire_leave(struct wire *w)
+{
+    w->leaving = true;
+    wire_finish(w);
 }
 
 bool wire_moved(struct wire *w)

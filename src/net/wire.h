@@ -45,7 +45,8 @@ struct wire {
     bool lent;            /* `in` is in the engine's buffer */
     bool eof;             /* the peer has finished; `in` may still hold bytes */
     bool finish;          /* FIN after the last byte */
-    bool finished;        /* FIN was sent */
+    bool finished;        /* FIN was sent, or is the only thing left to send */
+    bool leaving;         /* closing sends FIN */
     bool moved;           /* bytes went out since wire_moved() was last asked */
     int8_t fail;          /* enum fail of a receive or a send; the wire is of no more use */
     struct wire_out *out; /* NULL when there is nothing to say and nothing in flight */
@@ -90,8 +91,11 @@ uint64_t wire_waiting(const struct wire *w);
 /* May more be said?  Between the watermarks and while pieces are left. */
 bool wire_has_room(const struct wire *w);
 
-/* Sends FIN when all is said. */
+/* Sends FIN when all is said; `finished` says that it was. */
 void wire_finish(struct wire *w);
+
+/* The same, but wire_close() will send it, which must follow then. */
+void wire_leave(struct wire *w);
 
 /* Have bytes gone out since the last call? For write_timeout. */
 bool wire_moved(struct wire *w);

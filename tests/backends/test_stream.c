@@ -198,6 +198,40 @@ static void half_closed_streams_still_carry_the_other_way(void)
     engine_close(io);
 }
 
+/* Whether a receive is under way or not, and whoever ends it. */
+static void what_is_sent_last_leaves_with_the_end(void)
+{
+    struct io *io = engine_open();
+    struct io_vec vec = {(void *)"goodbye", 7};
+    struct peer p;
+
+    for (int how = 0; how < 4; how++) {
+        int fd = peer_pair(&p, io);
+        char text[16];
+        if (how & 1) {
+            peer_read(&p);
+            plain_write(fd, "a", 1);
+            TURN_UNTIL(io, p.got_len == 1);
+        }
+        io_send_last(io, &p.send, &p.sock, &vec, 1);
+        TURN_UNTIL(io, p.sends == 1);
+        CHECK_EQUAL(p.send_count, 7);
+        uint64_t before = real_ns();
+        if (how & 2)
+            io_shutdown(io, &p.sock);
+        else
+            peer_close(&p);
+        turn_some(io);
+        CHECK_EQUAL(plain_read(fd, text, sizeof text), 7);
+        CHECK_EQUAL(plain_read(fd, text, sizeof text), 0);
+        CHECK(real_ns() - before < 150 * NS_PER_MS); /* 200 are what the kernel would wait */
+        close(fd);
+        if (how & 2)
+            peer_close(&p);
+    }
+    engine_close(io);
+}
+
 /* The end may come with the bytes, just after them, or much later. */
 static void the_end_is_noticed_whenever_it_comes(void)
 {
@@ -606,6 +640,7 @@ const struct test stream_tests[] = {
     {"ten_megabytes_are_echoed_in_order", ten_megabytes_are_echoed_in_order},
     {"half_closed_streams_still_carry_the_other_way",
      half_closed_streams_still_carry_the_other_way},
+    {"what_is_sent_last_leaves_with_the_end", what_is_sent_last_leaves_with_the_end},
     {"the_end_is_noticed_whenever_it_comes", the_end_is_noticed_whenever_it_comes},
     {"a_reset_is_told_from_an_end", a_reset_is_told_from_an_end},
     {"a_send_that_finds_no_room_waits_for_it", a_send_that_finds_no_room_waits_for_it},
