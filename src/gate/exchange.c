@@ -88,6 +88,11 @@ static enum cause exchange_find_host(struct exchange *x)
 
     if (x->request.host.len == 0)
         return CAUSE_NONE;
+    if (x->request.host_name_len > 0) {
+        struct span name = span_first(x->request.host, x->request.host_name_len);
+        x->host = host_name_normalise(name, x->host_scratch);
+        return CAUSE_NONE;
+    }
     if (!host_parse(x->request.host, x->host_scratch, &x->host, &port))
         return CAUSE_bad_host;
     return CAUSE_NONE;

@@ -22,6 +22,18 @@ static inline bool char_is(char c, int class)
     return (http_chars[(uint8_t)c] & class) != 0;
 }
 
+/* Which of eight bytes may be no CHAR_VALUE, at their top bits: HTAB is among them.
+ * Adding to the lower seven bits of a byte carries into its own top bit and no further. */
+static inline uint64_t char_controls8(const char *at)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    uint64_t bytes, low;
+
+    memcpy(&bytes, at, sizeof bytes);
+    low = bytes & ~tops;
+    return (~(low + ones * 0x60) | (low + ones)) & ~bytes & tops;
+}
+
 /* Of a character that is CHAR_HEX. */
 static inline unsigned char_hex(char c)
 {

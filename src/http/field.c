@@ -209,12 +209,13 @@ bool fields_has_item(const struct fields *f, enum field_id id, struct span wante
     return false;
 }
 
-static bool all_are(struct span s, int class)
+static inline bool all_are(struct span s, int class)
 {
-    for (size_t i = 0; i < s.len; i++)
-        if (!char_is(s.ptr[i], class))
-            return false;
-    return true;
+    const char *at = s.ptr, *end = s.ptr + s.len;
+
+    while (at < end && char_is(*at, class))
+        at++;
+    return at == end;
 }
 
 bool span_is_token(struct span s)
@@ -222,25 +223,15 @@ bool span_is_token(struct span s)
     return s.len > 0 && all_are(s, CHAR_TOKEN);
 }
 
-/* Might one of eight bytes be a control?  True for HTAB too; never false for one that is.
- * The subtraction borrows from the next byte only where it has found one already. */
-static bool eight_have_control(const char *at)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-    uint64_t bytes, del;
-
-    memcpy(&bytes, at, sizeof bytes);
-    del = bytes ^ (ones * 0x7f);
-    return (((bytes - ones * 0x20) & ~bytes) | ((del - ones) & ~del)) & tops;
-}
-
 /* Every value that is written passes here. */
 bool span_is_field_value(struct span s)
 {
-    while (s.len >= 8) {
-        if (eight_have_control(s.ptr) && !all_are(span_first(s, 8), CHAR_VALUE))
-            return false;
-        s = span_after(s, 8);
-    }
-    return all_are(s, CHAR_VALUE);
+    uint64_t found;
+
+    if (s.len < 8)
+        return all_are(s, CHAR_VALUE);
+    const char *at = s.ptr, *last = s.ptr + s.len - 8;
+    for (found = char_controls8(last); at < last; at += 8)
+        found |= char_controls8(at);
+    return !found || all_are(s, CHAR_VALUE);
 }

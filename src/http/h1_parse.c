@@ -156,7 +156,7 @@ static struct h1_lines lines_of(const struct h1_parser *p, struct span head, con
 
     if (f && f->max < max)
         max = f->max;
-    return (struct h1_lines){head.ptr, at, head.ptr + head.len, f, max, 0};
+    return (struct h1_lines){head.ptr, at, head.ptr + head.len, f, max, 0, 0};
 }
 
 /* Behind the method and its SP (RFC 9112, 3.1); NULL when there is none. */
@@ -228,6 +228,7 @@ static void request_clear(struct request *r)
     r->framing = FRAMING_NONE;
     r->content_length = 0;
     r->expects_continue = r->keep_alive = r->upgrade = false;
+    r->host_name_len = 0;
 }
 
 /* Method, SP, target, SP, version, CRLF (RFC 9112, 3).  False with a cause;
@@ -244,12 +245,15 @@ static bool parse_request_line(struct span head, const char **start, struct requ
     const char *at = m.stop;
     if (at == end)
         return false;
-    if (*at != ' ' && *at != '\r' && *at != '\n')
-        *cause = CAUSE_bad_target;
-    if (at == target || *at != ' ')
+    if (*at != ' ') {
+        if (*at != '\r' && *at != '\n')
+            *cause = CAUSE_bad_target;
+        return false;
+    }
+    if (at == target)
         return false;
     at++;
-    if (end - at < 10 || at[8] != '\r' || at[9] != '\n')
+    if (end - at < 10 || memcmp(at + 8, "\r\n", 2) != 0)
         return false;
     int version = memcmp(at, "HTTP/1.1", 8) == 0 ? HTTP_1_1 : parse_version(at);
     if (version <= 0) {
@@ -287,10 +291,10 @@ enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct reque
         if (at[1] != '\n')
             return bad(p, CAUSE_bad_request_line);
         at += 2;
+        if (at == end)
+            return head_full(p, head) ? bad(p, CAUSE_header_too_large) : more(p, head);
     }
     struct span line = {at, (size_t)(end - at)};
-    if (line.len == 0)
-        return head_full(p, head) ? bad(p, CAUSE_header_too_large) : more(p, head);
     if (!parse_request_line(head, &at, r, &cause))
         return char_is(*line.ptr, CHAR_TOKEN) ? start_failed(p, head, line, cause)
                                               : bad(p, CAUSE_bad_request_line);

@@ -83,14 +83,14 @@ static enum cause framing_of(const struct fields *f, uint64_t twice, enum http_v
     return last && others ? CAUSE_unknown_coding : CAUSE_bad_framing;
 }
 
-/* Quick for names; what it does not know, host_is_valid() does. */
-static bool is_host(struct span s, const struct h1_lines *l)
+/* Quick for names, which the scanner has measured; what it does not know,
+ * host_is_valid() does. */
+static bool check_host_value(struct request *r, struct span s, size_t name_len)
 {
-    size_t len = h1_scanner()->host(l->begin, s, l->end);
-
-    if (len == 0 || (len < s.len && s.ptr[len] != ':'))
+    if (name_len == 0 || (name_len < s.len && s.ptr[name_len] != ':'))
         return host_is_valid(s);
-    return len == s.len || host_port_is_valid(span_after(s, len + 1));
+    r->host_name_len = (uint8_t)name_len;
+    return name_len == s.len || host_port_is_valid(span_after(s, name_len + 1));
 }
 
 /* RFC 9112, 3.2: exactly one valid Host in HTTP/1.1; 3.2.2: an absolute
@@ -106,12 +106,14 @@ static enum cause check_host(struct request *r, const struct h1_lines *l)
         return CAUSE_bad_host;
     if (!host && r->version != HTTP_1_0)
         return CAUSE_bad_host;
-    if (host && !is_host(host->value, l))
+    if (host && !check_host_value(r, host->value, l->host_name_len))
         return CAUSE_bad_host;
-    if (r->target.form == TARGET_ABSOLUTE || r->target.form == TARGET_AUTHORITY)
+    if (r->target.form == TARGET_ABSOLUTE || r->target.form == TARGET_AUTHORITY) {
         r->host = r->target.authority;
-    else if (host)
+        r->host_name_len = 0;
+    } else if (host) {
         r->host = host->value;
+    }
     return CAUSE_NONE;
 }
 

@@ -26,12 +26,17 @@ struct marks {
 
 typedef struct marks find_fn(const char *begin, const char *at, const char *end);
 
+/* How many bytes make a name, no label of it empty; 0 when that cannot be said. */
+typedef size_t host_fn(const char *begin, struct span host, const char *end);
+
 static ALWAYS_INLINE struct marks line_scalar(const char *begin, const char *at, const char *end)
 {
     (void)begin;
     while (at < end && char_is(*at, CHAR_TOKEN))
         at++;
     const char *mark = at;
+    while (end - at >= 8 && !char_controls8(at))
+        at += 8;
     while (at < end && char_is(*at, CHAR_VALUE))
         at++;
     return (struct marks){mark, at};
@@ -93,7 +98,7 @@ static enum h1_lines_end no_line(const char *at, const char *end, struct marks m
 
 /* Everything the loop changes is in variables of its own: the compiler
  * cannot know that writing a field changes none of it. */
-static ALWAYS_INLINE enum h1_lines_end lines(struct h1_lines *l, find_fn *find)
+static ALWAYS_INLINE enum h1_lines_end lines(struct h1_lines *l, find_fn *find, host_fn *host)
 {
     const char *at = l->at, *const end = l->end, *const begin = l->begin;
     struct fields *f = l->fields;
@@ -118,6 +123,8 @@ static ALWAYS_INLINE enum h1_lines_end lines(struct h1_lines *l, find_fn *find)
         out->id = (uint16_t)id;
         twice |= seen & (uint64_t)1 << id;
         seen |= (uint64_t)1 << id;
+        if (id == FIELD_HOST)
+            l->host_name_len = (uint32_t)host(begin, out->value, end);
         out++;
         at = m.stop + 2;
     }
@@ -128,9 +135,18 @@ static ALWAYS_INLINE enum h1_lines_end lines(struct h1_lines *l, find_fn *find)
     return answer;
 }
 
+/* There is host_is_valid() for that. */
+static ALWAYS_INLINE size_t host_scalar(const char *begin, struct span host, const char *end)
+{
+    (void)begin;
+    (void)host;
+    (void)end;
+    return 0;
+}
+
 static enum h1_lines_end lines_scalar(struct h1_lines *l)
 {
-    return lines(l, line_scalar);
+    return lines(l, line_scalar, host_scalar);
 }
 
 static struct h1_target_marks marks_scalar(const char *begin, const char *at, const char *end)
@@ -138,15 +154,6 @@ static struct h1_target_marks marks_scalar(const char *begin, const char *at, co
     struct marks m = target_scalar(begin, at, end);
 
     return (struct h1_target_marks){m.mark, m.stop};
-}
-
-/* There is host_is_valid() for that. */
-static size_t host_scalar(const char *begin, struct span s, const char *end)
-{
-    (void)begin;
-    (void)s;
-    (void)end;
-    return 0;
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -239,8 +246,7 @@ static ALWAYS_INLINE struct marks find_near(const char *begin, const char *at, c
         (char)0x03, (char)0x83
 #define HIGH_BITS 1, 2, 4, 8, 16, 32, 64, (char)128, 0, 0, 0, 0, 0, 0, 0, 0
 
-/* How many bytes make a name, no label of it empty, in at most a block; 0 when
- * that cannot be said. */
+/* A name in at most a block; see host_fn. */
 static ALWAYS_INLINE size_t name_len(const char *begin, struct span s, const char *end,
                                      half_fn *half_at, size_t half)
 {
@@ -312,9 +318,14 @@ static SSE42 ALWAYS_INLINE struct marks line_sse42(const char *begin, const char
     return find_in_blocks(begin, at, end, line16, 16);
 }
 
+static SSE42 ALWAYS_INLINE size_t host_sse42(const char *begin, struct span host, const char *end)
+{
+    return name_len(begin, host, end, host16, 16);
+}
+
 static SSE42 enum h1_lines_end lines_sse42(struct h1_lines *l)
 {
-    return l->end - l->begin < 16 ? lines_scalar(l) : lines(l, line_sse42);
+    return l->end - l->begin < 16 ? lines_scalar(l) : lines(l, line_sse42, host_sse42);
 }
 
 static SSE42 struct h1_target_marks marks_sse42(const char *begin, const char *at, const char *end)
@@ -323,11 +334,6 @@ static SSE42 struct h1_target_marks marks_sse42(const char *begin, const char *a
         return marks_scalar(begin, at, end);
     struct marks m = find_near(begin, at, end, target16, 16);
     return (struct h1_target_marks){m.mark, m.stop};
-}
-
-static SSE42 size_t host_sse42(const char *begin, struct span s, const char *end)
-{
-    return end - begin < 16 ? 0 : name_len(begin, s, end, host16, 16);
 }
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2")))
@@ -381,12 +387,17 @@ static AVX2 ALWAYS_INLINE struct masks host32(const char *at)
 
 static AVX2 ALWAYS_INLINE struct marks line_avx2(const char *begin, const char *at, const char *end)
 {
-    return find_in_blocks(begin, at, end, line32, 32);
+    return find_near(begin, at, end, line32, 32);
+}
+
+static AVX2 ALWAYS_INLINE size_t host_avx2(const char *begin, struct span host, const char *end)
+{
+    return name_len(begin, host, end, host32, 32);
 }
 
 static AVX2 enum h1_lines_end lines_avx2(struct h1_lines *l)
 {
-    return l->end - l->begin < 32 ? lines_scalar(l) : lines(l, line_avx2);
+    return l->end - l->begin < 32 ? lines_scalar(l) : lines(l, line_avx2, host_avx2);
 }
 
 static AVX2 struct h1_target_marks marks_avx2(const char *begin, const char *at, const char *end)
@@ -395,11 +406,6 @@ static AVX2 struct h1_target_marks marks_avx2(const char *begin, const char *at,
         return marks_scalar(begin, at, end);
     struct marks m = find_near(begin, at, end, target32, 32);
     return (struct h1_target_marks){m.mark, m.stop};
-}
-
-static AVX2 size_t host_avx2(const char *begin, struct span s, const char *end)
-{
-    return end - begin < 32 ? 0 : name_len(begin, s, end, host32, 32);
 }
 
 static bool has_sse42(void)
@@ -414,8 +420,8 @@ static bool has_avx2(void)
 }
 
 #define VECTOR_SCANNERS                                                                            \
-    {{SPAN_INIT("avx2"), lines_avx2, marks_avx2, host_avx2}, has_avx2},                            \
-        {{SPAN_INIT("sse4.2"), lines_sse42, marks_sse42, host_sse42}, has_sse42},
+    {{SPAN_INIT("avx2"), lines_avx2, marks_avx2}, has_avx2},                                       \
+        {{SPAN_INIT("sse4.2"), lines_sse42, marks_sse42}, has_sse42},
 #else
 #define VECTOR_SCANNERS
 #endif
@@ -429,8 +435,7 @@ static bool always(void)
 static const struct {
     struct h1_scanner scanner;
     bool (*available)(void);
-} scanners[] = {
-    VECTOR_SCANNERS{{SPAN_INIT("scalar"), lines_scalar, marks_scalar, host_scalar}, always}};
+} scanners[] = {VECTOR_SCANNERS{{SPAN_INIT("scalar"), lines_scalar, marks_scalar}, always}};
 
 /* Written once, at the first head or when a test asks for another: every
  * thread would write the same. */

@@ -16,9 +16,11 @@ enum h1_lines_end {
 struct h1_lines {
     const char *begin; /* of the head; `at` is somewhere in it */
     const char *at, *end;
-    struct fields *fields; /* lines are added to it, with their ids */
-    uint32_t fields_max;   /* at most fields->max */
-    uint64_t twice;        /* bit id is set when a field of that id came again */
+    struct fields *fields;  /* lines are added to it, with their ids */
+    uint32_t fields_max;    /* at most fields->max */
+    uint32_t host_name_len; /* so many bytes of the last Host make a good name, as
+                             * host_is_valid() sees it; 0 says nothing */
+    uint64_t twice;         /* bit id is set when a field of that id came again */
 };
 
 /* Both are the end of the bytes when there is no such byte. */
@@ -31,8 +33,6 @@ struct h1_scanner {
     struct span name;
     enum h1_lines_end (*lines)(struct h1_lines *l);
     struct h1_target_marks (*target)(const char *begin, const char *at, const char *end);
-    /* How many bytes of it make a good name, as host_is_valid() sees it; 0 says nothing. */
-    size_t (*host)(const char *begin, struct span host, const char *end);
 };
 
 extern _Atomic(const struct h1_scanner *) h1_scanner_chosen;

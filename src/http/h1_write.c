@@ -6,6 +6,7 @@
 #include "http/h1_write.h"
 
 #include "http/chars.h"
+#include "http/field_slots.h"
 #include "http/status.h"
 
 static char *put(char *at, struct span s)
@@ -106,6 +107,12 @@ size_t h1_fields_bytes(const struct fields *fields)
     return bytes;
 }
 
+/* The names we know need no look. */
+static bool is_name(const struct field *f)
+{
+    return f->name.ptr == field_names[f->id].ptr ? f->id != FIELD_OTHER : span_is_token(f->name);
+}
+
 /* All or nothing: looks at every field before it writes the first. */
 size_t h1_write_fields(char *at, size_t room, const struct fields *fields)
 {
@@ -115,7 +122,7 @@ size_t h1_write_fields(char *at, size_t room, const struct fields *fields)
         return 0;
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct field *f = &fields->list[i];
-        if (!span_is_token(f->name) || !span_is_field_value(f->value))
+        if (!is_name(f) || !span_is_field_value(f->value))
             return 0;
     }
     for (uint32_t i = 0; i < fields->count; i++)

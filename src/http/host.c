@@ -42,9 +42,17 @@ static bool literal_is_valid(struct span s)
 /* May be empty: "port = *DIGIT" (RFC 3986, 3.2.3). */
 bool host_port_is_valid(struct span s)
 {
-    uint64_t number = 0;
+    unsigned number = 0;
 
-    return s.len == 0 || (s.len <= 5 && span_number(s, &number) && number <= 65535);
+    if (s.len > 5)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned digit = (unsigned)(uint8_t)s.ptr[i] - '0';
+        if (digit > 9)
+            return false;
+        number = number * 10 + digit;
+    }
+    return number <= 65535;
 }
 
 /* Name and port, both checked.  A name that is empty has no port either. */
@@ -72,20 +80,40 @@ bool host_is_valid(struct span authority)
     return split(authority, &name, &port);
 }
 
+/* Eight at a time; what it is asked about is ASCII. */
+static bool has_capital(struct span s)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t bytes, found = 0;
+
+    if (s.len < 8) {
+        for (size_t i = 0; i < s.len; i++)
+            found |= (unsigned)(uint8_t)s.ptr[i] - 'A' < 26;
+        return found != 0;
+    }
+    for (size_t i = 0, last = s.len - 8;; i = i + 8 < last ? i + 8 : last) {
+        memcpy(&bytes, s.ptr + i, 8);
+        found |= (bytes + ones * (0x80 - 'A')) & ~(bytes + ones * (0x80 - 'Z' - 1));
+        if (i == last)
+            return (found & (ones << 7)) != 0;
+    }
+}
+
+struct span host_name_normalise(struct span name, char scratch[256])
+{
+    if (name.len > 0 && name.ptr[name.len - 1] == '.')
+        name.len--;
+    if (!has_capital(name))
+        return name;
+    for (size_t i = 0; i < name.len; i++)
+        scratch[i] = ascii_lower(name.ptr[i]);
+    return (struct span){scratch, name.len};
+}
+
 bool host_parse(struct span authority, char scratch[256], struct span *name, struct span *port)
 {
-    size_t i = 0;
-
     if (!split(authority, name, port))
         return false;
-    if (name->len > 0 && name->ptr[name->len - 1] == '.')
-        name->len--;
-    while (i < name->len && ascii_lower(name->ptr[i]) == name->ptr[i])
-        i++;
-    if (i == name->len)
-        return true;
-    for (i = 0; i < name->len; i++)
-        scratch[i] = ascii_lower(name->ptr[i]);
-    name->ptr = scratch;
+    *name = host_name_normalise(*name, scratch);
     return true;
 }

@@ -29,8 +29,9 @@ struct request {
     enum framing framing;
     uint64_t content_length; /* of FRAMING_LENGTH */
     bool expects_continue;
-    bool keep_alive; /* the connection may be used again, as far as the sender is concerned */
-    bool upgrade;    /* Connection names Upgrade, and there is one */
+    bool keep_alive;       /* the connection may be used again, as far as the sender is concerned */
+    bool upgrade;          /* Connection names Upgrade, and there is one */
+    uint8_t host_name_len; /* so many bytes of host are known to be a good name; 0: unknown */
 };
 
 struct response {

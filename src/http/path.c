@@ -54,30 +54,33 @@ static int normal_escape(struct span s, size_t at)
 /* Is it in normal form already?  Then all is known about it. */
 static bool is_normal(struct span s, bool *has_encoded_slash)
 {
-    bool begins = false; /* a part, behind a separator */
+    const char *at = s.ptr, *const end = s.ptr + s.len;
+    const char *part = NULL; /* begins behind the last separator */
     int byte;
 
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (char_is(c, CHAR_PLAIN)) {
-            begins = false;
-        } else if (c == '/') {
-            if (i > 0 && s.ptr[i - 1] == '/')
+    for (;; at++) {
+        while (at < end && char_is(*at, CHAR_PLAIN))
+            at++;
+        if (at == end)
+            return true;
+        size_t i = (size_t)(at - s.ptr);
+        if (*at == '/') {
+            if (i > 0 && at[-1] == '/')
                 return false;
-            begins = true;
-        } else if (c == '.') {
-            if (begins && dots_begin(s, i))
+            part = at + 1;
+        } else if (*at == '.') {
+            if (part == at && dots_begin(s, i))
                 return false;
-            begins = false;
-        } else if (c == '%' && (byte = normal_escape(s, i)) > 0) {
-            begins = byte == '/' || byte == '\\';
-            *has_encoded_slash |= begins;
-            i += 2;
+        } else if (*at == '%' && (byte = normal_escape(s, i)) > 0) {
+            at += 2;
+            if (byte == '/' || byte == '\\') {
+                *has_encoded_slash = true;
+                part = at + 1;
+            }
         } else {
             return false;
         }
     }
-    return true;
 }
 
 /* What remains to be allowed for when some bytes become escapes. */

@@ -25,9 +25,9 @@ struct target {
 MUST_USE bool target_parse(struct target *t, struct span text);
 
 struct path {
-    struct span normal;       /* the path to match; equals the one sent when nothing was to do */
-    bool had_dots;            /* dot segments were removed: forward the normal form, not the one sent */
-    bool has_encoded_slash;   /* %2F or %5C was in the one sent */
+    struct span normal; /* the path to match; equals the one sent when nothing was to do */
+    bool had_dots;      /* dot segments were removed: forward the normal form, not the one sent */
+    bool has_encoded_slash; /* %2F or %5C was in the one sent */
 };
 
 enum path_fault { PATH_OK, PATH_BAD, PATH_MEMORY };
@@ -35,8 +35,8 @@ enum path_fault { PATH_OK, PATH_BAD, PATH_MEMORY };
 /* Escapes that stay get upper-case digits, and visible ASCII that RFC 3986 does not
  * allow in a path ('{', '|', '"' ...) becomes an escape: /%7bx%7D and /{x} are one path.
  * PATH_BAD: %00, a backslash, a bad escape, above the root, or a segment such as
- * "..;x" or "..%2F" that some servers take for "..".  "*" stays as it is.  Nothing is allocated, and normal
- * points into `sent`, when sent is in normal form already (one fast scan). */
+ * "..;x" or "..%2F" that some servers take for "..".  "*" stays as it is.  Nothing is allocated,
+ * and normal points into `sent`, when sent is in normal form already (one fast scan). */
 enum path_fault path_normalise(struct path *p, struct span sent, struct arena *arena);
 
 /* All escapes decoded, %2F too; for file names and comparing query values.
@@ -51,6 +51,9 @@ struct span percent_decode(struct arena *arena, struct span s, bool plus_is_spac
  * bad port, name over 255). */
 MUST_USE bool host_parse(struct span authority, char scratch[256], struct span *name,
                          struct span *port);
+
+/* The second half of that, for a name that is known to be good. */
+struct span host_name_normalise(struct span name, char scratch[256]);
 
 /* Is it what host_parse() takes? */
 bool host_is_valid(struct span authority);

@@ -63,6 +63,19 @@ static void say_framing(struct text *t, enum framing framing, uint64_t length)
     say(t, " framing=%s length=%llu", names[framing], (unsigned long long)length);
 }
 
+/* What the parser says of the host's name, host_parse() says too. */
+static void check_host_name(const struct request *r)
+{
+    char scratch[256], other[256];
+    struct span name, port;
+
+    if (r->host_name_len == 0)
+        return;
+    if (r->host_name_len > r->host.len || !host_parse(r->host, scratch, &name, &port) ||
+        !span_equal(host_name_normalise(span_first(r->host, r->host_name_len), other), name))
+        abort();
+}
+
 static void say_request(struct text *t, const struct request *r)
 {
     static const char *const forms[] = {"origin", "absolute", "asterisk", "authority"};
@@ -76,6 +89,7 @@ static void say_request(struct text *t, const struct request *r)
     if (r->target.has_query)
         say_span(t, "query", r->target.query);
     say_span(t, "host", r->host);
+    check_host_name(r);
     say(t, " version=%d", (int)r->version);
     say_framing(t, r->framing, r->content_length);
     say(t, " continue=%d keep_alive=%d upgrade=%d", r->expects_continue, r->keep_alive, r->upgrade);

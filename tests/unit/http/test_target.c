@@ -121,6 +121,24 @@ START_TEST(hosts_are_split_and_put_in_lower_case)
 }
 END_TEST
 
+START_TEST(a_capital_anywhere_is_put_in_lower_case)
+{
+    for (size_t len = 1; len <= 40; len++)
+        for (size_t at = 0; at < len; at++)
+            for (const char *c = "AMZ"; *c; c++) {
+                char sent[40], wanted[41], scratch[256];
+                memset(sent, "az-9"[at % 4], sizeof sent);
+                memcpy(wanted, sent, sizeof sent);
+                sent[at] = *c;
+                wanted[at] = ascii_lower(*c);
+                struct span got = host_name_normalise((struct span){sent, len}, scratch);
+                ck_assert(span_equal(got, (struct span){wanted, len}));
+                struct span again = host_name_normalise((struct span){wanted, len}, NULL);
+                ck_assert_ptr_eq(again.ptr, wanted); /* nothing to do */
+            }
+}
+END_TEST
+
 START_TEST(malformed_hosts_are_refused)
 {
     static const char *const bad[] = {
@@ -155,6 +173,7 @@ Suite *target_suite(void)
     tcase_add_test(t, asterisk_and_authority_are_told_apart);
     tcase_add_test(t, malformed_targets_are_refused);
     tcase_add_test(t, hosts_are_split_and_put_in_lower_case);
+    tcase_add_test(t, a_capital_anywhere_is_put_in_lower_case);
     tcase_add_test(t, malformed_hosts_are_refused);
     suite_add_tcase(s, t);
     return s;
