@@ -61,7 +61,7 @@ struct span forward_path(struct exchange *x, const struct forward_conf *conf)
     if (t->form == TARGET_ASTERISK)
         return path;
     if (conf->rewrite) {
-        struct span given = template_text(conf->rewrite, x);
+        struct span given = template_target(conf->rewrite, x);
         path = path_encode(&x->arena, given);
         if (path.len == 0 || !rewritten_is_safe(x, path))
             return (struct span){0};

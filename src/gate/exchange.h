@@ -218,4 +218,8 @@ void respond_reason(struct exchange *x, enum cause cause, struct span reason);
 /* What a template stands for in this exchange; from the arena. ptr NULL: no memory. */
 struct span template_text(const struct template *t, struct exchange *x);
 
+/* The same for a path and perhaps a query: only what was written in the template,
+ * and ${uri}, begins a query; a "?" that a client brings elsewhere is escaped. */
+struct span template_target(const struct template *t, struct exchange *x);
+
 #endif

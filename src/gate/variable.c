@@ -109,21 +109,54 @@ static struct span variable_value(const struct template_part *p, struct exchange
     }
 }
 
+static struct span part_text(const struct template_part *p, struct exchange *x)
+{
+    struct span s = p->text;
+
+    if (p->variable) {
+        s = variable_value(p, x);
+        if (s.len == 0)
+            s = p->fallback;
+    }
+    return s;
+}
+
+/* False: no memory. */
+static bool text_append(struct exchange *x, struct span *text, struct span s)
+{
+    if (text->len == 0 && s.len > 0)
+        *text = s;
+    else if (s.len > 0)
+        *text = arena_join(&x->arena, *text, s);
+    return text->ptr != NULL;
+}
+
 struct span template_text(const struct template *t, struct exchange *x)
 {
     struct span text = SPAN("");
 
+    for (unsigned i = 0; i < t->count; i++)
+        if (!text_append(x, &text, part_text(&t->parts[i], x)))
+            return (struct span){0};
+    return text;
+}
+
+struct span template_target(const struct template *t, struct exchange *x)
+{
+    struct span text = SPAN("");
+    bool in_query = false;
+
     for (unsigned i = 0; i < t->count; i++) {
         const struct template_part *p = &t->parts[i];
-        struct span s = p->text;
-        if (p->variable) {
-            s = variable_value(p, x);
-            if (s.len == 0)
-                s = p->fallback;
+        struct span s = part_text(p, x);
+        bool may_begin = p->variable == VARIABLE_NONE || p->variable == VARIABLE_uri;
+        in_query = in_query || (may_begin && span_find(s, '?') < s.len);
+        for (size_t mark; !in_query && (mark = span_find(s, '?')) < s.len;) {
+            if (!text_append(x, &text, span_first(s, mark)) || !text_append(x, &text, SPAN("%3F")))
+                return (struct span){0};
+            s = span_after(s, mark + 1);
         }
-        if (text.len == 0 && s.len > 0)
-            text = s;
-        else if (s.len > 0 && !(text = arena_join(&x->arena, text, s)).ptr)
+        if (!text_append(x, &text, s))
             return (struct span){0};
     }
     return text;

@@ -36,6 +36,16 @@ path = /host/*
 handler = forward
 upstream = u
 host_header = ${query.h:-fallback}
+[route rewritten]
+path = /rewritten/*
+handler = forward
+upstream = u
+rewrite = /all${uri}
+[route requeried]
+path = /requeried/*
+handler = forward
+upstream = u
+rewrite = /q?n=${query.name}
 [route rewrite]
 path = /rewrite/*
 handler = forward
@@ -96,6 +106,18 @@ def test_a_rewritten_path_has_no_dot_segments(gate):
         same(g.get(f"/rewrite/x?name={name}")[0], 400, name)
     same(o.requests, 0)
     same(g.get("/rewrite/x?name=a%20b/c.d")[2].split(b"\n")[0], b"GET /files/a%20b/c.d?name=a%20b/c.d")
+    o.end()
+
+
+def test_a_variable_of_a_rewrite_begins_no_query(gate):
+    """Or a client would choose the origin's parameters, and take away those that were checked."""
+    g, o = start(gate)
+    for path, want in (("/rewrite/x?name=a%3fadmin=1%3fb", b"GET /files/a%3Fadmin=1%3Fb?name=a%3fadmin=1%3fb"),
+                       ("/rewrite/x?name=%3f", b"GET /files/%3F?name=%3f"),
+                       ("/rewritten/x?a=b", b"GET /all/rewritten/x?a=b"),
+                       ("/rewritten/x", b"GET /all/rewritten/x"),
+                       ("/requeried/x?name=b%3fc", b"GET /q?n=b?c")):
+        same(g.get(path)[2].split(b"\n")[0], want, path)
     o.end()
 
 
