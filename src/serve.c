@@ -21,8 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DESCRIPTOR_RESERVE = 512 };
-
 /* What workers tell main by; from outside it says nothing. */
 #define SIGNAL_LOOK SIGURG
 #define STUCK_NS    (3 * NS_PER_S) /* from when all should have ended */
@@ -178,24 +176,6 @@ static unsigned crew_running(void)
     return n;
 }
 
-/* --- limits ---------------------------------------------------------------------------- */
-
-/* For what is no connection: logs, reload, files.  Small limits, as in tests,
- * leave one, too. */
-static uint64_t descriptor_reserve(void)
-{
-    uint64_t limit = descriptor_limit();
-
-    return limit > 2 * DESCRIPTOR_RESERVE ? DESCRIPTOR_RESERVE : limit / 2;
-}
-
-static uint64_t connections_max(const struct config *config)
-{
-    if (config->server.max_connections != VALUE_AUTO)
-        return config->server.max_connections;
-    return (descriptor_limit() - descriptor_reserve()) / (config->upstream_count ? 2 : 1);
-}
-
 /* --- the process id --------------------------------------------------------------------------- */
 
 static const char *pid_name(struct span path, char name[4096])
@@ -264,7 +244,8 @@ static void reload(void)
         char text[NEEDS_RESTART_TEXT];
         struct span later = config_needs_restart(gate->config, config, text);
         uint64_t most = gate->connections_max;
-        gate->connections_max = connections_max(config); /* before workers look at it again */
+        gate->connections_max =
+            config_connections_max(config); /* before workers look at it again */
         if (config_keep_running(config, gate->config) == 0 && gate_adopt(gate, config, &d) == 0) {
             reloaded(config, later);
             config = NULL;
@@ -356,14 +337,11 @@ static void serve_until_done(const sigset_t *signals)
 
 static void options_find(struct gate_options *options, const struct config *config)
 {
-    const struct server_conf *server = &config->server;
-
     options->modules = modules_table;
-    options->workers = server->workers == VALUE_AUTO ? machine_cpus() : (unsigned)server->workers;
-    options->connections_max = connections_max(config);
-    options->descriptors_spare = (unsigned)descriptor_reserve() / 2;
-    options->buffer_memory =
-        server->buffer_memory == VALUE_AUTO ? machine_memory() / 4 : server->buffer_memory;
+    options->workers = config_workers(config);
+    options->connections_max = config_connections_max(config);
+    options->descriptors_spare = config_descriptors_spare();
+    options->buffer_memory = config_buffer_memory(config);
 }
 
 static int serve_open(struct config *config, struct gate_options *options)

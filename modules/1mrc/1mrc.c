@@ -236,6 +236,15 @@ static int mrc_worker_start(struct worker *w, void *state, void *process, const 
     return 0;
 }
 
+/* Each worker has the users it owns, and those of others that it has seen. */
+static uint64_t mrc_memory_max(const void *conf, unsigned workers)
+{
+    const struct mrc_conf *m = conf;
+    uint64_t own = m->users_max / workers;
+
+    return m->enabled ? workers * (users_bytes(own) + users_bytes(m->users_max - own)) : 0;
+}
+
 static void mrc_worker_adopt(struct worker *w, void *state, const void *conf)
 {
     const struct mrc_conf *m = conf;
@@ -481,6 +490,7 @@ const struct module mrc_module = {
     .settings = mrc_settings,
     .conf_size = sizeof(struct mrc_conf),
     .load = mrc_load,
+    .memory_max = mrc_memory_max,
     .process_size = sizeof(struct process),
     .worker_size = sizeof(struct shard),
     .process_start = mrc_process_start,

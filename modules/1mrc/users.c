@@ -130,6 +130,16 @@ static int table_reserve(struct users *u)
     return 0;
 }
 
+uint64_t users_bytes(uint64_t count)
+{
+    uint64_t slots = SLOTS_FIRST;
+
+    while (slots / 4 * 3 < count)
+        slots *= 2;
+    return (slots + slots / 2) * sizeof(uint64_t) +
+           (count + USERS_CHUNK) * sizeof(struct user_hash);
+}
+
 bool users_has(const struct users *u, struct user_hash h)
 {
     return table_has(u, &u->table, h) || table_has(u, &u->old, h);

@@ -40,6 +40,9 @@ static inline void users_prefetch(const struct users *u, struct user_hash h)
         __builtin_prefetch(&u->table.slots[(uint32_t)h.b & u->table.mask]);
 }
 
+/* The most that a set of so many takes, also while its table grows. */
+uint64_t users_bytes(uint64_t count);
+
 bool users_has(const struct users *u, struct user_hash h);
 void users_clear(struct users *u);
 

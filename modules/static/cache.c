@@ -98,20 +98,31 @@ void file_cache_free(struct file_cache *cache)
         }
 }
 
-/* Makes room: the least recently used that nobody holds goes first. */
-static void cache_trim(struct file_cache *cache)
+/* Makes room, also for some bytes more: the least recently used that nobody
+ * holds goes first, and stays if its going would not help. */
+static void cache_trim(struct file_cache *cache, const struct file_entry *keep, uint64_t more)
 {
     struct link_node *next;
 
     for (struct link_node *n = cache->used.next; n != &cache->used; n = next) {
         struct file_entry *e = container_of(n, struct file_entry, used);
         next = n->next;
-        bool many = cache->count > FILE_ENTRIES_MAX || cache->bytes > cache->bytes_max;
-        if (!many && cache->open <= cache->open_max)
+        bool many = cache->count > FILE_ENTRIES_MAX;
+        bool large = cache->bytes + more > cache->bytes_max;
+        bool open = cache->open > cache->open_max;
+        if (!many && !large && !open)
             return;
-        if (e->users == 0 && !io_busy(&e->op.op) && (many || e->fd >= 0))
+        if (e == keep || e->users > 0 || io_busy(&e->op.op))
+            continue;
+        if (many || (large && e->bytes) || (open && e->fd >= 0))
             file_free(e);
     }
+}
+
+void file_cache_limit(struct file_cache *cache, uint64_t bytes_max)
+{
+    cache->bytes_max = bytes_max;
+    cache_trim(cache, NULL, 0);
 }
 
 /* --- looking a file up -------------------------------------------------------------------- */
@@ -176,7 +187,10 @@ static void file_opened(struct file_entry *e)
                      (unsigned long long)s->mtime_ns);
     e->tag_len = (uint8_t)n;
     clock_http(e->modified, s->mtime_ns / (int64_t)NS_PER_S);
-    if (s->size == 0 || s->size > FILE_SMALL || e->cache->bytes + s->size > e->cache->bytes_max ||
+    bool small = s->size > 0 && s->size <= FILE_SMALL && s->size <= e->cache->bytes_max;
+    if (small)
+        cache_trim(e->cache, e, s->size);
+    if (!small || e->cache->bytes + s->size > e->cache->bytes_max ||
         !(e->bytes = mem_alloc(s->size))) {
         file_settle(e, 0);
         return;
@@ -231,7 +245,7 @@ static void file_step(struct owner *owner)
         file_read(e);
     }
     file_free_if_unused(e);
-    cache_trim(cache); /* which may free it, too */
+    cache_trim(cache, NULL, 0); /* which may free it, too */
 }
 
 static struct file_entry *file_new(struct file_cache *cache, const struct file_root *root,

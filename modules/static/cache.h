@@ -59,6 +59,7 @@ struct file_cache {
 };
 
 void file_cache_init(struct file_cache *cache, struct worker *w, uint64_t bytes_max);
+void file_cache_limit(struct file_cache *cache, uint64_t bytes_max);
 void file_cache_free(struct file_cache *cache);
 
 /* The entry for a path below a root, held until file_release().  When it is

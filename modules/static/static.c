@@ -25,6 +25,11 @@ struct static_conf {
     unsigned codings_count;
 };
 
+/* Of all routes: one cache serves them, as large as the largest asks for. */
+struct static_module_conf {
+    uint64_t cache_size;
+};
+
 /* One per worker. */
 struct static_state {
     struct file_cache cache;
@@ -89,7 +94,7 @@ static const struct setting static_settings[] = {
      .type = SETTING_SIZE,
      .fallback = "32m",
      .offset = SETTING_MEMBER(struct static_conf, cache_size, uint64_t),
-     .help = "Memory of the process for files up to 64k."},
+     .help = "Memory of the process for files up to 64k; the largest of all routes counts."},
     {.name = "cache_time",
      .type = SETTING_DURATION,
      .flags = SETTING_OFF,
@@ -106,7 +111,10 @@ static const struct setting static_settings[] = {
 static void static_load(struct loading *l, void *data)
 {
     struct static_conf *conf = data;
+    struct static_module_conf *all = loading_module_conf(l);
 
+    if (all->cache_size < conf->cache_size)
+        all->cache_size = conf->cache_size;
     loading_check_prefix(l, "strip_prefix", conf->strip_prefix);
     for (unsigned i = 0; i < conf->mime.count; i++)
         if (conf->mime.list[i].words.count != 2) {
@@ -347,13 +355,10 @@ static void static_begin(struct exchange *x, const struct static_conf *conf, str
 static void static_answer(struct exchange *x)
 {
     const struct static_conf *conf = exchange_conf(x);
-    struct static_state *state = exchange_worker_state(x);
     struct serving *s = exchange_state(x);
 
-    if (!s->begun) {
-        state->cache.bytes_max = conf->cache_size / worker_count(x->worker);
+    if (!s->begun)
         static_begin(x, conf, s);
-    }
     while (!response_started(x) && s->file && file_settled(s->file)) {
         if (!s->plain) {
             if (s->file->fail) {
@@ -393,12 +398,27 @@ static void static_ended(struct exchange *x)
 
 static int static_worker_start(struct worker *w, void *data, void *process, const void *conf)
 {
+    const struct static_module_conf *all = conf;
     struct static_state *state = data;
 
-    (void)process, (void)conf;
-    file_cache_init(&state->cache, w, 0);
+    (void)process;
+    file_cache_init(&state->cache, w, all->cache_size / worker_count(w));
     state->ready = true;
     return 0;
+}
+
+static void static_worker_adopt(struct worker *w, void *data, const void *conf)
+{
+    const struct static_module_conf *all = conf;
+    struct static_state *state = data;
+
+    file_cache_limit(&state->cache, all->cache_size / worker_count(w));
+}
+
+static uint64_t static_memory_max(const void *conf, unsigned workers)
+{
+    (void)workers;
+    return ((const struct static_module_conf *)conf)->cache_size;
 }
 
 static void static_worker_stop(struct worker *w, void *data)
@@ -425,7 +445,10 @@ const struct module static_module = {
     .name = "static",
     .summary = "serves files from disk",
     .handlers = (const struct handler *const[]){&static_handler, NULL},
+    .conf_size = sizeof(struct static_module_conf),
+    .memory_max = static_memory_max,
     .worker_size = sizeof(struct static_state),
     .worker_start = static_worker_start,
+    .worker_adopt = static_worker_adopt,
     .worker_stop = static_worker_stop,
 };

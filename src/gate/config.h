@@ -223,6 +223,12 @@ struct span config_needs_restart(const struct config *before, const struct confi
  * FAIL_MEMORY: the configuration cannot be used. */
 MUST_USE int config_keep_running(struct config *after, const struct config *before);
 
+/* What auto comes to here. */
+unsigned config_workers(const struct config *config);
+uint64_t config_connections_max(const struct config *config);
+uint64_t config_buffer_memory(const struct config *config);
+unsigned config_descriptors_spare(void); /* that modules may keep */
+
 /* Bytes in use when every connection, exchange and buffer there may be is there. */
 uint64_t config_worst_case_bytes(const struct config *config);
 

@@ -155,7 +155,7 @@ static void handler_missing(struct loading *l, struct span name)
                 did_you_mean(l, name, words, count));
 }
 
-static const void *module_conf(const struct loading *l, const struct module *module)
+static void *module_conf(const struct loading *l, const struct module *module)
 {
     for (unsigned i = 0; i < l->config->module_count; i++)
         if (l->config->modules[i].module == module)
@@ -176,9 +176,9 @@ static void handler_load(struct loading *l, struct conf_section *s, struct route
     if (h->settings)
         conf_fill(&l->config->conf, s, NULL, h->settings, conf, l->d);
     r->conf = conf;
-    r->module_conf = module_conf(l, r->module);
+    r->module_conf = l->module_conf = module_conf(l, r->module);
     /* What is wrong already would only be said again in other words. */
-    if (h->load && l->d->errors == errors) {
+    if (h->load && r->module_conf && l->d->errors == errors) {
         h->load(l, conf);
         r->loaded = true;
     }

@@ -142,6 +142,11 @@ bool loading_read(struct loading *l, const char *key, struct span path, size_t m
     return loading_file(l, conf_at(l->section, key), key, path, max, content);
 }
 
+void *loading_module_conf(const struct loading *l)
+{
+    return l->module_conf;
+}
+
 const struct spans *loading_paths(const struct loading *l)
 {
     return l->paths;

@@ -27,6 +27,7 @@ struct loading {
     /* What is being loaded now. */
     struct conf_section *section;
     const struct module *module;
+    void *module_conf; /* of the module whose handler the route names */
     const struct spans *paths;
 };
 

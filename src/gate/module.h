@@ -58,6 +58,8 @@ struct module {
     const struct setting *settings;
     size_t conf_size;
     void (*load)(struct loading *l, void *conf); /* may add routes: loading_route() */
+    /* Bytes that all its state may come to, for headgate -t. */
+    uint64_t (*memory_max)(const void *conf, unsigned workers);
 
     /* State of one worker, and of the process.  Started in this order before
      * the first connection: process_start on main, worker_start on each
@@ -86,6 +88,10 @@ void loading_say_line(struct loading *l, enum severity severity, const struct li
 /* Reads a file with the configuration; says so when it cannot. False then. */
 bool loading_read(struct loading *l, const char *key, struct span path, size_t max,
                   struct span *content);
+
+/* The settings of the module whose handler the route names: what all its routes
+ * come to can be kept there.  For a handler's load(). */
+void *loading_module_conf(const struct loading *l);
 
 /* The paths of the route being loaded (for strip_prefix). */
 const struct spans *loading_paths(const struct loading *l);

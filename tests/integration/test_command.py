@@ -50,6 +50,27 @@ def test_what_is_in_effect_is_printed_whatever_the_tests_expect(gate):
     true("[test t] expect_status" in errors, errors)
 
 
+def worst(config):
+    code, said, errors, _ = run("-t", "[server]\nmax_connections = 100\nworkers = 4\n"
+                                "buffer_memory = 16m\n" + config.replace("[server]\n", ""))
+    same(code, 0, errors)
+    number = said.split("worst case: ")[1].split()[0]
+    return float(number[:-1]) * {"k": 2 ** 10, "m": 2 ** 20, "g": 2 ** 30}[number[-1]]
+
+
+def test_the_worst_case_has_what_modules_keep(gate):
+    """Users that were counted: 16 bytes and at least a slot of 8, on their owner and on each worker
+    that saw them; and the files in memory, of the route that wants most."""
+    del gate
+    static = "[route s{n}]\npath = /s{n}/*\nhandler = static\nroot = .\ncache_size = {size}\n"
+    plain, files = worst(PLAIN), worst(PLAIN + static.format(n=1, size="512m")
+                                       + static.format(n=2, size="1m"))
+    true(abs(files - plain - 512 * 2 ** 20) < 2 ** 20, f"{plain} {files}")
+    users = worst(PLAIN + "[module 1mrc]\nenabled = yes\nusers_max = 1000000\n")
+    true(4e6 * 24 < users - plain < 4e6 * 64, f"{plain} {users}")
+    same(worst(PLAIN + "[module 1mrc]\nenabled = no\nusers_max = 1000000\n"), plain, "not enabled")
+
+
 def test_reading_a_key_that_repeats_is_linear(gate):
     """A million lines are no reason to wait: four times the lines, about four times the work."""
     del gate

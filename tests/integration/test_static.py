@@ -484,6 +484,27 @@ def test_a_change_is_noticed(gate):
         becomes(lambda: status(g, "/b.txt") == 404)
 
 
+def test_the_least_recently_used_make_room(gate):
+    """A file in memory holds no descriptor.  One route's small cache is not another's."""
+    files = {f"{n}.txt": b"%d" % n * 20_000 for n in range(10, 90)}
+    small = ("cache_size = 1m\ncache_time = 60s\n[route small]\npath = /small/*\nstrip_prefix = /small\n"
+             "handler = static\ncache_size = 1k\nroot = ")
+    with site(gate, "", files) as (g, root):
+        g.names["more"] = small + root
+        g.write(CONFIG.replace("workers = 2", "workers = 1").replace("{server}", ""))
+        g.stop()
+        g.start()
+        for n in [*range(10, 90), *range(60, 90)]:
+            same(g.get("/small/10.txt")[0], 200)
+            same(len(g.get(f"/{n}.txt")[2]), 40_000)
+        base = g.descriptors()
+        for n in range(70, 90):
+            same(len(g.get(f"/{n}.txt")[2]), 40_000)
+        held = [l for l in (os.readlink(f"/proc/{g.process.pid}/fd/{d}")
+                            for d in os.listdir(f"/proc/{g.process.pid}/fd")) if l.startswith(root)]
+        true(len(held) <= 1, f"{len(held)} files are held open, {base} descriptors: {held[:5]}")
+
+
 def test_without_cache_time_a_change_shows_at_once(gate):
     with site(gate, "cache_time = off") as (g, root):
         for i in range(10):
