@@ -8,8 +8,8 @@ build=${HG_BUILDDIR:-.}
 later="misdirected upstream_timeout queue_full queue_timeout upstream_unresolved"
 elsewhere="out_of_memory file_error internal_error" # by stories that let memory and disk fail
 
-tests() {
-    cat "$src"/tests/integration/*.py "$src"/tests/sim/*.c
+tests() { # HTTP/2 is a pure session first: its causes are provoked there
+    cat "$src"/tests/integration/*.py "$src"/tests/sim/*.c "$src"/tests/unit/http/test_h2*.c
 }
 
 verdict() { # NUMBER NAME UNTESTED
