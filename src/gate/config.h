@@ -70,7 +70,11 @@ struct listener_conf {
     struct h1_limits limits;
 };
 
-enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN };
+enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_HASH };
+enum hash_on { HASH_CLIENT_IP, HASH_PATH, HASH_HEADER, HASH_COOKIE };
+
+struct group_state; /* gate/upstream.h */
+struct server_state;
 
 struct server_entry { /* a server of an upstream */
     struct span text; /* as written, without options: its name in logs */
@@ -81,6 +85,8 @@ struct server_entry { /* a server of an upstream */
     unsigned weight;
     bool backup, down;
     uint64_t max_in_flight; /* VALUE_OFF */
+    uint64_t hash;          /* of text, for balance = hash */
+    struct server_state *state;
 };
 
 enum { /* retry_on */
@@ -96,6 +102,10 @@ struct upstream_conf {
     struct server_entry *servers;
     unsigned server_count;
     enum balance balance;
+    enum hash_on hash_on;
+    struct span hash_name; /* of a header field or cookie */
+    bool counted;          /* what is in flight is counted, over all workers */
+    struct group_state *state;
     uint64_t connect_timeout, first_byte_timeout, idle_timeout, stream_timeout;
     uint64_t keepalive, keepalive_time;
     uint64_t tries, retry_on, retry_buffer;

@@ -1,5 +1,7 @@
 /* [upstream NAME]: groups of origins. */
+#include "gate/balance.h"
 #include "gate/loading.h"
+#include "http/chars.h"
 
 struct upstream_raw {
     struct upstream_conf conf;
@@ -24,9 +26,9 @@ const struct setting upstream_settings[] = {
      .help = "[http://]HOST:PORT or unix:PATH; weight=N, backup, down."},
     {.name = "balance",
      .type = SETTING_LINE, /* hash has words after it */
-     .fallback = "round_robin",
+     .fallback = "p2c",
      .offset = AT(balance, struct line),
-     .help = "How a server is chosen: round_robin or least_conn."},
+     .help = "How a server is chosen: round_robin, least_conn, p2c, random, hash ..."},
     {.name = "sticky", .flags = SETTING_LATER},
     {.name = "check", .flags = SETTING_LATER},
     {.name = "eject_failures", .flags = SETTING_LATER},
@@ -312,8 +314,10 @@ static void servers_load(struct loading *l, const struct lines *lines, struct up
         return;
     for (unsigned i = 0; i < lines->count; i++) {
         struct server_entry *e = &u->servers[u->server_count++];
-        *e = (struct server_entry){
-            .text = lines->list[i].words.list[0], .weight = 1, .max_in_flight = VALUE_OFF};
+        *e = (struct server_entry){.text = lines->list[i].words.list[0],
+                                   .hash = balance_hash(lines->list[i].words.list[0]),
+                                   .weight = 1,
+                                   .max_in_flight = VALUE_OFF};
         address_load(l, &lines->list[i], u->family, e);
         for (unsigned w = 1; w < lines->list[i].words.count; w++)
             option_load(l, &lines->list[i], w, e);
@@ -324,24 +328,66 @@ static void servers_load(struct loading *l, const struct lines *lines, struct up
                     SPAN_ARG(u->name));
 }
 
-static void balance_load(struct loading *l, const struct line *line, struct upstream_conf *u)
+static const char *const balances[] = {"round_robin", "least_conn", "p2c", "random", "hash"};
+static const char *const hashes[] = {"client_ip", "path", "header", "cookie"};
+
+static size_t word_find(struct span word, const char *const *words, size_t count)
 {
-    static const char *const words[] = {"round_robin", "least_conn", "p2c", "random", "hash"};
-    struct span word = line->words.count ? line->words.list[0] : SPAN("round_robin");
     size_t n = 0;
 
-    while (n < COUNT_OF(words) && !span_equal(word, span_of(words[n])))
+    while (n < count && !span_equal(word, span_of(words[n])))
         n++;
-    if (n == COUNT_OF(words))
-        loading_say(l, SEVERITY_ERROR, "balance", "\"%.*s\" is none of round_robin, least_conn%s",
-                    SPAN_ARG(word), did_you_mean(l, word, words, 2));
-    else if (n > BALANCE_LEAST_CONN)
-        loading_say(l, SEVERITY_ERROR, "balance", "\"%.*s\": not supported by this build",
-                    SPAN_ARG(word));
+    return n;
+}
+
+/* The words behind "hash". */
+static void hash_load(struct loading *l, const struct line *line, struct upstream_conf *u)
+{
+    struct span word = line->words.count > 1 ? line->words.list[1] : SPAN("");
+    size_t n = word_find(word, hashes, COUNT_OF(hashes));
+    bool named = n == HASH_HEADER || n == HASH_COOKIE;
+
+    if (n == COUNT_OF(hashes)) {
+        loading_say(l, SEVERITY_ERROR, "balance",
+                    "behind hash stands client_ip, path, header NAME or cookie NAME%s",
+                    did_you_mean(l, word, hashes, COUNT_OF(hashes)));
+        return;
+    }
+    if (line->words.count != (named ? 3 : 2)) {
+        loading_say(l, SEVERITY_ERROR, "balance",
+                    named ? "one name follows %s" : "nothing follows %s", hashes[n]);
+        return;
+    }
+    u->hash_on = (enum hash_on)n;
+    if (named)
+        u->hash_name = line->words.list[2];
+    if (named && !span_is_token(u->hash_name))
+        loading_say(l, SEVERITY_ERROR, "balance", "\"%.*s\" is no name", SPAN_ARG(u->hash_name));
+}
+
+static void balance_load(struct loading *l, const struct line *line, struct upstream_conf *u)
+{
+    struct span word = line->words.count ? line->words.list[0] : SPAN("p2c");
+    size_t n = word_find(word, balances, COUNT_OF(balances));
+
+    if (n == COUNT_OF(balances)) {
+        loading_say(l, SEVERITY_ERROR, "balance",
+                    "\"%.*s\" is none of round_robin, least_conn, p2c, random, hash%s",
+                    SPAN_ARG(word), did_you_mean(l, word, balances, COUNT_OF(balances)));
+        return;
+    }
+    u->balance = (enum balance)n;
+    if (u->balance == BALANCE_HASH)
+        hash_load(l, line, u);
     else if (line->words.count > 1)
-        loading_say(l, SEVERITY_ERROR, "balance", "nothing follows %s", words[n]);
-    else
-        u->balance = (enum balance)n;
+        loading_say(l, SEVERITY_ERROR, "balance", "nothing follows %s", balances[n]);
+}
+
+/* Counting costs a line that all workers write: only for who needs it. */
+static bool is_counted(const struct upstream_conf *u)
+{
+    return u->server_count > 1 && (u->balance == BALANCE_LEAST_CONN || u->balance == BALANCE_P2C ||
+                                   u->balance == BALANCE_HASH);
 }
 
 static void upstream_load(struct loading *l, struct conf_section *s, struct upstream_conf *u)
@@ -357,6 +403,7 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     balance_load(l, &raw.balance, u);
     u->family = (uint64_t)raw.family;
     servers_load(l, &raw.servers, u);
+    u->counted = is_counted(u);
 }
 
 void config_load_upstreams(struct loading *l)

@@ -155,6 +155,10 @@ struct span exchange_request_id(struct exchange *x);
 /* The state of this route's module on this worker. */
 void *exchange_worker_state(const struct exchange *x);
 
+/* The first value of a header field, the value of a cookie; empty: there is none. */
+struct span request_header(const struct exchange *x, struct span name);
+struct span request_cookie(const struct exchange *x, struct span name);
+
 /* --- the request's content ------------------------------------------------- */
 
 /* Content arrives in request_content only after it was asked for; this also

@@ -2,6 +2,7 @@
 #include "gate/gate.h"
 
 #include "gate/access_log.h"
+#include "gate/upstream.h"
 #include "io/descriptor.h"
 
 #include <assert.h>
@@ -266,11 +267,14 @@ int gate_adopt(struct gate *gate, struct config *config, struct diagnostics *d)
     int err = ports_bind(gate, config, d);
 
     assert(!gate_busy(gate));
+    if (err == 0)
+        err = upstreams_adopt(&gate->groups, config);
     if (err == 0) {
         atomic_store(&config->users, gate->worker_count + 1);
         err = orders_give(gate, ORDER_ADOPT, config);
     }
     if (err < 0) {
+        upstreams_leave(&gate->groups, config);
         ports_unbind_new(gate);
         return err;
     }
@@ -316,6 +320,7 @@ void gate_sweep(struct gate *gate)
         }
         *at = old->before;
         log_say(LOG_INFO, "generation %llu has ended", (unsigned long long)old->generation);
+        upstreams_leave(&gate->groups, old);
         config_free(old);
     }
     /* Addresses that no listener has any more may be bound again later. */
@@ -382,6 +387,7 @@ int gate_open(struct gate *gate, struct config *config, const struct gate_option
         .config = config,
     };
     list_init(&gate->ports);
+    list_init(&gate->groups);
     atomic_store(&config->users, 1);
     config->generation = 1;
     if (!(gate->workers = mem_zalloc(gate->worker_count * sizeof *gate->workers))) {
@@ -392,7 +398,8 @@ int gate_open(struct gate *gate, struct config *config, const struct gate_option
         gate->workers[i].gate = gate;
         gate->workers[i].index = i;
     }
-    if ((err = ports_bind(gate, config, d)) < 0 || (err = gate_modules_start(gate, d)) < 0)
+    if ((err = upstreams_adopt(&gate->groups, config)) < 0 ||
+        (err = ports_bind(gate, config, d)) < 0 || (err = gate_modules_start(gate, d)) < 0)
         gate_close(gate);
     return err;
 }
@@ -424,9 +431,11 @@ void gate_close(struct gate *gate)
         port_free(gate, container_of(gate->ports.next, struct port, node));
     for (struct config *c = gate->config, *before; c; c = before) {
         before = c->before;
+        upstreams_leave(&gate->groups, c);
         config_free(c);
     }
     mem_free(gate->workers);
     *gate = (struct gate){0};
     list_init(&gate->ports);
+    list_init(&gate->groups);
 }

@@ -29,6 +29,7 @@ struct gate {
     unsigned worker_count;
     struct config *config; /* the newest generation */
     struct link_node ports;
+    struct link_node groups;             /* struct group_state: origins, as all workers know them */
     const struct module *const *modules; /* NULL-terminated; as config->modules */
     unsigned module_count;
     void **module_processes;          /* by that index */

@@ -1,6 +1,8 @@
 /* One exchange with an origin; see leg.h. */
+#include "gate/balance.h"
 #include "gate/leg_own.h"
 #include "gate/link.h"
+#include "gate/upstream.h"
 
 /* --- request content that another try may need ---------------------------------------------- */
 
@@ -36,16 +38,17 @@ void leg_open(struct leg *leg)
     struct exchange *x = leg->x;
     const struct upstream_conf *conf = leg->upstream;
     const struct pool_view *view = x->generation->pools[conf->index];
-    int i = pool_choose(view, conf, leg->tried);
+    int i = balance_choose(view, conf, x, leg->tried);
 
     if (i < 0) /* all were tried: one more time from the beginning */
-        i = pool_choose(view, conf, 0);
+        i = balance_choose(view, conf, x, 0);
     if (i < 0) {
         leg_refuse(leg, leg_nobody(leg));
         return;
     }
     const struct server_entry *entry = &conf->servers[i];
     struct pool_server *server = view->servers[i];
+    leg->server = entry;
     if (i < LEG_TRIED_MAX)
         leg->tried |= UINT64_C(1) << i;
     x->upstream = conf->name;
@@ -104,10 +107,26 @@ void leg_tell(struct leg *leg)
     owner_wake(leg->x->owner);
 }
 
+/* How the server did, for whoever chooses the next.  What we lack is not its fault. */
+static void leg_learn(struct leg *leg, enum cause cause)
+{
+    uint64_t now = io_now(exchange_io(leg->x));
+
+    if (!leg->counted || leg->upstream->balance != BALANCE_P2C || cause == CAUSE_out_of_memory ||
+        cause == CAUSE_upstream_no_descriptors)
+        return;
+    if (cause)
+        server_failed(leg->server->state, now);
+    else
+        server_answered(leg->server->state, now, now - leg->begun);
+}
+
 void leg_fail(struct leg *leg, enum cause cause)
 {
     if (leg->state == LEG_DONE || leg->state == LEG_FAILED)
         return;
+    if (leg->state == LEG_WAITING)
+        leg_learn(leg, cause);
     leg->cut = leg->state == LEG_HEAD;
     leg->state = LEG_FAILED;
     leg->cause = cause;
@@ -126,7 +145,18 @@ void leg_begin(struct leg *leg, struct link *l)
 {
     leg->link = l;
     leg->request_written = leg->request_done = leg->request_left_us = false;
-    leg->since = io_now(exchange_io(leg->x));
+    leg->begun = leg->since = io_now(exchange_io(leg->x));
+    leg->counted = leg->upstream->counted;
+    if (leg->counted)
+        atomic_fetch_add_explicit(&leg->server->state->in_flight, 1, memory_order_relaxed);
+}
+
+void leg_let_go(struct leg *leg)
+{
+    leg->link = NULL;
+    if (leg->counted)
+        atomic_fetch_sub_explicit(&leg->server->state->in_flight, 1, memory_order_relaxed);
+    leg->counted = false;
 }
 
 void leg_borrow_fields(struct leg *leg)
@@ -163,6 +193,7 @@ void leg_interim(struct leg *leg)
 
 void leg_head_done(struct leg *leg)
 {
+    leg_learn(leg, CAUSE_NONE);
     leg->state = LEG_HEAD;
     leg->x->times.first_byte = io_now(exchange_io(leg->x));
     leg_tell(leg);

@@ -41,6 +41,7 @@ struct replay {
 struct leg {
     struct exchange *x;
     const struct upstream_conf *upstream;
+    const struct server_entry *server;
     struct link *link; /* on loan; NULL when there is none */
     struct leg_request request;
     enum leg_state state;
@@ -56,7 +57,9 @@ struct leg {
     uint64_t first_byte_ns, idle_ns, stream_ns; /* timeouts in effect */
 
     /* Where it stands on its link, which writes this. */
+    uint64_t begun;       /* when this try began */
     uint64_t since;       /* when the present wait began */
+    bool counted;         /* in the server's in_flight */
     bool request_written; /* the head is the wire's */
     bool request_done;    /* and all content */
     bool request_left_us; /* the kernel took a byte of it */

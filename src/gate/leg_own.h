@@ -16,6 +16,9 @@ void leg_fail_fresh(struct leg *leg, enum cause cause);
 /* A try begins: nothing was sent of it, nothing came. */
 void leg_begin(struct leg *leg, struct link *l);
 
+/* The link is not its own any more. */
+void leg_let_go(struct leg *leg);
+
 /* Room to parse a head into, the worker's: valid until the step returns. */
 void leg_borrow_fields(struct leg *leg);
 

@@ -13,7 +13,6 @@ static void link_attach(struct link *l, struct leg *leg)
     leg->x->request_content.consumer = &l->owner;
     leg->x->response_content.producer = &l->owner;
     leg->x->response_content.consumer = leg->x->owner;
-    l->server->in_flight++;
     l->protocol->attach(l, leg);
     owner_wake(&l->owner);
 }
@@ -166,8 +165,7 @@ void link_release(struct link *l, struct leg *leg)
     x->request_content.consumer = NULL;
     x->response_content.producer = NULL;
     x->response_content.consumer = NULL;
-    l->server->in_flight--;
-    leg->link = NULL;
+    leg_let_go(leg);
     if (!clean) {
         link_close(l);
         return;

@@ -210,65 +210,6 @@ void pools_free(struct worker *w)
     w->pools = NULL;
 }
 
-/* --- choosing ----------------------------------------------------------------------------- */
-
-static bool server_may_serve(const struct server_entry *e, unsigned i, uint64_t tried, bool backup)
-{
-    if (e->down || e->weight == 0 || e->address_count == 0 || e->backup != backup)
-        return false;
-    return i >= LEG_TRIED_MAX || !(tried & (UINT64_C(1) << i));
-}
-
-/* Smooth weighted round robin: everyone gains its weight, the richest serves
- * and pays the sum.  Over any stretch each has had its share, well mixed. */
-static int choose_round_robin(const struct pool_view *view, const struct upstream_conf *conf,
-                              uint64_t tried, bool backup)
-{
-    int best = -1;
-    int64_t sum = 0;
-
-    for (unsigned i = 0; i < conf->server_count; i++) {
-        if (!server_may_serve(&conf->servers[i], i, tried, backup))
-            continue;
-        struct pool_server *s = view->servers[i];
-        s->current_weight += conf->servers[i].weight;
-        sum += conf->servers[i].weight;
-        if (best < 0 || s->current_weight > view->servers[best]->current_weight)
-            best = (int)i;
-    }
-    if (best >= 0)
-        view->servers[best]->current_weight -= sum;
-    return best;
-}
-
-/* The fewest exchanges under way for its weight; a/b < c/d without division. */
-static int choose_least(const struct pool_view *view, const struct upstream_conf *conf,
-                        uint64_t tried, bool backup)
-{
-    int best = -1;
-
-    for (unsigned i = 0; i < conf->server_count; i++) {
-        const struct server_entry *e = &conf->servers[i];
-        if (!server_may_serve(e, i, tried, backup))
-            continue;
-        if (best < 0 || (uint64_t)view->servers[i]->in_flight * conf->servers[best].weight <
-                            (uint64_t)view->servers[best]->in_flight * e->weight)
-            best = (int)i;
-    }
-    return best;
-}
-
-int pool_choose(const struct pool_view *view, const struct upstream_conf *conf, uint64_t tried)
-{
-    for (int backup = 0; backup < 2; backup++) {
-        int i = conf->balance == BALANCE_LEAST_CONN ? choose_least(view, conf, tried, backup)
-                                                    : choose_round_robin(view, conf, tried, backup);
-        if (i >= 0)
-            return i;
-    }
-    return -1;
-}
-
 /* --- idle links ------------------------------------------------------------------------------ */
 
 struct link *pool_idle(struct pool_server *server)

@@ -19,8 +19,7 @@ struct pool_server {
     struct link_node idle; /* struct link, last used first */
     struct link_node busy; /* and connecting, and closing */
     unsigned idle_count;
-    unsigned in_flight; /* legs */
-    unsigned views;     /* generations that name it */
+    unsigned views; /* generations that name it */
     unsigned next_address;
     int64_t current_weight;           /* of smooth weighted round robin */
     uint64_t keepalive, keepalive_ns; /* of the newest generation */
@@ -58,10 +57,6 @@ void pools_leave(struct worker *w, struct generation *g);
 bool pools_close(struct worker *w);
 
 void pools_free(struct worker *w); /* after pools_close() and the last generation */
-
-/* The server for a leg: one that was not tried, by the group's balance; -1 when
- * there is none. */
-int pool_choose(const struct pool_view *view, const struct upstream_conf *conf, uint64_t tried);
 
 /* An idle link to it, or NULL. */
 struct link *pool_idle(struct pool_server *server);

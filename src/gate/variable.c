@@ -35,7 +35,7 @@ static struct span variable_capture(const struct exchange *x, struct span name)
     return (struct span){0};
 }
 
-static struct span variable_header(const struct exchange *x, struct span name)
+struct span request_header(const struct exchange *x, struct span name)
 {
     const struct field *f = fields_find(&x->request.fields, name);
 
@@ -43,7 +43,7 @@ static struct span variable_header(const struct exchange *x, struct span name)
 }
 
 /* RFC 6265, 4.2.1: pairs separated by "; ". */
-static struct span variable_cookie(const struct exchange *x, struct span name)
+struct span request_cookie(const struct exchange *x, struct span name)
 {
     for (unsigned i = 0; i < x->request.fields.count; i++) {
         const struct field *f = &x->request.fields.list[i];
@@ -101,9 +101,9 @@ static struct span variable_value(const struct template_part *p, struct exchange
     case VARIABLE_query_name:
         return variable_query(x, p->text);
     case VARIABLE_header_name:
-        return variable_header(x, p->text);
+        return request_header(x, p->text);
     case VARIABLE_cookie_name:
-        return variable_cookie(x, p->text);
+        return request_cookie(x, p->text);
     default: /* of TLS: there is none */
         return (struct span){0};
     }

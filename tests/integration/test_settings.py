@@ -526,8 +526,11 @@ def test_stream_timeout(gate):
 
 def test_balance(gate):
     one, two = Origin(), Origin()
-    for value, want in (("", (10, 10)), ("balance = round_robin", (10, 10)),
-                        ("balance = least_conn", None)):
+    for value, want in (("balance = round_robin", (10, 10)), ("", None), ("balance = least_conn", None),
+                        ("balance = p2c", None), ("balance = random", None),
+                        ("balance = hash client_ip", None), ("balance = hash path", None),
+                        ("balance = hash header User-Agent", None),
+                        ("balance = hash cookie session", None)):
         one.requests = two.requests = 0
         g = start(gate, origin=one.port, upstream=f"server = 127.0.0.1:{two.port}\n" + value)
         for _ in range(20):
@@ -535,9 +538,27 @@ def test_balance(gate):
         if want:
             same((one.requests, two.requests), want, value)
         same(one.requests + two.requests, 20)
+        if "client_ip" in value or "path" in value:
+            true(0 in (one.requests, two.requests), f"{value}: {one.requests}, {two.requests}")
+        for name in ("header User-Agent", "cookie session"):
+            if name in value:
+                sticks(g, one, two, "User-Agent: %s\r\n" if "header" in name
+                       else "Cookie: a=b; session=%s\r\n")
         g.stop()
     one.end()
     two.end()
+
+
+def sticks(g, one, two, field):
+    """The same key has the same server, and not all keys do."""
+    homes = set()
+    for key in ("ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal"):
+        one.requests = two.requests = 0
+        for _ in range(5):
+            same(g.get("/f/echo", fields=field % key)[0], 200)
+        true(0 in (one.requests, two.requests), f"{key}: {one.requests}, {two.requests}")
+        homes.add(one.requests > 0)
+    same(len(homes), 2, "all keys have one server")
 
 
 def test_forwarded(gate):

@@ -4,6 +4,7 @@
 #include "tests/sim/origin.h"
 
 #include "base/mem.h"
+#include "gate/upstream.h"
 
 #include <stdlib.h>
 
@@ -17,13 +18,17 @@ enum {
 static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
                                   "[upstream two]\n"
                                   "server = 198.51.100.1:80\nserver = 198.51.100.2:80\n"
+                                  "balance = %s\n"
                                   "[route all]\nhandler = forward\nupstream = two\n"
                                   "max_body = off\n"
                                   "[route small]\nhost = small\nhandler = forward\n"
                                   "upstream = two\nmax_body = 1k\n";
 
+static const char *const balances[] = {"round_robin", "least_conn", "p2c", "random", "hash path"};
+
 struct traffic {
     struct sim *sim;
+    char config[sizeof config_text + 16];
     struct gateway gateway;
     struct origins origins;
     struct arena arena;
@@ -40,7 +45,22 @@ static void traffic_begin(struct traffic *t, const struct telling *telling, unsi
     origins_open(&t->origins, t->sim);
     origins_add(&t->origins, "198.51.100.1:80");
     origins_add(&t->origins, "198.51.100.2:80");
-    gateway_open(&t->gateway, t->sim, config_text, 1 + (unsigned)sim_random(t->sim, 2));
+    snprintf(t->config, sizeof t->config, config_text,
+             balances[sim_random(t->sim, COUNT_OF(balances))]);
+    gateway_open(&t->gateway, t->sim, t->config, 1 + (unsigned)sim_random(t->sim, 2));
+}
+
+/* What is counted over all workers is zero when all is over. */
+static void counters_check(const struct gate *gate)
+{
+    for (struct link_node *n = gate->groups.next; n != &gate->groups; n = n->next) {
+        struct group_state *g = container_of(n, struct group_state, node);
+        for (struct link_node *m = g->servers.next; m != &g->servers; m = m->next) {
+            struct server_state *s = container_of(m, struct server_state, node);
+            EXPECT(server_in_flight(s) == 0, "%.*s: %u in flight", SPAN_ARG(s->text),
+                   server_in_flight(s));
+        }
+    }
 }
 
 /* Nothing was sent twice that may not be, nothing more often than there are tries. */
@@ -53,6 +73,8 @@ static uint64_t traffic_end(struct traffic *t)
     arena_free(&t->arena);
     if (!gateway_done(&t->gateway))
         gateway_drain(&t->gateway);
+    EXPECT(sim_run(t->sim, gateway_done, &t->gateway, 120 * NS_PER_S), "it ends");
+    counters_check(&t->gateway.gate);
     gateway_close(&t->gateway, 120 * NS_PER_S);
     origins_close(&t->origins);
     log_set((struct log_sink){0}, LOG_ERROR);
@@ -516,7 +538,7 @@ static uint64_t leaving(const struct telling *telling)
     }
     for (unsigned i = 0; i < 3; i++) {
         sim_run_for(t.sim, sim_random(t.sim, 5 * NS_PER_MS));
-        gateway_reload(&t.gateway, config_text);
+        gateway_reload(&t.gateway, t.config);
         gate_sweep(&t.gateway.gate);
     }
     sim_run_for(t.sim, sim_random(t.sim, 20 * NS_PER_MS));

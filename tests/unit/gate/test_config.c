@@ -235,10 +235,18 @@ struct mistake {
 #define ROUTE "[route r]\nhandler = plain\n"
 
 static const struct mistake mistakes[] = {
-    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash cookie session\n",
-     "a.ini:5:11: error: balance: \"hash\": not supported by this build\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash cookie\n",
+     "a.ini:5:11: error: balance: one name follows cookie\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash path x\n",
+     "a.ini:5:11: error: balance: nothing follows path\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash client-ip\n",
+     "a.ini:5:11: error: balance: behind hash stands client_ip, path, header NAME or cookie NAME; "
+     "did you mean \"client_ip\"?\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = random 2\n",
+     "a.ini:5:11: error: balance: nothing follows random\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = least_con\n",
-     "a.ini:5:11: error: balance: \"least_con\" is none of round_robin, least_conn; did you mean "
+     "a.ini:5:11: error: balance: \"least_con\" is none of round_robin, least_conn, p2c, random, "
+     "hash; did you mean "
      "\"least_conn\"?\n"},
     {ROUTE, "a.ini:1:1: error: there is no [listener NAME]\n"},
     {"[server x]\n" LISTENER, "a.ini:1:1: error: [server] has no name\n"},
@@ -305,7 +313,6 @@ static const struct mistake mistakes[] = {
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_connections=1\n",
      "a.ini:4:22: error: server: \"max_connections=1\": not supported by this build\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nbalance = p2c\nqueue = 5\n",
-     "a.ini:5:11: error: balance: \"p2c\": not supported by this build\n"
      "a.ini:6:1: error: queue is not supported by this build\n"},
     {LISTENER "[upstream u]\nserver = somewhere:80\n[route r]\nhandler = plain\n[route s]\n"
               "handler = plan\npath = /s\n",
@@ -676,7 +683,8 @@ START_TEST(twelve_mistakes_are_twelve_messages)
         "twelve.ini:8:11: error: trusted: \"10.1.2.3/8\": the network is 10.0.0.0/8\n"
         "twelve.ini:11:25: error: server: there is no option \"wieght=3\"; did you mean "
         "\"weight=\"?\n"
-        "twelve.ini:12:11: error: balance: \"p2c\": not supported by this build\n"
+        "twelve.ini:12:11: error: balance: \"p2\" is none of round_robin, least_conn, p2c, random, "
+        "hash; did you mean \"p2c\"?\n"
         "twelve.ini:15:8: error: path: \"api/*\": a path begins with /\n"
         "twelve.ini:17:12: error: there is no [upstream apl]; did you mean \"api\"?\n"
         "twelve.ini:20:1: error: neither [section] nor key = value nor a comment: there is no "

@@ -1,0 +1,236 @@
+/* Which server of a group gets a request; see balance.h. */
+#include "gate/balance.h"
+
+#include "gate/upstream.h"
+
+/* What one choice is made from. */
+struct choice {
+    const struct pool_view *view;
+    const struct upstream_conf *conf;
+    struct exchange *x;
+    uint64_t tried;
+    bool backup;
+};
+
+static bool may_serve(const struct choice *c, unsigned i)
+{
+    const struct server_entry *e = &c->conf->servers[i];
+
+    if (e->down || e->weight == 0 || e->address_count == 0 || e->backup != c->backup)
+        return false;
+    return i >= LEG_TRIED_MAX || !(c->tried & (UINT64_C(1) << i));
+}
+
+static uint32_t in_flight(const struct choice *c, unsigned i)
+{
+    return server_in_flight(c->conf->servers[i].state);
+}
+
+/* --- round_robin, least_conn ---------------------------------------------------------------- */
+
+/* Smooth weighted round robin: everyone gains its weight, the richest serves
+ * and pays the sum.  Over any stretch each has had its share, well mixed. */
+static int choose_round_robin(const struct choice *c)
+{
+    int best = -1;
+    int64_t sum = 0;
+
+    for (unsigned i = 0; i < c->conf->server_count; i++) {
+        if (!may_serve(c, i))
+            continue;
+        struct pool_server *s = c->view->servers[i];
+        s->current_weight += c->conf->servers[i].weight;
+        sum += c->conf->servers[i].weight;
+        if (best < 0 || s->current_weight > c->view->servers[best]->current_weight)
+            best = (int)i;
+    }
+    if (best >= 0)
+        c->view->servers[best]->current_weight -= sum;
+    return best;
+}
+
+/* The fewest exchanges under way for its weight; a/b < c/d without division. */
+static int choose_least(const struct choice *c)
+{
+    const struct server_entry *servers = c->conf->servers;
+    int best = -1;
+
+    for (unsigned i = 0; i < c->conf->server_count; i++) {
+        if (!may_serve(c, i))
+            continue;
+        if (best < 0 || (uint64_t)in_flight(c, i) * servers[best].weight <
+                            (uint64_t)in_flight(c, (unsigned)best) * servers[i].weight)
+            best = (int)i;
+    }
+    return best;
+}
+
+/* --- random, p2c ------------------------------------------------------------------------------ */
+
+/* By weight, anyone but `except`. */
+static int choose_random(const struct choice *c, int except)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < c->conf->server_count; i++)
+        if ((int)i != except && may_serve(c, i))
+            sum += c->conf->servers[i].weight;
+    if (sum == 0)
+        return -1;
+    uint64_t at = random_below(&exchange_io(c->x)->random, sum);
+    for (unsigned i = 0; i < c->conf->server_count; i++) {
+        if ((int)i == except || !may_serve(c, i))
+            continue;
+        if (at < c->conf->servers[i].weight)
+            return (int)i;
+        at -= c->conf->servers[i].weight;
+    }
+    return -1;
+}
+
+/* Two are drawn by weight, and the second serves only if it is clearly better
+ * off: small differences of latency are chance, and must not decide who gets
+ * nearly all.  Of one that is not known yet the other's latency is assumed. */
+static int choose_two(const struct choice *c)
+{
+    int first = choose_random(c, -1), second = first < 0 ? -1 : choose_random(c, first);
+
+    if (second < 0)
+        return first;
+    const struct server_state *a = c->conf->servers[first].state;
+    const struct server_state *b = c->conf->servers[second].state;
+    uint64_t now = io_now(exchange_io(c->x));
+    uint64_t la = server_latency(a, now) / 1024, lb = server_latency(b, now) / 1024;
+    if (la == 0 || lb == 0)
+        la = lb = 1;
+    uint64_t cost_a = la * (server_in_flight(a) + 1), cost_b = lb * (server_in_flight(b) + 1);
+    return cost_b + cost_b / 4 < cost_a ? second : first;
+}
+
+/* --- hash ---------------------------------------------------------------------------------------
+ */
+
+static uint64_t mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* FNV-1a, and a finish that spreads what it leaves together. */
+uint64_t balance_hash(struct span text)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < text.len; i++)
+        h = (h ^ (unsigned char)text.ptr[i]) * UINT64_C(0x100000001b3);
+    return mix(h);
+}
+
+/* -log2(h / 2^64), 20 bits behind the point: the same on every machine. */
+static uint64_t minus_log2(uint64_t h)
+{
+    unsigned zeros = h ? (unsigned)__builtin_clzll(h) : 63;
+    uint64_t m = h ? h << zeros : UINT64_C(1) << 63, fraction = 0;
+
+    for (unsigned i = 0; i < 20; i++) {
+        unsigned __int128 square = (unsigned __int128)m * m;
+        bool two = (uint64_t)(square >> 127) & 1;
+        fraction = fraction << 1 | two;
+        m = (uint64_t)(square >> (two ? 64 : 63));
+    }
+    return ((uint64_t)(zeros + 1) << 20) - fraction;
+}
+
+/* What the hash is of; empty: the request has none. */
+static struct span hash_key(const struct choice *c)
+{
+    struct exchange *x = c->x;
+    const struct address *a = &x->client;
+
+    switch (c->conf->hash_on) {
+    case HASH_CLIENT_IP:
+        if (a->family != ADDRESS_IPV4 && a->family != ADDRESS_IPV6)
+            return (struct span){0};
+        return (struct span){(const char *)a->ip, a->family == ADDRESS_IPV4 ? 4 : 16};
+    case HASH_PATH:
+        return x->path.normal;
+    case HASH_HEADER:
+        return request_header(x, c->conf->hash_name);
+    default:
+        return request_cookie(x, c->conf->hash_name);
+    }
+}
+
+/* No more than 1.25 times its share of all that is under way, unless that is little. */
+static bool is_overloaded(const struct choice *c, unsigned i, uint64_t all, uint64_t weights)
+{
+    enum { FEW = 8 };
+    uint64_t n = in_flight(c, i);
+
+    return n >= FEW && n * 4 * weights >= 5 * (all + 1) * c->conf->servers[i].weight;
+}
+
+/* Rendezvous hashing: each server draws a number for the key, and the lowest
+ * for its weight serves; when one goes only its own keys move, to all others.
+ * With bounded load: whoever has too much already is passed over. */
+static int choose_hash(const struct choice *c)
+{
+    const struct server_entry *servers = c->conf->servers;
+    struct span key = hash_key(c);
+    uint64_t all = 0, weights = 0, hash = balance_hash(key), least[2] = {0, 0};
+    int best[2] = {-1, -1}; /* of all, and of those that are not overloaded */
+
+    if (key.len == 0)
+        return choose_random(c, -1);
+    for (unsigned i = 0; i < c->conf->server_count; i++)
+        if (may_serve(c, i)) {
+            all += in_flight(c, i);
+            weights += servers[i].weight;
+        }
+    for (unsigned i = 0; i < c->conf->server_count; i++) {
+        if (!may_serve(c, i))
+            continue;
+        uint64_t cost = minus_log2(mix(hash ^ servers[i].hash)), weight = servers[i].weight;
+        for (int k = 0; k < 2; k++) {
+            if (k == 1 && is_overloaded(c, i, all, weights))
+                continue;
+            if (best[k] < 0 || cost * servers[best[k]].weight < least[k] * weight) {
+                best[k] = (int)i;
+                least[k] = cost;
+            }
+        }
+    }
+    return best[1] >= 0 ? best[1] : best[0];
+}
+
+/* --- choosing ------------------------------------------------------------------------------------
+ */
+
+static int choose(const struct choice *c)
+{
+    switch (c->conf->balance) {
+    case BALANCE_ROUND_ROBIN:
+        return choose_round_robin(c);
+    case BALANCE_LEAST_CONN:
+        return choose_least(c);
+    case BALANCE_RANDOM:
+        return choose_random(c, -1);
+    case BALANCE_HASH:
+        return choose_hash(c);
+    default:
+        return choose_two(c);
+    }
+}
+
+int balance_choose(const struct pool_view *view, const struct upstream_conf *conf,
+                   struct exchange *x, uint64_t tried)
+{
+    struct choice c = {view, conf, x, tried, false};
+
+    if (conf->server_count == 1)
+        return may_serve(&c, 0) || (c.backup = true, may_serve(&c, 0)) ? 0 : -1;
+    int i = choose(&c);
+    c.backup = i < 0;
+    return i < 0 ? choose(&c) : i;
+}

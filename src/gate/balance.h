@@ -1,0 +1,15 @@
+/* Which server of a group gets a request. */
+#ifndef HEADGATE_GATE_BALANCE_H
+#define HEADGATE_GATE_BALANCE_H
+
+#include "gate/pool.h"
+
+/* One that was not tried, by the group's balance, its backups only when no
+ * other may be used; -1 when there is none. */
+int balance_choose(const struct pool_view *view, const struct upstream_conf *conf,
+                   struct exchange *x, uint64_t tried);
+
+/* Of a server's name, for balance = hash: the same in every process. */
+uint64_t balance_hash(struct span text);
+
+#endif

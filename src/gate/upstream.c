@@ -1,0 +1,172 @@
+/* What the process knows of origins; see upstream.h. */
+#include "gate/upstream.h"
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/mem.h"
+
+#define LATENCY_HALF_NS  (10 * NS_PER_S)
+#define LATENCY_FLOOR_NS NS_PER_MS
+#define LATENCY_MAX_NS   (60 * NS_PER_S)
+
+/* --- coming and going, by main -------------------------------------------------------------- */
+
+static bool text_copy(struct span *to, struct span from)
+{
+    char *at = mem_alloc(from.len + 1);
+
+    if (!at)
+        return false;
+    memcpy(at, from.ptr, from.len);
+    *to = (struct span){at, from.len};
+    return true;
+}
+
+static struct group_state *group_of(struct link_node *n)
+{
+    return container_of(n, struct group_state, node);
+}
+
+static struct server_state *server_of(struct link_node *n)
+{
+    return container_of(n, struct server_state, node);
+}
+
+static struct group_state *group_get(struct link_node *groups, struct span name)
+{
+    struct group_state *g;
+
+    for (struct link_node *n = groups->next; n != groups; n = n->next)
+        if (span_equal(group_of(n)->name, name))
+            return group_of(n);
+    if (!(g = mem_zalloc(sizeof *g)))
+        return NULL;
+    if (!text_copy(&g->name, name)) {
+        mem_free(g);
+        return NULL;
+    }
+    list_init(&g->servers);
+    list_append(groups, &g->node);
+    return g;
+}
+
+static struct server_state *server_get(struct group_state *g, struct span text)
+{
+    struct server_state *s;
+
+    for (struct link_node *n = g->servers.next; n != &g->servers; n = n->next)
+        if (span_equal(server_of(n)->text, text))
+            return server_of(n);
+    if (!(s = mem_zalloc(sizeof *s)))
+        return NULL;
+    if (!text_copy(&s->text, text)) {
+        mem_free(s);
+        return NULL;
+    }
+    list_append(&g->servers, &s->node);
+    return s;
+}
+
+static void server_leave(struct server_state *s)
+{
+    if (--s->users > 0)
+        return;
+    list_remove(&s->node);
+    mem_free((char *)(uintptr_t)s->text.ptr);
+    mem_free(s);
+}
+
+static void group_leave(struct group_state *g)
+{
+    if (--g->users > 0)
+        return;
+    list_remove(&g->node);
+    mem_free((char *)(uintptr_t)g->name.ptr);
+    mem_free(g);
+}
+
+static int group_adopt(struct link_node *groups, struct upstream_conf *u)
+{
+    struct group_state *g = group_get(groups, u->name);
+
+    if (!g)
+        return FAIL_MEMORY;
+    g->users++;
+    u->state = g;
+    for (unsigned i = 0; i < u->server_count; i++) {
+        struct server_state *s = server_get(g, u->servers[i].text);
+        if (!s)
+            return FAIL_MEMORY;
+        s->users++;
+        u->servers[i].state = s;
+    }
+    return 0;
+}
+
+int upstreams_adopt(struct link_node *groups, struct config *config)
+{
+    for (unsigned i = 0; i < config->upstream_count; i++)
+        if (group_adopt(groups, &config->upstreams[i]) < 0) {
+            upstreams_leave(groups, config);
+            return FAIL_MEMORY;
+        }
+    return 0;
+}
+
+void upstreams_leave(struct link_node *groups, struct config *config)
+{
+    (void)groups;
+    for (unsigned i = 0; i < config->upstream_count; i++) {
+        struct upstream_conf *u = &config->upstreams[i];
+        if (!u->state)
+            continue;
+        for (unsigned j = 0; j < u->server_count; j++) {
+            if (u->servers[j].state)
+                server_leave(u->servers[j].state);
+            u->servers[j].state = NULL;
+        }
+        group_leave(u->state);
+        u->state = NULL;
+    }
+}
+
+/* --- latency --------------------------------------------------------------------------------- */
+
+static uint64_t load(const _Atomic uint64_t *n)
+{
+    return atomic_load_explicit(n, memory_order_relaxed);
+}
+
+static void store(_Atomic uint64_t *n, uint64_t value)
+{
+    atomic_store_explicit(n, value, memory_order_relaxed);
+}
+
+uint64_t server_latency(const struct server_state *s, uint64_t now)
+{
+    uint64_t at = load(&s->latency_at);
+    uint64_t halves = now > at ? (now - at) / LATENCY_HALF_NS : 0;
+
+    return halves < 64 ? load(&s->latency) >> halves : 0;
+}
+
+/* Two workers may overwrite each other: one sample less. */
+void server_answered(struct server_state *s, uint64_t now, uint64_t took)
+{
+    uint64_t old = server_latency(s, now);
+
+    if (took > LATENCY_MAX_NS)
+        took = LATENCY_MAX_NS;
+    store(&s->latency, old ? old - old / 8 + took / 8 : took);
+    store(&s->latency_at, now);
+}
+
+/* A refusal is quick, which must not make it attractive. */
+void server_failed(struct server_state *s, uint64_t now)
+{
+    uint64_t old = server_latency(s, now);
+    uint64_t more = (old > LATENCY_FLOOR_NS ? old : LATENCY_FLOOR_NS) * 2;
+
+    store(&s->latency, more < LATENCY_MAX_NS ? more : LATENCY_MAX_NS);
+    store(&s->latency_at, now);
+}

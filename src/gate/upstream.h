@@ -1,0 +1,56 @@
+/* What the process knows of origins, whichever worker learned it.
+ *
+ * main makes these when it takes a configuration over, and finds them again by
+ * the group's name and the server's text: they survive a reload.  Workers only
+ * read and write the numbers, relaxed, and only where a limit or an algorithm
+ * needs them; each server has a cache line of its own.
+ */
+#ifndef HEADGATE_GATE_UPSTREAM_H
+#define HEADGATE_GATE_UPSTREAM_H
+
+#include "base/list.h"
+#include "gate/config.h"
+
+#include <stdatomic.h>
+
+enum { CACHE_LINE = 64 };
+
+struct server_state {
+    struct link_node node; /* of group_state.servers; main's, as is the rest up to the line */
+    struct span text;      /* own copy */
+    unsigned users;        /* configurations */
+
+    char line_before[CACHE_LINE];
+    _Atomic uint32_t in_flight; /* legs; only of groups that are counted */
+    _Atomic uint64_t latency;   /* ns to the first byte, smoothed; 0: not known */
+    _Atomic uint64_t latency_at;
+    char line_after[CACHE_LINE];
+};
+
+struct group_state {
+    struct link_node node; /* of gate->groups */
+    struct span name;      /* own copy */
+    unsigned users;        /* configurations */
+    struct link_node servers;
+};
+
+/* Gives a configuration its states, and takes them away.  main only. */
+MUST_USE int upstreams_adopt(struct link_node *groups, struct config *config);
+void upstreams_leave(struct link_node *groups, struct config *config);
+
+/* --- for workers ------------------------------------------------------------- */
+
+static inline uint32_t server_in_flight(const struct server_state *s)
+{
+    return atomic_load_explicit(&s->in_flight, memory_order_relaxed);
+}
+
+/* What it took lately, ns; halved for every 10 s in which nothing was learned,
+ * so that who was slow once is tried again.  0: not known. */
+uint64_t server_latency(const struct server_state *s, uint64_t now);
+
+/* It took this long to answer; and it failed to. */
+void server_answered(struct server_state *s, uint64_t now, uint64_t took);
+void server_failed(struct server_state *s, uint64_t now);
+
+#endif

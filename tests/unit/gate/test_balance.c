@@ -1,0 +1,266 @@
+/* Choosing servers: who gets how much, and who keeps what. */
+#include "gate/balance.h"
+#include "gate/upstream.h"
+#include "tests/unit/suites.h"
+
+#include <stdio.h>
+
+enum { SERVERS_MAX = 8, DRAWS = 20000 };
+
+struct group {
+    struct io io;
+    struct worker worker;
+    struct exchange x;
+    struct upstream_conf conf;
+    struct server_entry servers[SERVERS_MAX];
+    struct server_state states[SERVERS_MAX];
+    struct pool_server pooled[SERVERS_MAX];
+    char texts[SERVERS_MAX][16];
+    struct pool_view *view;
+    unsigned got[SERVERS_MAX];
+};
+
+static struct group group;
+
+static struct group *group_make(enum balance balance, unsigned count, const unsigned *weights)
+{
+    static _Alignas(struct pool_view) char
+        room[sizeof(struct pool_view) + SERVERS_MAX * sizeof(struct pool_server *)];
+    struct group *g = &group;
+
+    memset(g, 0, sizeof *g);
+    g->io.random.state = 42;
+    g->io.now_ns = 1000 * NS_PER_S;
+    g->worker.io = &g->io;
+    g->x.worker = &g->worker;
+    g->view = (struct pool_view *)(void *)room;
+    g->view->count = count;
+    g->conf = (struct upstream_conf){
+        .servers = g->servers, .server_count = count, .balance = balance, .counted = true};
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(g->texts[i], sizeof g->texts[i], "10.0.0.%u:80", i + 1);
+        g->view->servers[i] = &g->pooled[i];
+        g->servers[i] = (struct server_entry){.text = span_of(g->texts[i]),
+                                              .weight = weights ? weights[i] : 1,
+                                              .address_count = 1,
+                                              .state = &g->states[i]};
+        g->servers[i].hash = balance_hash(g->servers[i].text);
+    }
+    return g;
+}
+
+static int draw(struct group *g)
+{
+    int i = balance_choose(g->view, &g->conf, &g->x, 0);
+
+    ck_assert_int_ge(i, 0);
+    g->got[i]++;
+    return i;
+}
+
+/* Pearson's statistic against shares by weight. */
+static double chi_square(const struct group *g, unsigned draws)
+{
+    double sum = 0, all = 0;
+
+    for (unsigned i = 0; i < g->conf.server_count; i++)
+        all += g->servers[i].weight;
+    for (unsigned i = 0; i < g->conf.server_count; i++) {
+        double want = draws * g->servers[i].weight / all, off = g->got[i] - want;
+        sum += off * off / want;
+    }
+    return sum;
+}
+
+/* A client's address stands for the key. */
+static void key_set(struct group *g, unsigned n)
+{
+    g->conf.hash_on = HASH_CLIENT_IP;
+    g->x.client.family = ADDRESS_IPV4;
+    memcpy(g->x.client.ip, &n, sizeof n);
+}
+
+static const unsigned uneven[] = {1, 2, 5, 12};
+
+START_TEST(uneven_weights_are_kept_exactly_in_turn)
+{
+    struct group *g = group_make(BALANCE_ROUND_ROBIN, 4, uneven);
+    unsigned longest = 0, run = 0;
+
+    for (unsigned i = 0, last = 9; i < 20 * 50; i++) {
+        unsigned now = (unsigned)draw(g);
+        run = now == last ? run + 1 : 1;
+        longest = run > longest ? run : longest;
+        last = now;
+    }
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_uint_eq(g->got[i], uneven[i] * 50);
+    ck_assert_uint_le(longest, 3); /* well mixed */
+}
+END_TEST
+
+/* 16.27 is what three degrees of freedom exceed once in a thousand; the draws are always the same.
+ */
+START_TEST(uneven_weights_are_kept_by_drawing)
+{
+    static const enum balance balances[] = {BALANCE_RANDOM, BALANCE_P2C};
+    struct group *g = group_make(balances[_i], 4, uneven);
+
+    for (unsigned i = 0; i < DRAWS; i++)
+        draw(g);
+    ck_assert_double_lt(chi_square(g, DRAWS), 16.27);
+}
+END_TEST
+
+START_TEST(uneven_weights_are_kept_by_hashing)
+{
+    struct group *g = group_make(BALANCE_HASH, 4, uneven);
+
+    for (unsigned i = 0; i < DRAWS; i++) {
+        key_set(g, i);
+        draw(g);
+    }
+    ck_assert_double_lt(chi_square(g, DRAWS), 16.27);
+}
+END_TEST
+
+START_TEST(a_key_stays_and_only_those_of_a_lost_server_move)
+{
+    struct group *g = group_make(BALANCE_HASH, 5, NULL);
+    int before[1000];
+    unsigned moved = 0, to[SERVERS_MAX] = {0};
+
+    for (unsigned i = 0; i < 1000; i++) {
+        key_set(g, i);
+        before[i] = draw(g);
+        ck_assert_int_eq(draw(g), before[i]);
+    }
+    g->servers[2].down = true;
+    for (unsigned i = 0; i < 1000; i++) {
+        key_set(g, i);
+        int now = draw(g);
+        ck_assert(before[i] == 2 || now == before[i]);
+        moved += now != before[i];
+        to[now] += now != before[i];
+    }
+    ck_assert_uint_gt(moved, 100);
+    for (unsigned i = 0; i < 5; i++)
+        ck_assert(i == 2 || to[i] > moved / 8);
+}
+END_TEST
+
+START_TEST(a_hashed_server_with_too_much_is_passed_over)
+{
+    struct group *g = group_make(BALANCE_HASH, 4, NULL);
+
+    key_set(g, 7);
+    int home = draw(g);
+    for (unsigned i = 0; i < 4; i++)
+        g->states[i].in_flight = 100;
+    ck_assert_int_eq(draw(g), home);
+    g->states[home].in_flight = 140;
+    int other = draw(g);
+    ck_assert_int_ne(other, home);
+    ck_assert_int_eq(draw(g), other);
+    for (unsigned i = 0; i < 4; i++)
+        g->states[i].in_flight = 0;
+    g->states[home].in_flight = 7; /* few are never too many */
+    ck_assert_int_eq(draw(g), home);
+}
+END_TEST
+
+START_TEST(requests_without_the_key_are_spread)
+{
+    struct group *g = group_make(BALANCE_HASH, 4, NULL);
+
+    g->x.client.family = ADDRESS_UNIX;
+    for (unsigned i = 0; i < DRAWS; i++)
+        draw(g);
+    ck_assert_double_lt(chi_square(g, DRAWS), 16.27);
+}
+END_TEST
+
+START_TEST(of_two_the_one_that_is_clearly_better_off_serves)
+{
+    struct group *g = group_make(BALANCE_P2C, 2, NULL);
+
+    for (unsigned i = 0; i < 2; i++)
+        server_answered(&g->states[i], g->io.now_ns, (10 + i) * NS_PER_MS);
+    for (unsigned i = 0; i < 1000; i++)
+        draw(g);
+    ck_assert_uint_gt(g->got[1], 400); /* a tenth is chance */
+    server_answered(&g->states[1], g->io.now_ns, 200 * NS_PER_MS);
+    for (unsigned i = 0; i < 1000; i++)
+        ck_assert_int_eq(draw(g), 0);
+    g->states[0].in_flight = 9;
+    ck_assert_int_eq(draw(g), 1);
+}
+END_TEST
+
+START_TEST(who_was_slow_once_is_tried_again_later)
+{
+    struct group *g = group_make(BALANCE_P2C, 2, NULL);
+
+    server_answered(&g->states[0], g->io.now_ns, 10 * NS_PER_MS);
+    server_answered(&g->states[1], g->io.now_ns, 40 * NS_PER_MS);
+    for (unsigned i = 0; i < 100; i++)
+        ck_assert_int_eq(draw(g), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        g->io.now_ns += 100 * NS_PER_MS;
+        server_answered(&g->states[0], g->io.now_ns, 10 * NS_PER_MS);
+    }
+    for (unsigned i = 0; i < 1000; i++)
+        draw(g);
+    ck_assert_uint_gt(g->got[1], 400);
+}
+END_TEST
+
+START_TEST(a_quick_refusal_does_not_attract)
+{
+    struct group *g = group_make(BALANCE_P2C, 2, NULL);
+
+    server_answered(&g->states[0], g->io.now_ns, 10 * NS_PER_MS);
+    server_answered(&g->states[1], g->io.now_ns, 10 * NS_PER_MS);
+    server_failed(&g->states[1], g->io.now_ns);
+    for (unsigned i = 0; i < 100; i++)
+        ck_assert_int_eq(draw(g), 0);
+}
+END_TEST
+
+START_TEST(backups_serve_only_when_nobody_else_may)
+{
+    struct group *g = group_make((enum balance)_i, 3, NULL);
+
+    key_set(g, 1);
+    g->servers[2].backup = true;
+    for (unsigned i = 0; i < 100; i++)
+        ck_assert_int_ne(draw(g), 2);
+    g->servers[0].weight = 0;
+    g->servers[1].address_count = 0;
+    ck_assert_int_eq(draw(g), 2);
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 1 << 2), -1);
+    g->servers[2].down = true;
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 0), -1);
+}
+END_TEST
+
+Suite *balance_suite(void);
+
+Suite *balance_suite(void)
+{
+    Suite *s = suite_create("balance");
+    TCase *t = tcase_create("balance");
+
+    tcase_add_test(t, uneven_weights_are_kept_exactly_in_turn);
+    tcase_add_loop_test(t, uneven_weights_are_kept_by_drawing, 0, 2);
+    tcase_add_test(t, uneven_weights_are_kept_by_hashing);
+    tcase_add_test(t, a_key_stays_and_only_those_of_a_lost_server_move);
+    tcase_add_test(t, a_hashed_server_with_too_much_is_passed_over);
+    tcase_add_test(t, requests_without_the_key_are_spread);
+    tcase_add_test(t, of_two_the_one_that_is_clearly_better_off_serves);
+    tcase_add_test(t, who_was_slow_once_is_tried_again_later);
+    tcase_add_test(t, a_quick_refusal_does_not_attract);
+    tcase_add_loop_test(t, backups_serve_only_when_nobody_else_may, 0, BALANCE_HASH + 1);
+    suite_add_tcase(s, t);
+    return s;
+}
