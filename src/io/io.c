@@ -161,13 +161,13 @@ void io_recv(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t roo
 }
 
 static void send_begin(struct io *io, struct io_op *op, struct io_sock *sock,
-                       const struct io_vec *vec, unsigned count, bool last)
+                       const struct io_vec *vec, unsigned count, bool more)
 {
     assert(sock->fd >= 0 && count > 0 && count <= IO_VECS_MAX);
     op_begin(io, op, sock, IO_SEND);
     op->send.vec = vec;
     op->send.vec_count = count;
-    op->send.last = last;
+    op->send.more = more;
     op_sends(op);
     io->backend->start(io, op);
 }
@@ -178,7 +178,7 @@ void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct
     send_begin(io, op, sock, vec, count, false);
 }
 
-void io_send_last(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
+void io_send_more(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
                   unsigned count)
 {
     send_begin(io, op, sock, vec, count, true);

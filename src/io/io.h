@@ -84,7 +84,7 @@ struct io_op {
         struct {
             const struct io_vec *vec;
             uint32_t vec_count;
-            bool last; /* the end follows */
+            bool more; /* something follows */
         } send;
         struct {
             int fd;
@@ -145,9 +145,9 @@ enum { IO_VECS_MAX = 64 };
 void io_send(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
              unsigned count);
 
-/* The same, when io_shutdown() or io_close() will follow as soon as all is sent:
- * the bytes may wait for that, so that they and the end leave together. */
-void io_send_last(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
+/* The same, when io_send_file(), io_shutdown() or io_close() will follow as soon as all is
+ * sent: the bytes may wait for that, so that they leave together. */
+void io_send_more(struct io *io, struct io_op *op, struct io_sock *sock, const struct io_vec *vec,
                   unsigned count);
 
 /* Sends up to len bytes of a file from offset; completes like io_send().

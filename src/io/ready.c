@@ -255,7 +255,7 @@ static size_t vec_bytes(const struct io_op *op)
 static ssize_t send_vec(const struct io_op *op)
 {
     const struct io_vec *vec = op->send.vec;
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (op->send.last ? MSG_MORE : 0);
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (op->send.more ? MSG_MORE : 0);
 
     if (op->send.vec_count == 1)
         return send(op->sock->fd, vec->base, vec->len, flags);

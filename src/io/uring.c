@@ -322,6 +322,7 @@ static int uring_open(struct io **io, const struct io_options *options, const ch
 
     if (!u)
         return FAIL_MEMORY;
+    posix_block_sigpipe(); /* sendfile(2) has no MSG_NOSIGNAL */
     u->wake_fd = -1;
     u->disable = options->disable;
     list_init(&u->ready);

@@ -87,6 +87,7 @@ static inline uint32_t group_free(const struct group *g)
 struct uring_features {
     bool receive_total; /* a multishot receive can be bounded */
     bool min_wait;      /* a wait for several completions need not be long */
+    bool no_cachestat;  /* the system cannot be asked what of a file is cached */
     bool hears_end;     /* a multishot receive does not miss the end of a unix stream */
 };
 
@@ -144,7 +145,8 @@ void files_feed(struct uring *u); /* those that found no buffer */
 /* --- sockets ------------------------------------------------------------------ */
 
 enum sock_flag {                 /* io_sock.flags */
-                 SOCK_HOLDS = 1, /* bytes sent last may wait in the kernel for the end */
+                 SOCK_FULL = 1,  /* the latest part of a file filled it */
+                 SOCK_HOLDS = 2, /* what was sent last may wait in the kernel for more */
 };
 
 /* --- operations (uring_op.c) ------------------------------------------------- */

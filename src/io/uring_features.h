@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <liburing.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 
 /* liburing 2.6 and later ask for this one themselves: there is no index array then. */
 #ifndef IORING_SETUP_NO_SQARRAY
@@ -38,5 +39,16 @@ static inline void uring_sqe_set_total(struct io_uring_sqe *sqe, uint32_t bytes)
 {
     sqe->file_index = bytes;
 }
+
+/* Linux 6.5: how much of a file is in the page cache. */
+#ifndef __NR_cachestat
+#define __NR_cachestat 451
+#endif
+struct uring_cachestat_range {
+    uint64_t offset, len;
+};
+struct uring_cachestat {
+    uint64_t cached, dirty, writeback, evicted, recently_evicted; /* pages */
+};
 
 #endif

@@ -1,13 +1,15 @@
-/* Sending a file: a part is read into memory and sent from there.
+/* Sending a file.
  *
- * The parts of a file that is in the page cache, as most are, go through one
- * piece of memory that stays in the CPU's cache: read and sent at once, both
- * without waiting.  Only what has to come from the disk takes a buffer and a
- * request of its own.  While the client is slow nothing is held at all: we
- * wait for the socket first and read again then.
+ * What is in the page cache, as most files are, is sent by sendfile(2).  On a
+ * blocking socket, and io_uring wants those, that would wait for the client, so
+ * the socket is made non-blocking just for the call; on a cold file it would
+ * wait for the disk, so the system is asked first how much of it is cached.
  *
- * sendfile(2) would save a copy, but on a blocking socket, and io_uring wants
- * those, it waits for the client; and on a cold file it waits for the disk.
+ * Where it cannot be asked (Linux < 6.5) a part is read into a piece of memory
+ * that stays in the CPU's cache, and sent from there, both without waiting.
+ * Only what has to come from the disk takes a buffer and a request of its own.
+ * While the client is slow nothing is held at all: we wait for the socket first
+ * and look again then.
  */
 #include "io/uring.h"
 
@@ -15,10 +17,13 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
-/* In io_sock.flags: the latest send filled the socket. */
-enum { SOCK_FULL = 1 };
+/* Of one call: as much as a socket may take at once. */
+enum { SENDFILE_MAX = 1024 * 1024 };
 
 static void file_try(struct uring *u, struct io_op *op);
 
@@ -28,13 +33,9 @@ static void file_wait(struct uring *u, struct io_op *op)
     uring_poll(u, op, op->sock->fd, POLLOUT);
 }
 
-static void file_send(struct uring *u, struct io_op *op, const char *part, size_t len)
+/* How a send without waiting went: n bytes of len, or errno. */
+static void file_sent(struct uring *u, struct io_op *op, ssize_t n, size_t len)
 {
-    ssize_t n;
-
-    do
-        n = send(op->sock->fd, part, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN) {
         file_wait(u, op);
         return;
@@ -48,6 +49,50 @@ static void file_send(struct uring *u, struct io_op *op, const char *part, size_
         io_count(&u->io.stats.short_sends, 1);
     }
     uring_finish_later(u, op, 0, (uint32_t)n);
+}
+
+static void file_send(struct uring *u, struct io_op *op, const char *part, size_t len)
+{
+    ssize_t n;
+
+    do
+        n = send(op->sock->fd, part, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    file_sent(u, op, n, len);
+}
+
+static bool file_cached(struct uring *u, const struct io_op *op, uint32_t len)
+{
+    struct uring_cachestat_range range = {op->file.offset, len};
+    struct uring_cachestat stat;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+    if (u->features.no_cachestat)
+        return false;
+    if (syscall(__NR_cachestat, op->file.fd, &range, &stat, 0) < 0) {
+        u->features.no_cachestat = errno == ENOSYS || errno == EPERM;
+        return false;
+    }
+    return stat.cached >= (range.offset + len + page - 1) / page - range.offset / page;
+}
+
+static void file_sendfile(struct uring *u, struct io_op *op, uint32_t len)
+{
+    off_t at = (off_t)op->file.offset;
+    int on = 1, off = 0;
+    ssize_t n;
+
+    (void)ioctl(op->sock->fd, FIONBIO, &on);
+    do
+        n = sendfile(op->sock->fd, op->file.fd, &at, len);
+    while (n < 0 && errno == EINTR);
+    int error = errno;
+    (void)ioctl(op->sock->fd, FIONBIO, &off);
+    errno = error;
+    if (n == 0)
+        uring_finish_later(u, op, FAIL_IO, 0); /* shorter than it was said to be */
+    else
+        file_sent(u, op, n, len);
 }
 
 static void file_read(struct uring *u, struct io_op *op)
@@ -74,6 +119,13 @@ static void file_read(struct uring *u, struct io_op *op)
 
 static void file_try(struct uring *u, struct io_op *op)
 {
+    uint32_t most = op->file.len < SENDFILE_MAX ? op->file.len : SENDFILE_MAX;
+
+    if (!(u->disable & IO_NO_SPLICE) && file_cached(u, op, most)) {
+        op->state = OP_SUBMITTED;
+        file_sendfile(u, op, most);
+        return;
+    }
     size_t len = op->file.len < FILE_PART ? op->file.len : FILE_PART;
     struct iovec to = {.iov_base = u->file_part, .iov_len = len};
     ssize_t n = preadv2(op->file.fd, &to, 1, (off_t)op->file.offset, RWF_NOWAIT);

@@ -194,7 +194,7 @@ static void send_start(struct uring *u, struct io_op *op)
     const struct io_vec *vec = op->send.vec;
     int flags = MSG_NOSIGNAL;
 
-    if (op->send.last) {
+    if (op->send.more) {
         flags |= MSG_MORE;
         op->sock->flags |= SOCK_HOLDS;
     }

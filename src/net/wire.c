@@ -251,8 +251,8 @@ static void wire_gather(struct io_sender *sender)
             break;
         out->vecs[n] = (struct io_vec){(void *)(uintptr_t)p->ptr, (size_t)p->len};
     }
-    if (w->finish && n == out->count)
-        io_send_last(w->all->io, &out->send, &w->sock, out->vecs, n);
+    if (w->finish || n < out->count) /* the end follows, or a file */
+        io_send_more(w->all->io, &out->send, &w->sock, out->vecs, n);
     else
         io_send(w->all->io, &out->send, &w->sock, out->vecs, n);
 }

@@ -199,7 +199,7 @@ static void half_closed_streams_still_carry_the_other_way(void)
 }
 
 /* Whether a receive is under way or not, and whoever ends it. */
-static void what_is_sent_last_leaves_with_the_end(void)
+static void what_has_more_to_come_leaves_with_the_end(void)
 {
     struct io *io = engine_open();
     struct io_vec vec = {(void *)"goodbye", 7};
@@ -213,7 +213,7 @@ static void what_is_sent_last_leaves_with_the_end(void)
             plain_write(fd, "a", 1);
             TURN_UNTIL(io, p.got_len == 1);
         }
-        io_send_last(io, &p.send, &p.sock, &vec, 1);
+        io_send_more(io, &p.send, &p.sock, &vec, 1);
         TURN_UNTIL(io, p.sends == 1);
         CHECK_EQUAL(p.send_count, 7);
         uint64_t before = real_ns();
@@ -640,7 +640,7 @@ const struct test stream_tests[] = {
     {"ten_megabytes_are_echoed_in_order", ten_megabytes_are_echoed_in_order},
     {"half_closed_streams_still_carry_the_other_way",
      half_closed_streams_still_carry_the_other_way},
-    {"what_is_sent_last_leaves_with_the_end", what_is_sent_last_leaves_with_the_end},
+    {"what_has_more_to_come_leaves_with_the_end", what_has_more_to_come_leaves_with_the_end},
     {"the_end_is_noticed_whenever_it_comes", the_end_is_noticed_whenever_it_comes},
     {"a_reset_is_told_from_an_end", a_reset_is_told_from_an_end},
     {"a_send_that_finds_no_room_waits_for_it", a_send_that_finds_no_room_waits_for_it},
