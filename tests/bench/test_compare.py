@@ -59,7 +59,7 @@ def what_the_table_says():
     slower = [dict(r, us=r["us"] * 1.5) if r["kind"] == "own" else r for r in records]
     text = report.table(report.Results(slower, loads.SCENARIOS), [])
     result("1.05 of nginx: MISSES 0.92" in text, "a bar that is missed is said to be", text)
-    chart = report.chart(results, "a <heading> & more")
+    chart = report.chart(results, ["a <heading> & more", "and a line"])
     tree = xml.etree.ElementTree.fromstring(chart)
     bars = [e for e in tree.iter() if e.tag.endswith("rect") and float(e.get("x", 0)) and
             float(e.get("height")) > 12]

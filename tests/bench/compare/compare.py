@@ -319,7 +319,7 @@ def main():
     with open(os.path.join(out, "table.txt"), "w") as f:
         f.write(text)
     with open(os.path.join(out, "chart.svg"), "w") as f:
-        f.write(report.chart(results, f"{top[0]}; {top[1]}"))
+        f.write(report.chart(results, [*top[0].split(", load", 1)[:1], top[1]]))
     print(text)
     print(f"table.txt, results.jsonl and chart.svg are in {os.path.abspath(out)}")
     return EXIT_TROUBLE if results.failed else 0

@@ -136,8 +136,9 @@ ROW, NAMES, BARS, WIDTH = 20, 200, 420, 760
 
 def chart(results, heading):
     """An SVG with a group of bars for each scenario, each group to its own scale."""
-    y = 34
-    parts = [f'<text class="title" x="16" y="24">{escape(heading)}</text>']
+    parts = [f'<text class="{"note" if i else "title"}" x="16" y="{24 + 20 * i}">{escape(one)}</text>'
+             for i, one in enumerate(heading)]
+    y = 16 + 20 * len(heading)
     legend = (("own", "headgate"), ("floor", "no parsing at all"), ("peer", "others"))
     for i, (kind, text) in enumerate(legend):
         x = NAMES + i * 150
@@ -150,7 +151,7 @@ def chart(results, heading):
         if not order:
             continue
         parts.append(f'<text class="title" x="16" y="{y + 12}">{escape(scenario.title)}'
-                     f'<tspan class="note" font-weight="400">  {unit}</tspan></text>')
+                     f'<tspan class="note" font-weight="400" dx="10">{unit}, less is better</tspan></text>')
         y += ROW + 2
         most = max(results.median(scenario, s) for s in order) or 1
         for server in order:
@@ -164,6 +165,6 @@ def chart(results, heading):
             y += ROW
         y += 14
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" '
-            f'viewBox="0 0 {WIDTH} {y}" role="img" aria-label="{escape(heading)}">\n'
+            f'viewBox="0 0 {WIDTH} {y}" role="img" aria-label="{escape(heading[0])}">\n'
             f'<style>{STYLE}</style>\n<rect class="page" width="{WIDTH}" height="{y}"/>\n' +
             "\n".join(parts) + "\n</svg>\n")
