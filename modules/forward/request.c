@@ -204,7 +204,9 @@ static bool is_own_via(struct span item)
 /* RFC 9110, 7.6.3.  False: the request has been here too often. */
 static bool add_via(struct exchange *x, struct fields *out, int *err)
 {
-    struct span ours = x->request.version == HTTP_1_0 ? SPAN("1.0 headgate") : SPAN("1.1 headgate");
+    struct span ours = x->request.version == HTTP_1_0 ? SPAN("1.0 headgate")
+                       : x->request.version == HTTP_2 ? SPAN("2.0 headgate")
+                                                      : SPAN("1.1 headgate");
     unsigned own = 0;
 
     for (unsigned i = 0; i < x->request.fields.count; i++) {

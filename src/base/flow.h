@@ -15,7 +15,7 @@
 #include "base/owner.h"
 
 enum {
-    FLOW_SLICES = 16,     /* a power of two */
+    FLOW_SLICES = 32,     /* a power of two */
     FLOW_COPY_MAX = 2048, /* shorter pieces are copied */
 };
 

@@ -68,6 +68,8 @@ struct listener_conf {
     uint64_t handshake_timeout, header_timeout, keepalive_timeout, keepalive_requests,
         write_timeout;
     struct h1_limits limits;
+    uint64_t h2_max_streams, h2_window;
+    struct rate h2_resets, h2_control;
 };
 
 enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_HASH };

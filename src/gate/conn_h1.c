@@ -210,6 +210,26 @@ static bool head_parse(struct conn *c, struct exchange *x)
     }
 }
 
+/* A connection that begins with HTTP/2's preface speaks HTTP/2 from there on. */
+static bool head_is_preface(struct conn *c)
+{
+    if (c->h1.requests > 0 || !c->listener->conf->h2c)
+        return false;
+    switch (conn_h2_preface(wire_in(&c->wire))) {
+    case PREFACE_NONE:
+        return false;
+    case PREFACE_WHOLE:
+        conn_h2_begin(c);
+        return true;
+    case PREFACE_PART:
+        c->h1.head_begun = true;
+        if (c->wire.eof)
+            conn_linger(c);
+        return true;
+    }
+    return false;
+}
+
 /* Looks for the next request.  True when there is an exchange to run. */
 static bool head_next(struct conn *c)
 {
@@ -221,6 +241,8 @@ static bool head_next(struct conn *c)
             conn_linger(c); /* answers may still be on their way */
         return false;
     }
+    if (head_is_preface(c))
+        return false;
     if (!(x = exchange_new(w, c->listener->generation, c->listener->conf))) {
         worker_counted(&w->stats.causes[CAUSE_out_of_memory]);
         conn_close(c);
@@ -243,8 +265,11 @@ static void h1_serve(struct conn *c)
             owner_wake_later(&c->owner);
             break;
         }
-        if (!c->h1.x && (!wire_has_room(&c->wire) || !head_next(c)))
+        if (!c->h1.x && (!wire_has_room(&c->wire) || !head_next(c))) {
+            if (c->kind != &conn_h1_kind && c->state == CONN_OPEN)
+                c->kind->serve(c);
             break;
+        }
         if (!exchange_run(c)) {
             /* The head must outlive the bytes it came in. */
             if (exchange_keep(c->h1.x) < 0)

@@ -27,6 +27,7 @@ struct conn_h1 {
     bool head_begun;    /* some bytes of a head are there */
 };
 
+struct conn_h2; /* HTTP/2's; see conn_h2.h */
 struct conn_kind;
 
 struct conn {
@@ -44,7 +45,10 @@ struct conn {
     bool starved; /* there was no memory to take content: reading pauses, and is tried again */
     bool reset;   /* close by RST: the client must not take what it has for all */
     char peer[PEER_BYTES]; /* the first bytes of a struct address: no unix path */
-    struct conn_h1 h1;
+    union {
+        struct conn_h1 h1;
+        struct conn_h2 *h2;
+    };
 };
 
 /* What a connection speaks.  The first five are asked while it is CONN_OPEN. */
@@ -82,7 +86,16 @@ struct conn_kind {
     void (*end)(struct conn *c);
 };
 
-extern const struct conn_kind conn_h1_kind;
+extern const struct conn_kind conn_h1_kind, conn_h2_kind;
+
+/* It speaks HTTP/2 from its next byte on, the client's preface: after ALPN, or where that
+ * preface came.  False: no memory, and the connection is closed. */
+bool conn_h2_begin(struct conn *c);
+
+/* Are these bytes, of a connection that has just begun, HTTP/2's preface?  Its first four
+ * are what no HTTP/1 request has. */
+enum preface { PREFACE_NONE, PREFACE_PART, PREFACE_WHOLE };
+enum preface conn_h2_preface(struct span in);
 
 static inline struct conn *conn_of(struct owner *owner)
 {

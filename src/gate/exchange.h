@@ -19,7 +19,7 @@ struct worker;
 struct generation;
 struct exchange;
 
-/* What the connection that carries an exchange does for it: HTTP/1 today. */
+/* What the connection that carries an exchange does for it. */
 struct carrier {
     struct span scheme; /* "http", "https" */
 
@@ -49,12 +49,12 @@ struct exchange_times {
 enum {
     RESPONSE_FIELDS_INLINE = 24,
     REQUEST_FIELDS_INLINE = 128,
-    CARRIER_ROOM = 192, /* bytes for the connection's own affairs */
+    CARRIER_ROOM = 256, /* bytes for the connection's own affairs */
 };
 
 struct exchange {
     struct worker *worker;
-    struct owner *owner; /* the connection's: woken to move the exchange on */
+    struct owner *owner; /* the connection's, or its own: woken to move the exchange on */
     const struct carrier *carrier;
     struct generation *generation;
     struct config *config; /* the generation it began under */

@@ -1,0 +1,645 @@
+/* A connection that speaks HTTP/2; see conn_h2.h.
+ *
+ * A step reads what has come, which makes exchanges and puts them in line, then
+ * runs the line.  What needs no more than the bytes at hand is answered while they are
+ * read.
+ */
+#include "gate/conn_h2.h"
+
+#include "base/mem.h"
+
+enum {
+    REQUESTS_MAX = 64,        /* a step */
+    CONTENT_MAX = 256 * 1024, /* a step */
+    RUNS_MAX = 512,           /* of exchanges, a step */
+    ROUNDS_MAX = 4,           /* of answering and writing one exchange in a run */
+    AT_ONCE = 4096,           /* content that is not worth waiting in line */
+    UNREAD_MAX = 4096,
+    URGENCIES = H2_URGENCIES,
+};
+#define SWEEP_NS      NS_PER_S
+#define DRAIN_TRIP_NS NS_PER_S /* the round trip between two GOAWAYs */
+
+static const struct carrier h2_carrier = {
+    .scheme = SPAN_INIT("http"),
+    .content_at_hand = conn_h2_at_hand,
+    .interim = conn_h2_interim,
+};
+
+/* --- lines -------------------------------------------------------------------------- */
+
+static void line_append(struct conn *c, struct exchange *x, bool last)
+{
+    struct h2_exchange *h = h2_of(x);
+    struct link_node *line = &c->h2->ready[h->stream.priority.urgency];
+
+    list_remove(&h->line);
+    if (last)
+        list_append(line, &h->line);
+    else
+        list_prepend(line, &h->line);
+}
+
+void conn_h2_ready(struct conn *c, struct exchange *x)
+{
+    line_append(c, x, true);
+}
+
+static struct exchange *line_next(struct conn *c)
+{
+    for (unsigned u = 0; u < URGENCIES; u++) {
+        struct link_node *node = list_pop(&c->h2->ready[u]);
+        if (node)
+            return h2_exchange_of(container_of(node, struct h2_exchange, line));
+    }
+    return NULL;
+}
+
+/* What an exchange's owner does when somebody wakes it. */
+static void exchange_woken(struct owner *owner)
+{
+    struct h2_exchange *h = container_of(owner, struct h2_exchange, owner);
+
+    conn_h2_ready(h->conn, h2_exchange_of(h));
+    owner_wake(&h->conn->owner);
+}
+
+/* There is room on the wire again: whoever waits for it may go on. */
+static void line_resume(struct conn *c)
+{
+    struct link_node *node;
+
+    if (list_empty(&c->h2->waiting) || wire_waiting(&c->wire) >= WIRE_LOW ||
+        !wire_has_room(&c->wire))
+        return;
+    while ((node = list_pop(&c->h2->waiting)))
+        conn_h2_ready(c, h2_exchange_of(container_of(node, struct h2_exchange, line)));
+}
+
+/* A window has opened: one stream's, or the connection's. */
+static void windows_opened(struct conn *c, struct h2_stream *stream)
+{
+    struct conn_h2 *h2 = c->h2;
+
+    for (struct link_node *n = h2->exchanges.next; n != &h2->exchanges; n = n->next) {
+        struct h2_exchange *h = container_of(n, struct h2_exchange, node);
+        if (h->shut && (!stream || stream == &h->stream)) {
+            h->shut = false;
+            conn_h2_ready(c, h2_exchange_of(h));
+        }
+    }
+}
+
+/* --- an exchange: it begins, goes on, and is over --------------------------------------- */
+
+static void exchange_finish(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+
+    list_remove(&h->line);
+    list_remove(&h->node);
+    owner_retire(&h->owner);
+    /* Whoever says goodbye may still wake it. */
+    x->owner = &c->owner;
+    x->request_content.producer = x->response_content.consumer = NULL;
+    exchange_end(x);
+}
+
+void conn_h2_over(struct conn *c, struct exchange *x)
+{
+    struct conn_h2 *h2 = c->h2;
+    struct h2_exchange *h = h2_of(x);
+
+    h2_credit(&h2->session, NULL, (uint32_t)(x->request_content.total - h->credited));
+    h->credited = x->request_content.total;
+    if (--h2->open == 0)
+        c->since = conn_now(c);
+    /* A file is its handler's until it has gone. */
+    if (x->file < 0 || h->file_mark <= h2_gone(c)) {
+        exchange_finish(c, x);
+        return;
+    }
+    list_remove(&h->line);
+    list_remove(&h->node);
+    list_append(&h2->leaving, &h->node);
+}
+
+void conn_h2_reset(struct conn *c, struct exchange *x, enum h2_error error)
+{
+    h2_reset(&c->h2->session, &h2_of(x)->stream, error);
+    conn_h2_over(c, x);
+}
+
+/* Those whose files have gone. */
+static void leaving_go(struct conn *c, bool all)
+{
+    struct link_node *next;
+
+    for (struct link_node *n = c->h2->leaving.next; n != &c->h2->leaving; n = next) {
+        next = n->next;
+        struct h2_exchange *h = container_of(n, struct h2_exchange, node);
+        if (all || h->file_mark <= h2_gone(c))
+            exchange_finish(c, h2_exchange_of(h));
+    }
+}
+
+static uint64_t exchange_progress(const struct exchange *x, const struct h2_exchange *h)
+{
+    return x->bytes_in + x->bytes_out + h->head_written + h->done + h->continue_said +
+           (uint64_t)x->response_state + x->broken + x->content_wanted + h->credited;
+}
+
+static void exchange_wait(struct conn *c, struct exchange *x, enum h2_wrote wrote)
+{
+    struct h2_exchange *h = h2_of(x);
+
+    list_remove(&h->line);
+    switch (wrote) {
+    case H2_WROTE_SOME:
+        line_append(c, x, h->stream.priority.incremental);
+        break;
+    case H2_WROTE_WIRE:
+        list_append(&c->h2->waiting, &h->line);
+        break;
+    case H2_WROTE_SHUT:
+        if (!h->shut)
+            h->wait_since = conn_now(c);
+        h->shut = true;
+        break;
+    case H2_WROTE_ALL:
+        break;
+    }
+}
+
+/* Answers and writes, at most one frame of content; false: it is no more. */
+static bool exchange_run(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+    enum h2_wrote wrote = H2_WROTE_ALL;
+
+    for (uint64_t before = ~UINT64_C(0), now = 0, n = 0; !h->done && !x->broken; n++) {
+        now = exchange_progress(x, h);
+        if (now == before)
+            break;
+        if (n == ROUNDS_MAX) {
+            wrote = H2_WROTE_SOME;
+            break;
+        }
+        before = now;
+        conn_h2_want(c, x);
+        exchange_answer(x);
+        conn_h2_credit(c, x);
+        wrote = conn_h2_write(c, x);
+        if (wrote != H2_WROTE_ALL)
+            break;
+    }
+    if (x->broken) {
+        conn_h2_reset(c, x, H2_INTERNAL_ERROR);
+        return false;
+    }
+    if (h->done && (h->stream.state & H2_GONE)) {
+        conn_h2_over(c, x);
+        return false;
+    }
+    if (h->done)
+        conn_h2_rest(c, x);
+    else
+        exchange_wait(c, x, wrote);
+    return true;
+}
+
+/* Is it worth no waiting in line? */
+static bool is_short(const struct exchange *x)
+{
+    return x->response_state == RESPONSE_ENDED && !x->response_content.ended && x->file < 0 &&
+           x->content.len <= AT_ONCE;
+}
+
+static void exchange_start(struct conn *c, struct exchange *x, const struct h2_event *ev)
+{
+    struct conn_h2 *h2 = c->h2;
+    struct h2_exchange *h = h2_of(x);
+
+    *h = (struct h2_exchange){.conn = c};
+    conn_exchange_init(c, x, &h2_carrier);
+    owner_init(&h->owner, &conn_worker(c)->io->owners, exchange_woken);
+    x->owner = &h->owner;
+    list_append(&h2->exchanges, &h->node);
+    h2->open++;
+    h2->requests++;
+    h2_accept(&h2->session, &h->stream, ev);
+    x->request_content.limit = (uint32_t)c->listener->conf->h2_window;
+    x->request_content.producer = &h->owner;
+    x->times.begun = h2->head_since ? h2->head_since : conn_now(c);
+    x->times.head = conn_now(c);
+    if (ev->end) {
+        h->content_done = true;
+        flow_end(&x->request_content);
+    }
+}
+
+static void on_request(struct conn *c, const struct h2_event *ev)
+{
+    struct worker *w = conn_worker(c);
+    const struct listener_conf *conf = c->listener->conf;
+    const struct h2_head *head = &c->h2->session.head;
+    struct exchange *x = exchange_new(w, c->listener->generation, conf);
+
+    if (!x) {
+        worker_counted(&w->stats.causes[CAUSE_out_of_memory]);
+        h2_refuse(&c->h2->session, ev, H2_REFUSED_STREAM);
+        return;
+    }
+    exchange_start(c, x, ev);
+    enum cause cause = h2_head_request(head, ev->end, conf->limits.request_line_max, &x->request);
+    x->head = (struct span){head->bytes, head->len};
+    if (cause) {
+        x->client = x->peer;
+        respond_failed(x, cause);
+    } else {
+        exchange_begin(x);
+    }
+    if (ev->end)
+        exchange_answer(x);
+    if (ev->end && is_short(x) && !exchange_run(c, x))
+        return;
+    /* The head must outlive the bytes it came in. */
+    if (exchange_keep(x) < 0) {
+        x->cause = CAUSE_out_of_memory;
+        conn_h2_reset(c, x, H2_REFUSED_STREAM);
+    } else if (!link_linked(&h2_of(x)->line) && !h2_of(x)->shut && !h2_of(x)->done) {
+        conn_h2_ready(c, x);
+    }
+}
+
+/* --- events ----------------------------------------------------------------------------- */
+
+static struct exchange *exchange_of(struct h2_stream *stream)
+{
+    return h2_exchange_of(container_of(stream, struct h2_exchange, stream));
+}
+
+static void on_end(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+
+    h->content_done = true;
+    flow_end(&x->request_content);
+    if (h->done)
+        conn_h2_over(c, x);
+    else
+        conn_h2_ready(c, x);
+}
+
+static void exchange_cut(struct conn *c, struct exchange *x, enum cause cause)
+{
+    struct h2_exchange *h = h2_of(x);
+
+    if (!h->done && !x->cause)
+        x->cause = cause;
+    x->client_gone = !h->done;
+    conn_h2_over(c, x);
+}
+
+static void on_reset(struct conn *c, const struct h2_event *ev)
+{
+    if (!ev->by_peer)
+        worker_counted(&conn_worker(c)->stats.causes[ev->cause]);
+    if (ev->stream)
+        exchange_cut(c, exchange_of(ev->stream), ev->cause);
+}
+
+static void exchanges_cut(struct conn *c, enum cause cause)
+{
+    struct link_node *all = &c->h2->exchanges;
+
+    while (!list_empty(all))
+        exchange_cut(c, h2_exchange_of(container_of(all->next, struct h2_exchange, node)), cause);
+}
+
+/* The connection is at its end: what the session has to say about it is sent, no more. */
+static void conn_h2_fail(struct conn *c, enum h2_error error, enum cause cause)
+{
+    if (cause)
+        worker_counted(&conn_worker(c)->stats.causes[cause]);
+    h2_fail(&c->h2->session, error);
+    exchanges_cut(c, cause ? cause : CAUSE_client_gone);
+    conn_h2_flush(c);
+    conn_linger(c);
+}
+
+/* One event; false: reading pauses. */
+static bool on_event(struct conn *c, const struct h2_event *ev)
+{
+    switch (ev->kind) {
+    case H2_NOTHING:
+        return false;
+    case H2_FLUSH:
+        return conn_h2_flush(c);
+    case H2_HEAD:
+        on_request(c, ev);
+        return true;
+    case H2_CONTENT:
+        return conn_h2_content(c, exchange_of(ev->stream), ev);
+    case H2_TRAILS: /* nobody behind us asks for them */
+    case H2_END:
+        on_end(c, exchange_of(ev->stream));
+        return true;
+    case H2_RESET:
+        on_reset(c, ev);
+        return true;
+    case H2_WINDOW:
+        windows_opened(c, ev->stream);
+        return true;
+    case H2_PRIORITISED:
+        if (link_linked(&h2_of(exchange_of(ev->stream))->line))
+            conn_h2_ready(c, exchange_of(ev->stream));
+        return true;
+    case H2_FAILED:
+        conn_h2_fail(c, ev->error, ev->cause);
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void conn_read(struct conn *c)
+{
+    struct conn_h2 *h2 = c->h2;
+    uint64_t requests = h2->requests, content = 0;
+    struct h2_event ev;
+    size_t used;
+
+    do {
+        if (h2->requests - requests >= REQUESTS_MAX || content >= CONTENT_MAX) {
+            owner_wake_later(&c->owner);
+            return;
+        }
+        h2_read(&h2->session, wire_in(&c->wire), conn_now(c), &used, &ev);
+        wire_take(&c->wire, used);
+        content += used + ev.content;
+    } while (on_event(c, &ev) && c->state == CONN_OPEN);
+}
+
+/* --- what a kind of connection does (conn_own.h) ------------------------------------------ */
+
+static void run_line(struct conn *c)
+{
+    struct exchange *x;
+    unsigned n = 0;
+
+    line_resume(c);
+    while (c->state == CONN_OPEN && !c->wire.fail && (x = line_next(c))) {
+        exchange_run(c, x);
+        if (++n == RUNS_MAX) {
+            owner_wake_later(&c->owner);
+            return;
+        }
+    }
+}
+
+/* A client that has finished talking gets its answers all the same. */
+static void conn_ended(struct conn *c)
+{
+    struct conn_h2 *h2 = c->h2;
+    struct link_node *next;
+
+    for (struct link_node *n = h2->exchanges.next; n != &h2->exchanges; n = next) {
+        next = n->next;
+        struct exchange *x = h2_exchange_of(container_of(n, struct h2_exchange, node));
+        struct h2_exchange *h = h2_of(x);
+        if (h->done) {
+            conn_h2_reset(c, x, H2_NO_ERROR);
+        } else if (!h->content_done) {
+            h->content_done = true;
+            if (!x->cause)
+                x->cause = CAUSE_client_truncated;
+            flow_break(&x->request_content, FAIL_CLOSED);
+            conn_h2_ready(c, x);
+        }
+    }
+}
+
+static void conn_times(struct conn *c)
+{
+    struct conn_h2 *h2 = c->h2;
+    uint64_t most = c->listener->conf->keepalive_requests;
+
+    if (!h2_in_head(&h2->session))
+        h2->head_since = 0;
+    else if (h2->head_since == 0)
+        h2->head_since = conn_now(c);
+    if (h2->sweep_at == TIME_NEVER && (h2->open > 0 || h2->requests != h2->swept))
+        h2->sweep_at = conn_now(c) + SWEEP_NS;
+    if (most != VALUE_OFF && h2->requests >= most && h2->drain_since == 0) {
+        h2->drain_since = conn_now(c);
+        h2_drain(&h2->session);
+    }
+}
+
+static void h2_serve(struct conn *c)
+{
+    leaving_go(c, false);
+    conn_read(c);
+    if (c->state != CONN_OPEN)
+        return;
+    if (c->wire.eof)
+        conn_ended(c);
+    run_line(c);
+    conn_times(c);
+    conn_h2_flush(c);
+    if (c->h2->open == 0 && (c->wire.eof || h2_drained(&c->h2->session)))
+        conn_linger(c);
+}
+
+static uint32_t h2_room(struct conn *c)
+{
+    if (wire_in(&c->wire).len > UNREAD_MAX) /* reading pauses */
+        return 0;
+    return c->h2->open > 0 ? IO_ROOM_BULK : IO_ROOM_SMALL;
+}
+
+static uint64_t h2_deadline(struct conn *c)
+{
+    const struct listener_conf *conf = c->listener->conf;
+    const struct conn_h2 *h2 = c->h2;
+    uint64_t at = h2->sweep_at;
+
+    if (!h2_settled(&h2->session))
+        return after(c->since, conf->header_timeout);
+    if (h2->head_since)
+        at = earlier(at, after(h2->head_since, conf->header_timeout));
+    if (h2->drain_since)
+        at = earlier(at, h2->drain_since + DRAIN_TRIP_NS);
+    if (h2->open == 0 && wire_waiting(&c->wire) == 0)
+        at = earlier(at, after(c->since, conf->keepalive_timeout));
+    return at;
+}
+
+static void sweep(struct conn *c)
+{
+    struct conn_h2 *h2 = c->h2;
+    struct link_node *next;
+
+    h2->sweep_at = TIME_NEVER;
+    for (struct link_node *n = h2->exchanges.next; n != &h2->exchanges; n = next) {
+        next = n->next;
+        conn_h2_judge(c, h2_exchange_of(container_of(n, struct h2_exchange, node)));
+    }
+    if (h2->open == 0) {
+        h2_idle(&h2->session);
+        h2->swept = h2->requests;
+    }
+}
+
+static void h2_late(struct conn *c)
+{
+    const struct listener_conf *conf = c->listener->conf;
+    struct conn_h2 *h2 = c->h2;
+    uint64_t now = conn_now(c);
+
+    if (!h2_settled(&h2->session)) {
+        conn_h2_fail(c, H2_PROTOCOL_ERROR, CAUSE_header_timeout);
+        return;
+    }
+    if (h2->head_since && now >= after(h2->head_since, conf->header_timeout)) {
+        conn_h2_fail(c, H2_ENHANCE_YOUR_CALM, CAUSE_header_timeout);
+        return;
+    }
+    if (h2->open == 0 && wire_waiting(&c->wire) == 0 &&
+        now >= after(c->since, conf->keepalive_timeout)) {
+        conn_h2_fail(c, H2_NO_ERROR, CAUSE_keepalive_timeout);
+        return;
+    }
+    if (h2->drain_since && now >= h2->drain_since + DRAIN_TRIP_NS) {
+        h2->drain_since = TIME_NEVER / 2;
+        h2_drain(&h2->session);
+    }
+    if (now >= h2->sweep_at)
+        sweep(c);
+}
+
+static void h2_conn_drain(struct conn *c)
+{
+    if (c->h2->drain_since)
+        return;
+    c->h2->drain_since = conn_now(c);
+    h2_drain(&c->h2->session);
+}
+
+static bool h2_busy(const struct conn *c)
+{
+    return c->h2->open > 0;
+}
+
+static bool h2_blame(struct conn *c, enum cause cause)
+{
+    struct conn_h2 *h2 = c->h2;
+    bool any = false;
+
+    for (struct link_node *n = h2->exchanges.next; n != &h2->exchanges; n = n->next) {
+        struct exchange *x = h2_exchange_of(container_of(n, struct h2_exchange, node));
+        if (x->cause)
+            continue;
+        x->cause = cause;
+        any = true;
+    }
+    return any;
+}
+
+static void h2_reloaded(struct conn *c, const struct generation *current)
+{
+    struct conn_h2 *h2 = c->h2;
+    struct link_node *next;
+
+    for (struct link_node *n = h2->exchanges.next; n != &h2->exchanges; n = next) {
+        next = n->next;
+        struct exchange *x = h2_exchange_of(container_of(n, struct h2_exchange, node));
+        if (x->generation == current)
+            continue;
+        if (!x->cause)
+            x->cause = CAUSE_reloaded;
+        conn_h2_reset(c, x, H2_CANCEL);
+    }
+    owner_wake(&c->owner);
+}
+
+static void h2_closing(struct conn *c)
+{
+    exchanges_cut(c, c->wire.fail == FAIL_MEMORY ? CAUSE_out_of_memory : CAUSE_client_gone);
+    if (!wire_busy(&c->wire))
+        leaving_go(c, true);
+}
+
+static void h2_conn_end(struct conn *c)
+{
+    leaving_go(c, true);
+    h2_free(&c->h2->session);
+    mem_free(c->h2);
+    c->h2 = NULL;
+}
+
+const struct conn_kind conn_h2_kind = {
+    .serve = h2_serve,
+    .room = h2_room,
+    .deadline = h2_deadline,
+    .late = h2_late,
+    .drain = h2_conn_drain,
+    .busy = h2_busy,
+    .blame = h2_blame,
+    .reloaded = h2_reloaded,
+    .closing = h2_closing,
+    .end = h2_conn_end,
+};
+
+/* --- the beginning -------------------------------------------------------------------------- */
+
+enum preface conn_h2_preface(struct span in)
+{
+    struct span part = span_first(H2_PREFACE_TEXT, in.len);
+
+    if (!hpack_available() || in.len < 4 || !span_starts(in, part))
+        return PREFACE_NONE;
+    return part.len == H2_PREFACE ? PREFACE_WHOLE : PREFACE_PART;
+}
+
+static struct h2_rate rate_of(const struct rate *r)
+{
+    return (struct h2_rate){.amount = r->amount, .per_ns = r->per_ns};
+}
+
+bool conn_h2_begin(struct conn *c)
+{
+    const struct listener_conf *conf = c->listener->conf;
+    struct conn_h2 *h2 = mem_alloc(sizeof *h2);
+    const struct h2_limits limits = {
+        .streams_max = (uint32_t)conf->h2_max_streams,
+        .window = (uint32_t)conf->h2_window,
+        .header_max = conf->limits.head_max,
+        .fields_max = conf->limits.fields_max,
+        .resets = rate_of(&conf->h2_resets),
+        .control = rate_of(&conf->h2_control),
+    };
+
+    if (h2) {
+        *h2 = (struct conn_h2){.sweep_at = TIME_NEVER, .swept = UINT64_MAX};
+        list_init(&h2->exchanges);
+        list_init(&h2->leaving);
+        list_init(&h2->waiting);
+        for (unsigned u = 0; u < URGENCIES; u++)
+            list_init(&h2->ready[u]);
+    }
+    if (!h2 || h2_init(&h2->session, &limits) < 0) {
+        if (h2)
+            h2_free(&h2->session);
+        mem_free(h2);
+        worker_counted(&conn_worker(c)->stats.causes[CAUSE_out_of_memory]);
+        conn_close(c);
+        return false;
+    }
+    c->h2 = h2;
+    c->kind = &conn_h2_kind;
+    if (c->draining)
+        h2_conn_drain(c);
+    return true;
+}

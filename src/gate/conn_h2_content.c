@@ -1,0 +1,161 @@
+/* The content of requests over HTTP/2, and who is too slow.
+ *
+ * What comes always fits: the client may send what the flow has room for and no
+ * more.  A flow is a ring of slices, so small pieces are copied together once
+ * half the ring is used.
+ */
+#include "gate/conn_h2.h"
+
+enum {
+    REST_MAX = 64 * 1024, /* bytes nobody wants, before a stream is reset for them */
+    SLICES_LENT = FLOW_SLICES / 2 - 2,
+};
+#define REST_NS        NS_PER_S
+#define RATE_WINDOW_NS (10 * NS_PER_S)
+
+void conn_h2_credit(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+    uint64_t taken = x->request_content.total - x->request_content.bytes;
+
+    if (taken == h->credited)
+        return;
+    h2_credit(&c->h2->session, &h->stream, (uint32_t)(taken - h->credited));
+    h->credited = taken;
+}
+
+bool conn_h2_at_hand(struct exchange *x, struct span *content)
+{
+    struct flow *f = &x->request_content;
+
+    if (x->request.framing != FRAMING_LENGTH || !f->ended || f->fail ||
+        f->bytes != x->request.content_length)
+        return false;
+    *content = flow_peek(f); /* stays there until the end */
+    return content->len == f->bytes;
+}
+
+static void content_bad(struct conn *c, struct exchange *x, enum cause cause)
+{
+    h2_of(x)->content_done = true;
+    flow_break(&x->request_content, FAIL_BAD);
+    respond_failed(x, cause);
+    conn_h2_ready(c, x);
+}
+
+/* Nobody wants it: a little is thrown away, then the client is told. */
+static void content_drop(struct conn *c, struct exchange *x, uint32_t n)
+{
+    struct h2_session *s = &c->h2->session;
+    struct h2_exchange *h = h2_of(x);
+
+    wire_take(&c->wire, n);
+    h2_took(s, n);
+    h2_credit(s, NULL, n);
+    x->bytes_in += n;
+    h->rest += n;
+    if (h->done && h->rest > REST_MAX)
+        conn_h2_reset(c, x, H2_NO_ERROR);
+}
+
+bool conn_h2_content(struct conn *c, struct exchange *x, const struct h2_event *ev)
+{
+    struct h2_exchange *h = h2_of(x);
+    struct flow *f = &x->request_content;
+    uint32_t n = ev->content;
+    uint64_t max = x->route ? x->route->max_body : 0;
+
+    if (!h->done && !h->content_done && max != VALUE_OFF && x->bytes_in + n > max && x->route)
+        content_bad(c, x, CAUSE_content_too_large);
+    if (h->done || h->content_done || !x->route) {
+        content_drop(c, x, n);
+        return true;
+    }
+    if (f->count < SLICES_LENT) {
+        n = wire_take_to(&c->wire, f, n);
+    } else {
+        n = flow_write(f, span_first(wire_in(&c->wire), n));
+        wire_take(&c->wire, n);
+    }
+    c->starved = n == 0;
+    h2_took(&c->h2->session, n);
+    x->bytes_in += n;
+    /* To be told when there is room again, although there is some. */
+    if (h->stream.receive_window < (int32_t)(f->limit / 2))
+        f->starved = true;
+    conn_h2_ready(c, x);
+    return n > 0;
+}
+
+void conn_h2_want(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+
+    if (!x->content_wanted || h->continue_said)
+        return;
+    h->continue_said = true;
+    if (x->request.expects_continue && !response_started(x) && x->bytes_in == 0 && !h->content_done)
+        h2_respond(&c->h2->session, &h->stream, 100, NULL, NULL, false);
+}
+
+/* Resetting the stream at once would be right (RFC 9113, 8.1) but clients that
+ * have nearly finished take it for a failure. */
+void conn_h2_rest(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+
+    h->wait_since = conn_now(c);
+    h->shut = false;
+    h->content_done = true;
+    h->rest = x->request_content.bytes;
+}
+
+/* --- time --------------------------------------------------------------------------- */
+
+/* Are we asking the client for content that it does not send? */
+static bool content_asked(const struct conn *c, const struct exchange *x)
+{
+    const struct h2_exchange *h = h2_of((struct exchange *)(uintptr_t)x);
+    const struct flow *f = &x->request_content;
+
+    return x->content_wanted && !h->content_done && !x->tunnel && x->route && !c->starved &&
+           x->route->body_min_rate.amount && f->bytes < f->limit / 2;
+}
+
+static void rate_judge(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+    uint64_t now = conn_now(c);
+
+    if (!content_asked(c, x)) {
+        h->rate_since = 0;
+        return;
+    }
+    if (h->rate_since == 0) {
+        h->rate_since = now;
+        h->rate_from = x->bytes_in;
+    }
+    if (now < h->rate_since + RATE_WINDOW_NS)
+        return;
+    const struct rate *rate = &x->route->body_min_rate;
+    uint64_t need = (uint64_t)((unsigned __int128)rate->amount * RATE_WINDOW_NS / rate->per_ns);
+    if (x->bytes_in - h->rate_from < need)
+        content_bad(c, x, CAUSE_body_too_slow);
+    h->rate_since = 0;
+}
+
+void conn_h2_judge(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+    uint64_t now = conn_now(c), patience = c->listener->conf->write_timeout;
+
+    if (h->done && now >= h->wait_since + REST_NS) {
+        conn_h2_reset(c, x, H2_NO_ERROR);
+    } else if (h->shut && now >= after(h->wait_since, patience)) {
+        if (!x->cause)
+            x->cause = CAUSE_write_timeout;
+        conn_h2_reset(c, x, H2_CANCEL);
+    } else if (!h->done) {
+        rate_judge(c, x);
+    }
+}
