@@ -76,6 +76,7 @@ struct crew {
     bool closing;           /* engines are about to be taken down: nothing is posted */
     unsigned open, failed, running;
     _Atomic unsigned finished; /* workers that serve nobody any more */
+    _Atomic unsigned standing; /* workers that touch nothing any more */
     char pid_file[4096];       /* the one that was written, whatever a reload says */
 };
 
@@ -96,14 +97,29 @@ static void tell_main(struct gate *gate)
     pthread_kill(crew.main, SIGNAL_LOOK);
 }
 
+/* The process ends with this worker as it is; what its modules keep can be saved
+ * if nobody is being served. */
+static void hand_stand(struct hand *hand)
+{
+    if (list_empty(&hand->worker->conns)) {
+        worker_modules_stop(hand->worker);
+        atomic_fetch_add(&crew.standing, 1);
+    }
+    for (;;)
+        descriptor_pause(NS_PER_S);
+}
+
 /* A worker that is done still answers the others, which may be serving, until
  * the last is done too; what was posted is delivered before anything is taken
  * down, on the thread that set it up. */
 static void hand_end(struct hand *hand)
 {
     atomic_fetch_add(&crew.finished, 1);
-    while (atomic_load(&crew.finished) < crew.gate.worker_count)
+    while (atomic_load(&crew.finished) < crew.gate.worker_count) {
         io_turn(hand->worker->io, 10 * NS_PER_MS);
+        if (hand->worker->standing)
+            hand_stand(hand);
+    }
     pthread_mutex_lock(&crew.orders);
     crew.closing = true;
     pthread_mutex_unlock(&crew.orders);
@@ -140,6 +156,8 @@ static void *hand_main(void *data)
         return NULL;
     while (worker_turn(hand->worker))
         ;
+    if (hand->worker->standing)
+        hand_stand(hand);
     hand_end(hand);
     return NULL;
 }
@@ -292,6 +310,11 @@ static void serve_stuck(uint64_t give_up)
     if (monotonic_ns() < give_up)
         return;
     log_say(LOG_ERROR, "a worker does not end, perhaps for a log that nobody reads: left behind");
+    order(gate_stand);
+    for (int ms = 0; ms < 1000 && atomic_load(&crew.standing) < crew.gate.worker_count; ms++)
+        descriptor_pause(NS_PER_MS);
+    if (atomic_load(&crew.standing) == crew.gate.worker_count)
+        gate_modules_stop(&crew.gate);
     pid_remove();
     _exit(1);
 }

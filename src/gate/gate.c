@@ -198,7 +198,7 @@ static void ports_unbind_new(struct gate *gate)
 
 /* --- orders --------------------------------------------------------------------------- */
 
-enum order_kind { ORDER_ADOPT, ORDER_DRAIN, ORDER_STOP, ORDER_LOGS };
+enum order_kind { ORDER_ADOPT, ORDER_DRAIN, ORDER_STOP, ORDER_LOGS, ORDER_STAND };
 
 struct order {
     struct io_message message;
@@ -226,6 +226,9 @@ static void order_arrived(struct io_message *m, struct io *io)
         break;
     case ORDER_LOGS:
         access_log_reopen(w);
+        break;
+    case ORDER_STAND:
+        w->standing = true;
         break;
     }
     mem_free(o);
@@ -306,6 +309,12 @@ void gate_reopen_logs(struct gate *gate)
 {
     if (orders_give(gate, ORDER_LOGS, NULL) < 0)
         log_say(LOG_ERROR, "no memory to reopen the logs: try again");
+}
+
+void gate_stand(struct gate *gate)
+{
+    if (orders_give(gate, ORDER_STAND, NULL) < 0)
+        log_say(LOG_ERROR, "no memory to stand still");
 }
 
 void gate_sweep(struct gate *gate)
@@ -404,7 +413,7 @@ int gate_open(struct gate *gate, struct config *config, const struct gate_option
     return err;
 }
 
-static void gate_modules_stop(struct gate *gate)
+void gate_modules_stop(struct gate *gate)
 {
     void **states = mem_zalloc((gate->worker_count + 1) * sizeof(void *));
 

@@ -71,6 +71,13 @@ void gate_drain(struct gate *gate);
 void gate_stop(struct gate *gate); /* cuts everything now */
 void gate_reopen_logs(struct gate *gate);
 
+/* Each worker's next turn is its last: its thread is to call worker_modules_stop()
+ * and to touch nothing more. */
+void gate_stand(struct gate *gate);
+
+/* What modules keep is written down: no worker runs any more. Part of gate_close(). */
+void gate_modules_stop(struct gate *gate);
+
 /* Frees generations that no worker uses any more. */
 void gate_sweep(struct gate *gate);
 

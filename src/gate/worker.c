@@ -215,18 +215,23 @@ int worker_open(struct worker *w, const char **why)
 
 bool worker_turn(struct worker *w)
 {
-    return io_turn(w->io, TIME_NEVER) && !w->done;
+    return io_turn(w->io, TIME_NEVER) && !w->done && !w->standing;
+}
+
+void worker_modules_stop(struct worker *w)
+{
+    for (unsigned i = 0; w->module_states && i < w->gate->module_count; i++) {
+        const struct module *m = w->gate->modules[i];
+        if (m->worker_stop && w->module_states[i])
+            m->worker_stop(w, w->module_states[i]);
+    }
 }
 
 void worker_close(struct worker *w)
 {
     if (!w->io)
         return;
-    for (unsigned i = 0; w->module_states && i < w->gate->module_count; i++) {
-        const struct module *m = w->gate->modules[i];
-        if (m->worker_stop && w->module_states[i])
-            m->worker_stop(w, w->module_states[i]);
-    }
+    worker_modules_stop(w);
     report_worker(w);
     io_timer_clear(w->io, &w->drain_timer);
     io_timer_clear(w->io, &w->reload_timer);

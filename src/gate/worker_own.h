@@ -51,6 +51,7 @@ struct worker {
     bool draining;         /* SIGTERM */
     bool stopping;         /* drain_timeout is over: everything is cut */
     bool done;             /* everything is closed; the thread may end */
+    bool standing;         /* it never will be: the process ends as it is */
     struct worker_stats stats;
 };
 
@@ -69,6 +70,7 @@ static inline uint64_t after(uint64_t since, uint64_t ns)
 MUST_USE int worker_open(struct worker *w, const char **why);
 bool worker_turn(struct worker *w); /* false: done */
 void worker_close(struct worker *w);
+void worker_modules_stop(struct worker *w); /* part of worker_close() */
 
 /* Orders from main; to be called on the worker's thread (by messages). */
 void worker_adopt(struct worker *w, struct config *config);

@@ -285,7 +285,8 @@ def test_no_socket_becomes_a_log(gate):
 
 
 def test_a_log_that_nobody_reads_does_not_keep_it_alive(gate):
-    g = gate(PLAIN, log="stdout")
+    g = gate(PLAIN + "[module 1mrc]\nenabled = yes\nstate_file = {dir}/state\n"
+             "state_interval = 1h\n", log="stdout")
     g.stop()
     nobody, stdout = os.pipe()
     g.process = subprocess.Popen([HEADGATE, "-c", g.ini], stdout=stdout, stdin=subprocess.DEVNULL)
@@ -296,9 +297,12 @@ def test_a_log_that_nobody_reads_does_not_keep_it_alive(gate):
         same(read_all(s).count(b"200 OK"), 1000)
     time.sleep(1.2)
     same(g.get("/")[0], 200)
+    same(g.get("/event", method="POST", body=b'{"userId":"a","value":7}')[0], 200)
     true(g.stop(15) in (0, 1), "it ends")
     os.close(nobody)
     os.close(stdout)
+    g.start()
+    same(json.loads(g.get("/stats")[2])["sum"], 7, "what was counted is kept all the same")
 
 
 def test_an_identity_can_reopen_its_log_and_owns_nothing_else(gate):
