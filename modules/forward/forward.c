@@ -257,12 +257,13 @@ static void forward_answer(struct exchange *x)
             return;
         leg_open(leg);
     }
+    leg_check(leg);
     request_content_want(x);
     if (leg->state == LEG_FAILED) {
         forward_failed(x, conf, f);
         return;
     }
-    if (x->request_content.fail && leg->state == LEG_WAITING) {
+    if (x->request_content.fail && leg->state < LEG_HEAD) {
         leg_close(leg);
         respond_failed(x, CAUSE_client_truncated);
         return;

@@ -10,18 +10,24 @@ struct choice {
     struct exchange *x;
     uint64_t tried;
     bool backup;
+    bool full; /* somebody was passed over who is at his limit */
 };
 
-static bool may_serve(const struct choice *c, unsigned i)
+static bool may_serve(struct choice *c, unsigned i)
 {
     const struct server_entry *e = &c->conf->servers[i];
 
     if (e->down || e->weight == 0 || e->address_count == 0 || e->backup != c->backup)
         return false;
-    return i >= LEG_TRIED_MAX || !(c->tried & (UINT64_C(1) << i));
+    if (i < LEG_TRIED_MAX && c->tried & (UINT64_C(1) << i))
+        return false;
+    if (e->max_in_flight == VALUE_OFF || server_in_flight(e->state) < e->max_in_flight)
+        return true;
+    c->full = true;
+    return false;
 }
 
-static uint32_t in_flight(const struct choice *c, unsigned i)
+static uint32_t in_flight(struct choice *c, unsigned i)
 {
     return server_in_flight(c->conf->servers[i].state);
 }
@@ -30,7 +36,7 @@ static uint32_t in_flight(const struct choice *c, unsigned i)
 
 /* Smooth weighted round robin: everyone gains its weight, the richest serves
  * and pays the sum.  Over any stretch each has had its share, well mixed. */
-static int choose_round_robin(const struct choice *c)
+static int choose_round_robin(struct choice *c)
 {
     int best = -1;
     int64_t sum = 0;
@@ -50,7 +56,7 @@ static int choose_round_robin(const struct choice *c)
 }
 
 /* The fewest exchanges under way for its weight; a/b < c/d without division. */
-static int choose_least(const struct choice *c)
+static int choose_least(struct choice *c)
 {
     const struct server_entry *servers = c->conf->servers;
     int best = -1;
@@ -68,7 +74,7 @@ static int choose_least(const struct choice *c)
 /* --- random, p2c ------------------------------------------------------------------------------ */
 
 /* By weight, anyone but `except`. */
-static int choose_random(const struct choice *c, int except)
+static int choose_random(struct choice *c, int except)
 {
     uint64_t sum = 0;
 
@@ -91,7 +97,7 @@ static int choose_random(const struct choice *c, int except)
 /* Two are drawn by weight, and the second serves only if it is clearly better
  * off: small differences of latency are chance, and must not decide who gets
  * nearly all.  Of one that is not known yet the other's latency is assumed. */
-static int choose_two(const struct choice *c)
+static int choose_two(struct choice *c)
 {
     int first = choose_random(c, -1), second = first < 0 ? -1 : choose_random(c, first);
 
@@ -143,7 +149,7 @@ static uint64_t minus_log2(uint64_t h)
 }
 
 /* What the hash is of; empty: the request has none. */
-static struct span hash_key(const struct choice *c)
+static struct span hash_key(struct choice *c)
 {
     struct exchange *x = c->x;
     const struct address *a = &x->client;
@@ -163,7 +169,7 @@ static struct span hash_key(const struct choice *c)
 }
 
 /* No more than 1.25 times its share of all that is under way, unless that is little. */
-static bool is_overloaded(const struct choice *c, unsigned i, uint64_t all, uint64_t weights)
+static bool is_overloaded(struct choice *c, unsigned i, uint64_t all, uint64_t weights)
 {
     enum { FEW = 8 };
     uint64_t n = in_flight(c, i);
@@ -174,7 +180,7 @@ static bool is_overloaded(const struct choice *c, unsigned i, uint64_t all, uint
 /* Rendezvous hashing: each server draws a number for the key, and the lowest
  * for its weight serves; when one goes only its own keys move, to all others.
  * With bounded load: whoever has too much already is passed over. */
-static int choose_hash(const struct choice *c)
+static int choose_hash(struct choice *c)
 {
     const struct server_entry *servers = c->conf->servers;
     struct span key = hash_key(c);
@@ -207,7 +213,7 @@ static int choose_hash(const struct choice *c)
 /* --- choosing ------------------------------------------------------------------------------------
  */
 
-static int choose(const struct choice *c)
+static int choose(struct choice *c)
 {
     switch (c->conf->balance) {
     case BALANCE_ROUND_ROBIN:
@@ -224,13 +230,15 @@ static int choose(const struct choice *c)
 }
 
 int balance_choose(const struct pool_view *view, const struct upstream_conf *conf,
-                   struct exchange *x, uint64_t tried)
+                   struct exchange *x, uint64_t tried, bool *full)
 {
-    struct choice c = {view, conf, x, tried, false};
+    struct choice c = {.view = view, .conf = conf, .x = x, .tried = tried};
+    int i = conf->server_count == 1 ? (int)may_serve(&c, 0) - 1 : choose(&c);
 
-    if (conf->server_count == 1)
-        return may_serve(&c, 0) || (c.backup = true, may_serve(&c, 0)) ? 0 : -1;
-    int i = choose(&c);
-    c.backup = i < 0;
-    return i < 0 ? choose(&c) : i;
+    if (i < 0) {
+        c.backup = true;
+        i = conf->server_count == 1 ? (int)may_serve(&c, 0) - 1 : choose(&c);
+    }
+    *full = *full || c.full;
+    return i;
 }

@@ -4,10 +4,11 @@
 
 #include "gate/pool.h"
 
-/* One that was not tried, by the group's balance, its backups only when no
- * other may be used; -1 when there is none. */
+/* One that was not tried and has room, by the group's balance, its backups only
+ * when no other may be used; -1 when there is none.  Sets *full when somebody
+ * was passed over who is at his limit. */
 int balance_choose(const struct pool_view *view, const struct upstream_conf *conf,
-                   struct exchange *x, uint64_t tried);
+                   struct exchange *x, uint64_t tried, bool *full);
 
 /* Of a server's name, for balance = hash: the same in every process. */
 uint64_t balance_hash(struct span text);

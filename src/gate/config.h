@@ -105,8 +105,11 @@ struct upstream_conf {
     unsigned server_count;
     enum balance balance;
     enum hash_on hash_on;
-    struct span hash_name; /* of a header field or cookie */
-    bool counted;          /* what is in flight is counted, over all workers */
+    struct span hash_name;         /* of a header field or cookie */
+    bool counted;                  /* what is in flight is counted, over all workers */
+    bool limited;                  /* and it, or a server's, has a limit */
+    uint64_t max_in_flight, queue; /* VALUE_OFF; queue: 0 when off */
+    uint64_t queue_timeout;
     struct group_state *state;
     uint64_t connect_timeout, first_byte_timeout, idle_timeout, stream_timeout;
     uint64_t keepalive, keepalive_time;

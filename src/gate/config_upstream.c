@@ -7,7 +7,7 @@ struct upstream_raw {
     struct upstream_conf conf;
     struct lines servers;
     struct spans protocols;
-    struct line balance;
+    struct line balance, queue;
     int family, unused;
 };
 
@@ -37,8 +37,20 @@ const struct setting upstream_settings[] = {
     {.name = "max_ejected", .flags = SETTING_LATER},
     {.name = "slow_start", .flags = SETTING_LATER},
     {.name = "max_connections", .flags = SETTING_LATER},
-    {.name = "max_in_flight", .flags = SETTING_LATER},
-    {.name = "queue", .flags = SETTING_LATER},
+    {.name = "max_in_flight",
+     .type = SETTING_COUNT,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .min = 1,
+     .max = UINT32_MAX,
+     .offset = AT(conf.max_in_flight, uint64_t),
+     .help = "Requests under way at all servers together."},
+    {.name = "queue",
+     .type = SETTING_LINE,
+     .flags = SETTING_OFF,
+     .fallback = "256 timeout=1s",
+     .offset = AT(queue, struct line),
+     .help = "How many wait for a place, and how long: 503 and 504."},
     {.name = "connect_timeout",
      .type = SETTING_DURATION,
      .fallback = "3s",
@@ -165,7 +177,7 @@ static void option_load(struct loading *l, const struct line *line, unsigned wor
     struct span text = line->words.list[word];
     size_t equals = span_find(text, '=');
     struct span name = span_first(text, equals < text.len ? equals + 1 : equals);
-    uint64_t n;
+    uint64_t n = 1;
 
     if (span_equal(text, SPAN("backup"))) {
         e->backup = true;
@@ -174,8 +186,12 @@ static void option_load(struct loading *l, const struct line *line, unsigned wor
     } else if (span_equal(name, SPAN("weight="))) {
         if (option_number(l, line, word, name.len, 10000, &n))
             e->weight = (unsigned)n;
-    } else if (span_equal(name, SPAN("max_in_flight=")) ||
-               span_equal(name, SPAN("max_connections="))) {
+    } else if (span_equal(name, SPAN("max_in_flight="))) {
+        if (option_number(l, line, word, name.len, UINT32_MAX, &n))
+            e->max_in_flight = n;
+        if (n == 0)
+            say_word(l, line, word, "at least 1; weight=0 or down give a server no work");
+    } else if (span_equal(name, SPAN("max_connections="))) {
         say_word(l, line, word, "not supported by this build");
     } else {
         diagnostics_say(l->d, SEVERITY_ERROR, line->places[word],
@@ -383,9 +399,44 @@ static void balance_load(struct loading *l, const struct line *line, struct upst
         loading_say(l, SEVERITY_ERROR, "balance", "nothing follows %s", balances[n]);
 }
 
+/* "N", "N timeout=D" or "off". */
+static void queue_load(struct loading *l, const struct line *line, struct upstream_conf *u)
+{
+    const struct spans *words = &line->words;
+    const struct span option = SPAN("timeout=");
+    const char *why = "a count, and timeout=DURATION";
+
+    u->queue_timeout = NS_PER_S;
+    if (words->count == 0)
+        return;
+    bool good = value_count(words->list[0], &u->queue, &why) == 0 && words->count <= 2;
+    if (good && u->queue > UINT32_MAX) {
+        good = false;
+        why = "too large";
+    }
+    if (good && words->count == 2) {
+        struct span second = words->list[1];
+        good = span_starts(second, option) &&
+               value_duration(span_after(second, option.len), &u->queue_timeout, &why) == 0;
+    }
+    if (!good)
+        loading_say(l, SEVERITY_ERROR, "queue", "%s", why);
+}
+
+static bool is_limited(const struct upstream_conf *u)
+{
+    bool limited = u->max_in_flight != VALUE_OFF;
+
+    for (unsigned i = 0; i < u->server_count; i++)
+        limited = limited || u->servers[i].max_in_flight != VALUE_OFF;
+    return limited;
+}
+
 /* Counting costs a line that all workers write: only for who needs it. */
 static bool is_counted(const struct upstream_conf *u)
 {
+    if (u->limited)
+        return true;
     return u->server_count > 1 && (u->balance == BALANCE_LEAST_CONN || u->balance == BALANCE_P2C ||
                                    u->balance == BALANCE_HASH);
 }
@@ -403,6 +454,8 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     balance_load(l, &raw.balance, u);
     u->family = (uint64_t)raw.family;
     servers_load(l, &raw.servers, u);
+    queue_load(l, &raw.queue, u);
+    u->limited = is_limited(u);
     u->counted = is_counted(u);
 }
 

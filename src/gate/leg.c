@@ -2,6 +2,7 @@
 #include "gate/balance.h"
 #include "gate/leg_own.h"
 #include "gate/link.h"
+#include "gate/queue.h"
 #include "gate/upstream.h"
 
 /* --- request content that another try may need ---------------------------------------------- */
@@ -33,25 +34,11 @@ static enum cause leg_nobody(const struct leg *leg)
     return resolved ? CAUSE_upstream_none_healthy : CAUSE_upstream_unresolved;
 }
 
-void leg_open(struct leg *leg)
+static void leg_go(struct leg *leg, struct pool_server *server)
 {
     struct exchange *x = leg->x;
-    const struct upstream_conf *conf = leg->upstream;
-    const struct pool_view *view = x->generation->pools[conf->index];
-    int i = balance_choose(view, conf, x, leg->tried);
+    const struct server_entry *entry = leg->server;
 
-    if (i < 0) /* all were tried: one more time from the beginning */
-        i = balance_choose(view, conf, x, 0);
-    if (i < 0) {
-        leg_refuse(leg, leg_nobody(leg));
-        return;
-    }
-    const struct server_entry *entry = &conf->servers[i];
-    struct pool_server *server = view->servers[i];
-    leg->server = entry;
-    if (i < LEG_TRIED_MAX)
-        leg->tried |= UINT64_C(1) << i;
-    x->upstream = conf->name;
     x->server = entry->text;
     x->tries++;
     leg->state = LEG_WAITING;
@@ -61,12 +48,89 @@ void leg_open(struct leg *leg)
         return;
     }
     const struct address *to = &entry->addresses[server->next_address++ % entry->address_count];
-    if (!link_new(server, to, leg))
-        leg_refuse(leg, CAUSE_out_of_memory);
+    if (link_new(server, to, leg))
+        return;
+    place_give(leg);
+    leg_refuse(leg, CAUSE_out_of_memory);
+}
+
+/* False: whoever might serve is at a limit. */
+static bool leg_try(struct leg *leg)
+{
+    const struct upstream_conf *conf = leg->upstream;
+    const struct pool_view *view = leg->x->generation->pools[conf->index];
+    bool full = false;
+    int i = balance_choose(view, conf, leg->x, leg->tried, &full);
+
+    if (i < 0) /* all were tried: one more time from the beginning */
+        i = balance_choose(view, conf, leg->x, 0, &full);
+    if (i < 0 && full)
+        return false;
+    if (i < 0) {
+        leg_refuse(leg, leg_nobody(leg));
+        return true;
+    }
+    leg->server = &conf->servers[i];
+    if (!place_take(leg))
+        return false;
+    if (i < LEG_TRIED_MAX)
+        leg->tried |= UINT64_C(1) << i;
+    leg_go(leg, view->servers[i]);
+    return true;
+}
+
+static void leg_wait_over(struct leg *leg)
+{
+    if (!leg->waiter)
+        return;
+    leg->called = false;
+    queue_leave(leg);
+    io_timer_clear(exchange_io(leg->x), &leg->timer);
+}
+
+static void leg_wait(struct leg *leg)
+{
+    struct io *io = exchange_io(leg->x);
+    int err = queue_join(leg);
+
+    if (err < 0) {
+        leg_refuse(leg, err == FAIL_FULL ? CAUSE_queue_full : CAUSE_out_of_memory);
+        return;
+    }
+    leg->state = LEG_QUEUED;
+    leg->timer =
+        (struct io_timer){.owner = leg->x->owner, .at = TIME_NEVER, .wheel_at = TIME_NEVER};
+    io_timer_set(io, &leg->timer, io_now(io) + leg->upstream->queue_timeout);
+    if (queue_first(leg) && leg_try(leg)) /* a place may have been given back just before */
+        leg_wait_over(leg);
+}
+
+void leg_check(struct leg *leg)
+{
+    if (leg->state != LEG_QUEUED)
+        return;
+    bool called = leg->called, late = io_timer_take(&leg->timer);
+    leg->called = false;
+    if (called && leg_try(leg)) {
+        leg_wait_over(leg);
+    } else if (late) {
+        leg_wait_over(leg);
+        leg_refuse(leg, CAUSE_queue_timeout);
+    }
+}
+
+void leg_open(struct leg *leg)
+{
+    const struct upstream_conf *conf = leg->upstream;
+
+    leg->x->upstream = conf->name;
+    if ((conf->limited && queue_others_wait(leg)) || !leg_try(leg))
+        leg_wait(leg);
 }
 
 void leg_close(struct leg *leg)
 {
+    leg_wait_over(leg);
     if (leg->link)
         link_release(leg->link, leg);
 }
@@ -146,17 +210,12 @@ void leg_begin(struct leg *leg, struct link *l)
     leg->link = l;
     leg->request_written = leg->request_done = leg->request_left_us = false;
     leg->begun = leg->since = io_now(exchange_io(leg->x));
-    leg->counted = leg->upstream->counted;
-    if (leg->counted)
-        atomic_fetch_add_explicit(&leg->server->state->in_flight, 1, memory_order_relaxed);
 }
 
 void leg_let_go(struct leg *leg)
 {
     leg->link = NULL;
-    if (leg->counted)
-        atomic_fetch_sub_explicit(&leg->server->state->in_flight, 1, memory_order_relaxed);
-    leg->counted = false;
+    place_give(leg);
 }
 
 void leg_borrow_fields(struct leg *leg)

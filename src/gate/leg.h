@@ -10,12 +10,14 @@
 #define HEADGATE_GATE_LEG_H
 
 #include "gate/exchange.h"
+#include "io/io.h"
 
 struct link;
 struct pool_server;
 
 enum leg_state {
     LEG_NEW,     /* nothing is under way: leg_open() may be called */
+    LEG_QUEUED,  /* waiting for a place */
     LEG_WAITING, /* connecting, sending, waiting for the head */
     LEG_HEAD,    /* the response head is there, content is coming */
     LEG_DONE,    /* all of the response is in the flow */
@@ -57,17 +59,24 @@ struct leg {
     uint64_t first_byte_ns, idle_ns, stream_ns; /* timeouts in effect */
 
     /* Where it stands on its link, which writes this. */
-    uint64_t begun;       /* when this try began */
-    uint64_t since;       /* when the present wait began */
-    bool counted;         /* in the server's in_flight */
-    bool request_written; /* the head is the wire's */
-    bool request_done;    /* and all content */
-    bool request_left_us; /* the kernel took a byte of it */
+    uint64_t begun; /* when this try began */
+    uint64_t since; /* when the present wait began */
+    bool counted;   /* in the server's in_flight */
+    bool counted_in_group;
+    bool called;           /* from the queue: there may be a place */
+    struct waiter *waiter; /* in the group's queue; NULL: it does not wait */
+    struct io_timer timer; /* of that */
+    bool request_written;  /* the head is the wire's */
+    bool request_done;     /* and all content */
+    bool request_left_us;  /* the kernel took a byte of it */
 };
 
 /* Borrows a link to a server that was not tried yet (if there is one left), or
  * begins to make one.  With no server to try: LEG_FAILED at once. */
 void leg_open(struct leg *leg);
+
+/* To be called before its state is looked at: waiting may have taken too long. */
+void leg_check(struct leg *leg);
 
 /* Gives the link back: to the pool when nothing is left over, else it is closed.
  * Idempotent. */

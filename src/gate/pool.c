@@ -186,7 +186,7 @@ void pools_leave(struct worker *w, struct generation *g)
 
 bool pools_close(struct worker *w)
 {
-    bool none = true;
+    bool none = w->pools->waiters == 0;
 
     for (struct link_node *n = w->pools->list.next; n != &w->pools->list; n = n->next) {
         struct pool *p = container_of(n, struct pool, node);

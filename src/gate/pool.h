@@ -42,6 +42,7 @@ struct pool_view {
 struct pools {
     struct link_node list;
     struct slab links;
+    unsigned waiters; /* of gate/queue.c, on this worker */
     struct field
         fields[LEG_FIELDS_MAX]; /* of the head that is being parsed, for as long as that takes */
 };

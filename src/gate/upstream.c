@@ -46,6 +46,8 @@ static struct group_state *group_get(struct link_node *groups, struct span name)
         return NULL;
     }
     list_init(&g->servers);
+    list_init(&g->queue);
+    pthread_mutex_init(&g->lock, NULL);
     list_append(groups, &g->node);
     return g;
 }
@@ -82,6 +84,7 @@ static void group_leave(struct group_state *g)
         return;
     list_remove(&g->node);
     mem_free((char *)(uintptr_t)g->name.ptr);
+    pthread_mutex_destroy(&g->lock);
     mem_free(g);
 }
 

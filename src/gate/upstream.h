@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "gate/config.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum { CACHE_LINE = 64 };
@@ -32,6 +33,13 @@ struct group_state {
     struct span name;      /* own copy */
     unsigned users;        /* configurations */
     struct link_node servers;
+
+    char line_before[CACHE_LINE];
+    _Atomic uint32_t in_flight; /* legs, when there is a limit */
+    _Atomic uint32_t waiting;   /* for a place; those who were called, too */
+    pthread_mutex_t lock;       /* of queue */
+    struct link_node queue;     /* who waits, longest first; see gate/queue.c */
+    char line_after[CACHE_LINE];
 };
 
 /* Gives a configuration its states, and takes them away.  main only. */

@@ -112,6 +112,17 @@ class Handler(socketserver.BaseRequestHandler):
             self.server.gone += 1
         raise Closed
 
+    def do_hold(self):
+        """Answers after so many ms; how many do so at a time is counted."""
+        s = self.server
+        with s.lock:
+            s.held += 1
+            s.most = max(s.most, s.held)
+        time.sleep(int(self.target.split("?")[0].split("/")[2]) / 1000)
+        with s.lock:
+            s.held -= 1
+        self.say(200, b"held")
+
     def do_garbage(self):
         self.request.sendall(b"SSH-2.0-hello\r\n\r\n")
         raise Closed
@@ -211,6 +222,8 @@ class Origin(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, port=0, path=None):
         self.requests = self.connections = self.gone = 0
+        self.held = self.most = 0
+        self.lock = threading.Lock()
         self.seen = []
         if path:
             self.address_family = socket.AF_UNIX

@@ -4,8 +4,10 @@
 #include "tests/sim/origin.h"
 
 #include "base/mem.h"
+#include "gate/link_h1.h"
 #include "gate/upstream.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 enum {
@@ -28,7 +30,7 @@ static const char *const balances[] = {"round_robin", "least_conn", "p2c", "rand
 
 struct traffic {
     struct sim *sim;
-    char config[sizeof config_text + 16];
+    char config[600];
     struct gateway gateway;
     struct origins origins;
     struct arena arena;
@@ -55,6 +57,8 @@ static void counters_check(const struct gate *gate)
 {
     for (struct link_node *n = gate->groups.next; n != &gate->groups; n = n->next) {
         struct group_state *g = container_of(n, struct group_state, node);
+        EXPECT(g->in_flight == 0 && g->waiting == 0, "%u in flight, %u wait", g->in_flight,
+               g->waiting);
         for (struct link_node *m = g->servers.next; m != &g->servers; m = m->next) {
             struct server_state *s = container_of(m, struct server_state, node);
             EXPECT(server_in_flight(s) == 0, "%.*s: %u in flight", SPAN_ARG(s->text),
@@ -641,6 +645,109 @@ static uint64_t warm(const struct telling *telling)
     return traffic_end(&t);
 }
 
+/* --- limits ---------------------------------------------------------------------------------- */
+
+static const char limits_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
+                                  "[upstream two]\n"
+                                  "server = 198.51.100.1:80 %s\nserver = 198.51.100.2:80 %s\n"
+                                  "balance = %s\nmax_in_flight = %s\nqueue = 256 timeout=1h\n"
+                                  "retry_on = off\n"
+                                  "[route all]\nhandler = forward\nupstream = two\n"
+                                  "max_body = off\n";
+
+struct limited {
+    struct traffic t;
+    unsigned most; /* of one server, and of both */
+    unsigned most_of_all;
+};
+
+static unsigned legs_of(const struct link_node *links)
+{
+    unsigned n = 0;
+
+    for (struct link_node *i = links->next; i != links; i = i->next) {
+        struct link *l = container_of(i, struct link, node);
+        n += container_of(l, struct h1_link, base)->leg != NULL;
+    }
+    return n;
+}
+
+/* Counted without the gateway's counters. */
+static void limits_check(void *data)
+{
+    struct limited *l = data;
+    unsigned all = 0, of[2] = {0};
+
+    for (unsigned i = 0; i < l->t.gateway.gate.worker_count; i++) {
+        const struct pools *pools = l->t.gateway.gate.workers[i].pools;
+        if (!pools)
+            continue;
+        for (struct link_node *n = pools->list.next; n != &pools->list; n = n->next) {
+            struct pool *p = container_of(n, struct pool, node);
+            for (struct link_node *m = p->servers.next; m != &p->servers; m = m->next) {
+                struct pool_server *s = container_of(m, struct pool_server, node);
+                unsigned legs = legs_of(&s->busy);
+                all += legs;
+                of[span_equal(s->text, SPAN("198.51.100.2:80"))] += legs;
+            }
+        }
+    }
+    EXPECT(of[0] <= l->most && of[1] <= l->most && all <= l->most_of_all, "%u and %u in flight",
+           of[0], of[1]);
+}
+
+/* No more is under way than may be, on all workers together; who waits has his
+ * turn, and who leaves meanwhile takes none. */
+static uint64_t limits(const struct telling *telling)
+{
+    struct limited l = {.most = UINT_MAX, .most_of_all = UINT_MAX};
+    struct traffic *t = &l.t;
+    char server[32] = "", group[16] = "off";
+
+    *t = (struct traffic){.sim = story_world(telling, SIM_SHORT | SIM_RACES | SIM_STALLS),
+                          .at = story_address("192.0.2.1:80"),
+                          .hurried = true};
+    origins_open(&t->origins, t->sim);
+    origins_add(&t->origins, "198.51.100.1:80");
+    origins_add(&t->origins, "198.51.100.2:80");
+    if (sim_random(t->sim, 2)) {
+        l.most = 1 + (unsigned)sim_random(t->sim, 2);
+        snprintf(server, sizeof server, "max_in_flight=%u", l.most);
+    }
+    if (!server[0] || sim_random(t->sim, 2)) {
+        l.most_of_all = 1 + (unsigned)sim_random(t->sim, 3);
+        snprintf(group, sizeof group, "%u", l.most_of_all);
+    }
+    snprintf(t->config, sizeof t->config, limits_text, server, server,
+             balances[sim_random(t->sim, COUNT_OF(balances))], group);
+    gateway_open(&t->gateway, t->sim, t->config, sim_random(t->sim, 2) ? 4 : 1);
+    sim_watch(t->sim, limits_check, &l);
+    for (unsigned n = 0; n < CLIENTS_MAX; n++) {
+        struct visitor *v = client_new(t);
+        for (unsigned i = 1 + (unsigned)sim_random(t->sim, 5); i > 0; i--)
+            visitor_ask(v, ask_origin(t, calm_what(t)));
+        client_go(t, v);
+    }
+    for (unsigned i = (unsigned)sim_random(t->sim, 4); i > 0; i--) { /* and some who do not wait */
+        struct address from = story_address("203.0.113.9:7000");
+        from.port = (uint16_t)(from.port + i);
+        struct ask a = ask_origin(t, calm_what(t));
+        struct sim_peer *peer = sim_connect(t->sim, &t->at, &from);
+        sim_say(peer, (struct span){a.request, a.len});
+        sim_pause(peer, sim_random(t->sim, UINT64_C(1) << sim_random(t->sim, 28)));
+        sim_then_reset(peer);
+    }
+    if (sim_random(t->sim, 4) == 0) {
+        sim_run_for(t->sim, sim_random(t->sim, 5 * NS_PER_MS));
+        gateway_reload(&t->gateway, t->config);
+    }
+    EXPECT(sim_run(t->sim, traffic_over, t, 3000 * NS_PER_S), "everyone has his turn");
+    for (unsigned i = 0; i < t->count; i++)
+        visitor_expect_all(&t->clients[i]);
+    sim_watch(t->sim, NULL, NULL);
+    return traffic_end(t);
+}
+
 const struct story forward_stories[] = {
     {"forward.calm", "every answer is whole, and to the request that was asked", calm, 4},
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
@@ -650,6 +757,7 @@ const struct story forward_stories[] = {
     {"forward.sizes", "max_body to the byte, and 100 (Continue) to who asks", sizes, 2},
     {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
     {"forward.warm", "requests take no memory from the system once warm", warm, 0},
+    {"forward.limits", "no more in flight than may be, and who waits has his turn", limits, 4},
     {"forward.ceiling", "without buffers reading pauses, and goes on", ceiling, 0},
     {"forward.shortage", "no memory, no descriptors: errors, never wrong answers", shortage, 4},
     {"forward.silence", "tunnels and streams may be silent for an hour", silence, 0},

@@ -43,6 +43,7 @@ static struct group *group_make(enum balance balance, unsigned count, const unsi
         g->servers[i] = (struct server_entry){.text = span_of(g->texts[i]),
                                               .weight = weights ? weights[i] : 1,
                                               .address_count = 1,
+                                              .max_in_flight = VALUE_OFF,
                                               .state = &g->states[i]};
         g->servers[i].hash = balance_hash(g->servers[i].text);
     }
@@ -51,7 +52,8 @@ static struct group *group_make(enum balance balance, unsigned count, const unsi
 
 static int draw(struct group *g)
 {
-    int i = balance_choose(g->view, &g->conf, &g->x, 0);
+    bool full = false;
+    int i = balance_choose(g->view, &g->conf, &g->x, 0, &full);
 
     ck_assert_int_ge(i, 0);
     g->got[i]++;
@@ -230,6 +232,7 @@ END_TEST
 START_TEST(backups_serve_only_when_nobody_else_may)
 {
     struct group *g = group_make((enum balance)_i, 3, NULL);
+    bool full = false;
 
     key_set(g, 1);
     g->servers[2].backup = true;
@@ -238,9 +241,27 @@ START_TEST(backups_serve_only_when_nobody_else_may)
     g->servers[0].weight = 0;
     g->servers[1].address_count = 0;
     ck_assert_int_eq(draw(g), 2);
-    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 1 << 2), -1);
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 1 << 2, &full), -1);
     g->servers[2].down = true;
-    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 0), -1);
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 0, &full), -1);
+    ck_assert(!full);
+}
+END_TEST
+
+START_TEST(who_is_at_his_limit_is_passed_over)
+{
+    struct group *g = group_make((enum balance)_i, 3, NULL);
+    bool full = false;
+
+    key_set(g, 1);
+    for (unsigned i = 0; i < 3; i++)
+        g->servers[i].max_in_flight = 2;
+    g->states[0].in_flight = g->states[2].in_flight = 2;
+    for (unsigned i = 0; i < 20; i++)
+        ck_assert_int_eq(draw(g), 1);
+    g->states[1].in_flight = 2;
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 0, &full), -1);
+    ck_assert(full);
 }
 END_TEST
 
@@ -261,6 +282,7 @@ Suite *balance_suite(void)
     tcase_add_test(t, who_was_slow_once_is_tried_again_later);
     tcase_add_test(t, a_quick_refusal_does_not_attract);
     tcase_add_loop_test(t, backups_serve_only_when_nobody_else_may, 0, BALANCE_HASH + 1);
+    tcase_add_loop_test(t, who_is_at_his_limit_is_passed_over, 0, BALANCE_HASH + 1);
     suite_add_tcase(s, t);
     return s;
 }

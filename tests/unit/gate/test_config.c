@@ -123,8 +123,12 @@ static const struct mistake mistakes[] = {
      "a.ini:4:22: error: server: \"weight=x\": a count is digits only: no unit, no sign\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_connections=1\n",
      "a.ini:4:22: error: server: \"max_connections=1\": not supported by this build\n"},
-    {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nbalance = p2c\nqueue = 5\n",
-     "a.ini:6:1: error: queue is not supported by this build\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nqueue = 5 time=1s\n",
+     "a.ini:5:9: error: queue: a count, and timeout=DURATION\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_in_flight=0\n",
+     "a.ini:4:22: error: server: \"max_in_flight=0\": at least 1; weight=0 or down give a server "
+     "no "
+     "work\n"},
     {LISTENER "[upstream u]\nserver = somewhere:80\n[route r]\nhandler = plain\n[route s]\n"
               "handler = plan\npath = /s\n",
      "a.ini:4:10: warning: server: somewhere has no address now; the server gets no requests\n"

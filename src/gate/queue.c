@@ -1,0 +1,163 @@
+/* Limits of what is in flight, and waiting for a place; see queue.h.
+ *
+ * A waiter outlives its leg when that leaves after it was called: the message
+ * is on its way, and has to be passed on.
+ */
+#include "gate/queue.h"
+
+#include "base/mem.h"
+#include "gate/pool.h"
+#include "gate/upstream.h"
+
+struct waiter {
+    struct link_node node;     /* of the group's queue, under its lock; linked unless called */
+    struct io_message message; /* the call */
+    struct worker *worker;
+    struct generation *generation; /* holds the group */
+    struct group_state *group;
+    struct leg *leg; /* its worker's; NULL: it has left */
+};
+
+/* --- places ---------------------------------------------------------------------------------- */
+
+static bool take_below(_Atomic uint32_t *n, uint64_t max)
+{
+    uint32_t now = atomic_load(n);
+
+    while (now < max)
+        if (atomic_compare_exchange_weak(n, &now, now + 1))
+            return true;
+    return false;
+}
+
+bool place_take(struct leg *leg)
+{
+    const struct upstream_conf *u = leg->upstream;
+
+    if (!u->counted)
+        return true;
+    if (u->max_in_flight != VALUE_OFF && !take_below(&u->state->in_flight, u->max_in_flight))
+        return false;
+    leg->counted_in_group = u->max_in_flight != VALUE_OFF;
+    leg->counted = take_below(&leg->server->state->in_flight, leg->server->max_in_flight);
+    if (!leg->counted)
+        place_give(leg);
+    return leg->counted;
+}
+
+static void queue_call(struct group_state *g)
+{
+    struct waiter *w = NULL;
+
+    if (atomic_load(&g->waiting) == 0)
+        return;
+    pthread_mutex_lock(&g->lock);
+    struct link_node *node = list_pop(&g->queue);
+    if (node)
+        w = container_of(node, struct waiter, node);
+    pthread_mutex_unlock(&g->lock);
+    if (w)
+        io_post(w->worker->io, &w->message);
+}
+
+void place_give(struct leg *leg)
+{
+    const struct upstream_conf *u = leg->upstream;
+
+    if (leg->counted)
+        atomic_fetch_sub(&leg->server->state->in_flight, 1);
+    if (leg->counted_in_group)
+        atomic_fetch_sub(&u->state->in_flight, 1);
+    if (leg->counted && u->limited)
+        queue_call(u->state);
+    leg->counted = leg->counted_in_group = false;
+}
+
+/* --- waiting -----------------------------------------------------------------------------------
+ */
+
+static void waiter_free(struct waiter *w)
+{
+    struct worker *worker = w->worker;
+
+    atomic_fetch_sub(&w->group->waiting, 1);
+    generation_done(worker, w->generation);
+    worker->pools->waiters--;
+    mem_free(w);
+    if (worker->draining)
+        owner_wake(&worker->owner);
+}
+
+static void waiter_called(struct io_message *m, struct io *io)
+{
+    struct waiter *w = container_of(m, struct waiter, message);
+    struct group_state *g = w->group;
+
+    (void)io;
+    if (!w->leg) {
+        queue_call(g);
+        waiter_free(w);
+        return;
+    }
+    pthread_mutex_lock(&g->lock);
+    list_prepend(&g->queue, &w->node);
+    pthread_mutex_unlock(&g->lock);
+    w->leg->called = true;
+    leg_tell(w->leg);
+}
+
+bool queue_others_wait(const struct leg *leg)
+{
+    return atomic_load(&leg->upstream->state->waiting) > 0;
+}
+
+int queue_join(struct leg *leg)
+{
+    struct exchange *x = leg->x;
+    struct group_state *g = leg->upstream->state;
+    struct waiter *w;
+
+    if (!take_below(&g->waiting, leg->upstream->queue))
+        return FAIL_FULL;
+    if (!(w = mem_alloc(sizeof *w))) {
+        atomic_fetch_sub(&g->waiting, 1);
+        return FAIL_MEMORY;
+    }
+    *w = (struct waiter){.message = {.arrive = waiter_called},
+                         .worker = x->worker,
+                         .generation = generation_use(x->generation),
+                         .group = g,
+                         .leg = leg};
+    x->worker->pools->waiters++;
+    leg->waiter = w;
+    pthread_mutex_lock(&g->lock);
+    list_append(&g->queue, &w->node);
+    pthread_mutex_unlock(&g->lock);
+    return 0;
+}
+
+bool queue_first(const struct leg *leg)
+{
+    struct group_state *g = leg->upstream->state;
+
+    pthread_mutex_lock(&g->lock);
+    bool first = g->queue.next == &leg->waiter->node;
+    pthread_mutex_unlock(&g->lock);
+    return first;
+}
+
+void queue_leave(struct leg *leg)
+{
+    struct waiter *w = leg->waiter;
+
+    if (!w)
+        return;
+    leg->waiter = NULL;
+    w->leg = NULL;
+    pthread_mutex_lock(&w->group->lock);
+    bool called = !link_linked(&w->node);
+    list_remove(&w->node);
+    pthread_mutex_unlock(&w->group->lock);
+    if (!called)
+        waiter_free(w);
+}

@@ -1,0 +1,28 @@
+/* Limits of what is in flight, and waiting for a place below them.
+ *
+ * A group's queue belongs to the process.  Whoever finds no place stands at
+ * its end; each place that is given back calls the first, by a message to its
+ * worker, which tries again and stands first again if that fails.  Nobody who
+ * comes later tries while somebody waits: first come, first served, whatever
+ * the worker.
+ */
+#ifndef HEADGATE_GATE_QUEUE_H
+#define HEADGATE_GATE_QUEUE_H
+
+#include "gate/leg_own.h"
+
+/* A place for leg->server; false: it, or the group, is at its limit. */
+bool place_take(struct leg *leg);
+
+/* Gives it back, if there is one, and has the first who waits try. */
+void place_give(struct leg *leg);
+
+/* Do others wait already? */
+bool queue_others_wait(const struct leg *leg);
+
+/* FAIL_FULL, FAIL_MEMORY. */
+MUST_USE int queue_join(struct leg *leg);
+bool queue_first(const struct leg *leg); /* nobody stands before it */
+void queue_leave(struct leg *leg);       /* idempotent */
+
+#endif

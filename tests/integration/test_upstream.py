@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Groups of origins: limits that are the process's, and the queue in front of them."""
+import json
+import threading
+import time
+
+from harness import main, read_response, same, true, wait_for
+from origin import Origin, reset
+
+CONFIG = """
+[server]
+workers = {workers}
+access_log = {dir}/access.log
+[listener a]
+listen = 127.0.0.1:{port}
+[upstream u]
+server = 127.0.0.1:{origin} {option}
+{upstream}
+[route all]
+handler = forward
+upstream = u
+"""
+
+
+def start(gate, upstream="", option="", workers=1):
+    o = Origin()
+    return gate(CONFIG, origin=o.port, upstream=upstream, option=option, workers=workers), o
+
+
+def log(g):
+    g.stop()
+    return [json.loads(l) for l in g.read("access.log").splitlines()]
+
+
+def at_once(n, work):
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
+def asks(g, path):
+    s = g.connect()
+    s.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    return s
+
+
+def test_no_more_is_in_flight_than_may_be_on_all_workers(gate):
+    for workers in (1, 4):
+        for upstream, option, most in (("max_in_flight = 3", "", 3), ("", "max_in_flight=1", 1),
+                                       ("max_in_flight = 2", "max_in_flight=5", 2)):
+            g, o = start(gate, f"queue = 256 timeout=20s\n{upstream}", option, workers)
+            statuses = []
+            at_once(24, lambda i: statuses.append(g.get("/hold/20")[0]))
+            same(statuses, [200] * 24)
+            same(o.most, most, f"{workers} workers, {upstream} {option}")
+            g.stop()
+            o.end()
+
+
+def test_the_queue_is_first_come_first_served(gate):
+    for workers in (1, 4):
+        g, o = start(gate, "max_in_flight = 1\nqueue = 256 timeout=20s", workers=workers)
+        sockets = [asks(g, "/hold/300")]
+        wait_for(lambda: o.requests == 1)
+        for i in range(12):
+            sockets.append(asks(g, f"/hold/1?{i}"))
+            time.sleep(0.02)
+        for s in sockets:
+            same(read_response(s)[0], 200)
+            s.close()
+        same([t for _, t in o.seen[1:]], [f"/hold/1?{i}" for i in range(12)], f"{workers} workers")
+        g.stop()
+        o.end()
+
+
+def test_a_full_queue_and_a_long_wait_are_named(gate):
+    g, o = start(gate, "max_in_flight = 1\nqueue = 1 timeout=300ms")
+    first = asks(g, "/hold/1500")
+    wait_for(lambda: o.requests == 1)
+    began = time.time()
+    second = asks(g, "/late")
+    time.sleep(0.1)
+    status, fields, _ = g.get("/full")
+    same(status, 503)
+    true("queue_full" in fields["proxy-status"], fields)
+    status, fields, _, _ = read_response(second)
+    same(status, 504)
+    true("queue_timeout" in fields["proxy-status"], fields)
+    true(0.25 < time.time() - began < 1.2, "as long as it says")
+    same(read_response(first)[0], 200)
+    first.close()
+    second.close()
+    same([r.get("cause") for r in log(g)], ["queue_full", "queue_timeout", None])
+    same(o.requests, 1, "neither came to the origin")
+    o.end()
+
+
+def test_without_a_queue_nobody_waits(gate):
+    g, o = start(gate, "max_in_flight = 1\nqueue = off")
+    first = asks(g, "/hold/500")
+    wait_for(lambda: o.requests == 1)
+    same(g.get("/x")[0], 503)
+    same(read_response(first)[0], 200)
+    same(g.get("/x")[0], 200)
+    first.close()
+    o.end()
+
+
+def test_who_leaves_the_queue_leaves_its_place(gate):
+    g, o = start(gate, "max_in_flight = 1\nqueue = 1 timeout=20s")
+    first = asks(g, "/hold/800")
+    wait_for(lambda: o.requests == 1)
+    leaves = asks(g, "/leaves")
+    time.sleep(0.1)
+    reset(leaves)
+    time.sleep(0.1)
+    stays = asks(g, "/stays")
+    same(read_response(stays)[0], 200)
+    same([t for _, t in o.seen], ["/hold/800", "/stays"])
+    first.close()
+    stays.close()
+    o.end()
+
+
+def test_limits_survive_a_reload(gate):
+    g, o = start(gate, "max_in_flight = 1\nqueue = off")
+    first = asks(g, "/hold/1500")
+    wait_for(lambda: o.requests == 1)
+    g.signal(1)
+    wait_for(lambda: "generation 2" in g.said())
+    same(g.get("/x")[0], 503, "the one of before is still in flight")
+    same(read_response(first)[0], 200)
+    same(g.get("/x")[0], 200)
+    first.close()
+    o.end()
+
+
+if __name__ == "__main__":
+    main([f for n, f in list(globals().items()) if n.startswith("test_")])
