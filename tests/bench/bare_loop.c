@@ -72,7 +72,10 @@ static void send_owed(struct visit *v)
 
     v->vec.base = v->loop->block + v->at;
     v->vec.len = v->owed < room ? (size_t)v->owed : room;
-    io_send(v->loop->bare.io, &v->send, &v->sock, &v->vec, 1);
+    if (v->loop->once) /* the end follows, and may leave with it */
+        io_send_more(v->loop->bare.io, &v->send, &v->sock, &v->vec, 1);
+    else
+        io_send(v->loop->bare.io, &v->send, &v->sock, &v->vec, 1);
 }
 
 static void visit_end(struct visit *v)

@@ -102,6 +102,20 @@ def line(results, scenario, server, best):
             "; ".join(s for s in said if s)).rstrip()
 
 
+def missed(results):
+    """The bars in one place: how many there are, and which are not reached."""
+    judged, over = 0, []
+    for scenario in results.scenarios:
+        for server in results.of_kind(scenario, "own"):
+            for label, found, most in results.bars(scenario, server) if ", " not in server else ():
+                judged += 1
+                unit = f" {label}" if label in ("µs", "B") else f" of {label}"
+                if found > most:
+                    over.append(f"  {scenario.name}, {server}: {number(found)}{unit}, at most {most:g}")
+    said = f"{judged - len(over)} of {judged} bars are reached" + (", not these:" if over else ".")
+    return [said, *over] if judged else []
+
+
 def table(results, heading):
     out = [*heading, "", "µs: CPU time of the server for a request, median of the rounds; ±: half of their",
            "range, %; core, others: % of the server's core that it and everybody else used;",
@@ -117,6 +131,7 @@ def table(results, heading):
         out += [f"  {server:<24}    failed: {why}" for (name, server), why in results.failed.items()
                 if name == scenario.name]
         out.append("")
+    out += missed(results)
     return "\n".join(out)
 
 
