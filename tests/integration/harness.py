@@ -105,6 +105,18 @@ class Gateway:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def counted(self):
+        """What it says at SIGUSR2: each counter over all workers, by name."""
+        before = self.said().count("counted: turns=")
+        self.signal(signal.SIGUSR2)
+        if not wait_for(lambda: self.said().count("counted: turns=") > before):
+            raise AssertionError("it does not say what it counted: " + self.said()[-500:])
+        last = self.said().split("counted: turns=")[before:before + 2]
+        lines = [l for l in last[0].splitlines() if "counted: " in l]
+        lines.append("counted: turns=" + last[1].splitlines()[0])
+        return {name: int(n) for l in lines
+                for name, n in (word.split("=") for word in l.split("counted: ")[1].split())}
+
     def rss_kib(self):
         with open(f"/proc/{self.process.pid}/status") as f:
             return int(next(l for l in f if l.startswith("VmRSS")).split()[1])

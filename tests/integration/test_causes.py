@@ -4,7 +4,6 @@ and the counter of that name goes up by one."""
 import contextlib
 import json
 import os
-import signal
 import socket
 import time
 
@@ -97,15 +96,6 @@ def running(gate, **names):
     o.end()
 
 
-def counters(g):
-    before = g.said().count("counted: turns=")
-    g.signal(signal.SIGUSR2)
-    true(wait_for(lambda: g.said().count("counted: turns=") > before), g.said()[-500:])
-    last = g.said().split("counted: turns=")[before]
-    return dict(w.split("=") for l in last.splitlines() if "counted: " in l
-                for w in l.split("counted: ")[1].split())
-
-
 def raw(line, fields="Host: a\r\n", content=""):
     return f"{line} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n{content}".encode("latin-1")
 
@@ -146,12 +136,12 @@ def test_each_failure_has_its_status_its_name_and_its_counter(gate):
     with running(gate) as g:
         for cause, status, request in REQUESTS:
             name = f"{cause} for {request!r}"
-            before = int(counters(g).get(cause, 0))
+            before = g.counted().get(cause, 0)
             status_got, fields, _ = parse_response(g.say(request))
             same(status_got, status, name)
-            true(wait_for(lambda: int(counters(g).get(cause, 0)) > before),
+            true(wait_for(lambda: g.counted().get(cause, 0) > before),
                  f"{name} is not counted")
-            same(int(counters(g)[cause]), before + 1, cause)
+            same(g.counted()[cause], before + 1, cause)
             if cause.startswith("upstream"):
                 true(f"details={cause}" in fields["proxy-status"].replace('"', "") or
                      cause in fields["proxy-status"], fields["proxy-status"])
@@ -166,7 +156,7 @@ def test_a_client_that_leaves_is_named(gate):
             s.sendall(b"GET /f/silent HTTP/1.1\r\nHost: a\r\n\r\n")
             time.sleep(0.2)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        true(wait_for(lambda: counters(g).get("client_gone") == "1"), counters(g))
+        true(wait_for(lambda: g.counted().get("client_gone") == 1), g.counted())
 
 
 def test_content_that_ends_early_is_the_clients(gate):
@@ -175,7 +165,7 @@ def test_content_that_ends_early_is_the_clients(gate):
             s.sendall(b"POST /f/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
             s.shutdown(socket.SHUT_WR)
             read_all(s)
-        true(wait_for(lambda: counters(g).get("client_truncated") == "1"), counters(g))
+        true(wait_for(lambda: g.counted().get("client_truncated") == 1), g.counted())
 
 
 def test_a_post_on_a_kept_connection_that_ends_is_not_proven(gate):
@@ -185,7 +175,7 @@ def test_a_post_on_a_kept_connection_that_ends_is_not_proven(gate):
         answer = g.get("/f/close", method="POST", body=b"x")
         same(answer[0], 502)
         true("upstream_closed_unproven" in answer[1]["proxy-status"], answer[1])
-        same(counters(g)["upstream_closed_unproven"], "1")
+        same(g.counted()["upstream_closed_unproven"], 1)
 
 
 if __name__ == "__main__":

@@ -51,22 +51,10 @@ def start(gate, **names):
     return gate(config, **{"origin": 9, **empty, **names})
 
 
-def counted(g):
-    """What SIGUSR2 makes it say, as a dictionary."""
-    before = g.said().count("counted: turns=")
-    g.signal(signal.SIGUSR2)
-    true(wait_for(lambda: g.said().count("counted: turns=") > before), g.said()[-500:])
-    lines = [l for l in g.said().splitlines() if "counted: " in l]
-    while "counted: turns=" in lines[-1] and sum("counted: turns=" in l for l in lines) > 1:
-        lines.pop(0)
-    last = [l.split("counted: ")[1] for l in lines]
-    return {k: int(v) for l in last for k, v in (w.split("=") for w in l.split())}
-
-
 def refused(g, answer, status, cause, times=1):
     """The status, the cause's counter, and its line in the log."""
     same(answer[0], status, cause)
-    same(counted(g).get(cause), times, cause)
+    same(g.counted().get(cause), times, cause)
     g.stop()
     log = [json.loads(l) for l in g.read("access.log").splitlines()]
     same([a["cause"] for a in log if a["status"] == status], [cause] * times)
@@ -89,13 +77,13 @@ def test_sigusr2_says_what_was_counted_whatever_the_level(gate):
     g.get("/a")
     g.get("/%00")
     g.get("/..")
-    c = counted(g)
+    c = g.counted()
     same((c["requests"], c["2xx"], c["4xx"], c["bad_path"]), (3, 1, 2, 2))
     true(c["connections"] >= 3 and c["turns"] > 0, c)
     for open_now in (0, 1, 0):
         with g.connect() if open_now else contextlib.nullcontext():
-            true(wait_for(lambda: counted(g)["open"] == open_now), f"{open_now} open")
-    same(counted(g)["bad_path"], 2)
+            true(wait_for(lambda: g.counted()["open"] == open_now), f"{open_now} open")
+    same(g.counted()["bad_path"], 2)
 
 
 # --- [listener] ---------------------------------------------------------------------------------
