@@ -83,7 +83,6 @@ static void leg_wait_over(struct leg *leg)
 {
     if (!leg->waiter)
         return;
-    leg->called = false;
     queue_leave(leg);
     io_timer_clear(exchange_io(leg->x), &leg->timer);
 }

@@ -149,15 +149,19 @@ bool queue_first(const struct leg *leg)
 void queue_leave(struct leg *leg)
 {
     struct waiter *w = leg->waiter;
+    bool unheard = leg->called; /* the next should hear that call */
 
     if (!w)
         return;
     leg->waiter = NULL;
+    leg->called = false;
     w->leg = NULL;
     pthread_mutex_lock(&w->group->lock);
     bool called = !link_linked(&w->node);
     list_remove(&w->node);
     pthread_mutex_unlock(&w->group->lock);
+    if (unheard)
+        queue_call(w->group);
     if (!called)
         waiter_free(w);
 }

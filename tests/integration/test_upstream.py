@@ -124,6 +124,26 @@ def test_who_leaves_the_queue_leaves_its_place(gate):
     o.end()
 
 
+def test_calls_to_those_who_have_left_are_passed_on(gate):
+    """Whoever stays is served although others leave, also just when it is their turn."""
+    for workers in (1, 4):
+        g, o = start(gate, "max_in_flight = 1\nqueue = 256 timeout=4s", workers=workers)
+        statuses = []
+
+        def come(i):
+            with asks(g, f"/hold/{i % 3}") as s:
+                if i % 2:
+                    time.sleep(i % 13 / 400)
+                    reset(s)
+                else:
+                    statuses.append(read_response(s)[0])
+        for _ in range(5):
+            at_once(40, come)
+        same(statuses, [200] * 100, f"{workers} workers")
+        g.stop()
+        o.end()
+
+
 def test_limits_survive_a_reload(gate):
     g, o = start(gate, "max_in_flight = 1\nqueue = off")
     first = asks(g, "/hold/1500")
