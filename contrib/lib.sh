@@ -41,11 +41,14 @@ LIST
 check           pc:check
 python3         /usr/bin/python3
 python3-requests /usr/lib/python3/dist-packages/requests
+python3-h2      /usr/lib/python3/dist-packages/h2
+python3-httpx   /usr/lib/python3/dist-packages/httpx
 python3-aiohttp /usr/lib/python3/dist-packages/aiohttp
 curl            curl
 wget            wget
 apache2-utils   ab
 wrk             wrk
+nghttp2-client  nghttp
 nginx           nginx
 nodejs          node
 node-ws         /usr/share/nodejs/ws

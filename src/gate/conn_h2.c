@@ -448,7 +448,8 @@ static void h2_serve(struct conn *c)
     run_line(c);
     conn_times(c);
     conn_h2_flush(c);
-    if (c->h2->open == 0 && (c->wire.eof || h2_drained(&c->h2->session)))
+    bool over = c->h2->open == 0 && (c->wire.eof || h2_drained(&c->h2->session));
+    if (over && h2_out(&c->h2->session).len == 0)
         conn_linger(c);
 }
 
@@ -457,6 +458,11 @@ static uint32_t h2_room(struct conn *c)
     if (wire_in(&c->wire).len > UNREAD_MAX) /* reading pauses */
         return 0;
     return c->h2->open > 0 ? IO_ROOM_BULK : IO_ROOM_SMALL;
+}
+
+static bool is_idle(const struct conn *c)
+{
+    return c->h2->open == 0 && c->h2->head_since == 0 && wire_waiting(&c->wire) == 0;
 }
 
 static uint64_t h2_deadline(struct conn *c)
@@ -471,7 +477,7 @@ static uint64_t h2_deadline(struct conn *c)
         at = earlier(at, after(h2->head_since, conf->header_timeout));
     if (h2->drain_since)
         at = earlier(at, h2->drain_since + DRAIN_TRIP_NS);
-    if (h2->open == 0 && wire_waiting(&c->wire) == 0)
+    if (is_idle(c))
         at = earlier(at, after(c->since, conf->keepalive_timeout));
     return at;
 }
@@ -506,8 +512,7 @@ static void h2_late(struct conn *c)
         conn_h2_fail(c, H2_ENHANCE_YOUR_CALM, CAUSE_header_timeout);
         return;
     }
-    if (h2->open == 0 && wire_waiting(&c->wire) == 0 &&
-        now >= after(c->since, conf->keepalive_timeout)) {
+    if (is_idle(c) && now >= after(c->since, conf->keepalive_timeout)) {
         conn_h2_fail(c, H2_NO_ERROR, CAUSE_keepalive_timeout);
         return;
     }
