@@ -41,6 +41,15 @@ static const struct counter engine_counters[] = {
     {"buffers_empty", offsetof(struct io_stats, buffers_empty)},
     {"ring_overflows", offsetof(struct io_stats, ring_overflows)},
     {"submissions", offsetof(struct io_stats, submissions)},
+    {"sqes", offsetof(struct io_stats, sqes)},
+    {"waits", offsetof(struct io_stats, waits)},
+    {"armed_multishot", offsetof(struct io_stats, armed_multishot)},
+    {"armed_once", offsetof(struct io_stats, armed_once)},
+    {"armed_bulk", offsetof(struct io_stats, armed_bulk)},
+    {"armed_poll", offsetof(struct io_stats, armed_poll)},
+    {"slices_unclaimed", offsetof(struct io_stats, slices_unclaimed)},
+    {"copied", offsetof(struct io_stats, copied)},
+    {"buffers_out", offsetof(struct io_stats, buffers_out)},
 };
 
 /* Whose counters: some workers that stand in a row. */

@@ -313,7 +313,11 @@ struct io_stats {
     _Atomic uint64_t accepts, connects, receives, sends, send_files, closes, cancels, errors;
     _Atomic uint64_t bytes_in, bytes_out;
     _Atomic uint64_t short_sends, buffers_out, buffers_empty, slices_unclaimed, ring_overflows;
-    _Atomic uint64_t submissions, posts, timers;
+    _Atomic uint64_t posts, timers;
+    _Atomic uint64_t submissions; /* system calls that start or try operations */
+    _Atomic uint64_t sqes;        /* of io_uring: requests in them */
+    /* Receives given to io_uring, by how; and bytes that nobody consumed at once. */
+    _Atomic uint64_t armed_multishot, armed_once, armed_bulk, armed_poll, copied;
 };
 
 /* Written by one thread, read by any: no locked instruction is needed. */
@@ -368,12 +372,9 @@ enum { IO_BUF_SIZE = 16 * 1024 };
 enum { /* features that engine_disable names */
     IO_NO_MULTISHOT_RECEIVE = 1 << 0,
     IO_NO_PROVIDED_BUFFERS = 1 << 1,
-    IO_NO_DIRECT_DESCRIPTORS = 1 << 2,
-    IO_NO_POLL_FIRST = 1 << 3,
-    IO_NO_ADAPTIVE_WAIT = 1 << 4,
-    IO_NO_BULK_BUFFERS = 1 << 5,
-    IO_NO_SPLICE = 1 << 6,
-    IO_NO_MULTISHOT_ACCEPT = 1 << 7,
+    IO_NO_POLL_FIRST = 1 << 2,
+    IO_NO_BULK_BUFFERS = 1 << 3,
+    IO_NO_SPLICE = 1 << 4,
 };
 struct io_options {
     uint64_t buffer_memory; /* bytes, of this worker; 0 is no limit */

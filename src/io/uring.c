@@ -26,9 +26,6 @@ enum {
     BULK_COUNT = 16,
     BULK_SIZE = 128 * 1024,
     RECORDS_KEPT_MAX = 1024,
-    BUSY = 8, /* completions of a turn that make it worth to wait for more */
-    BUSY_WAIT_MAX = 16,
-    BUSY_WAIT_US = 20,
 };
 #define RETRY_NS (5 * NS_PER_MS) /* while something waits for a buffer */
 
@@ -81,7 +78,7 @@ static void completed(struct uring *u, const struct io_uring_cqe *cqe)
     }
 }
 
-static unsigned reap(struct uring *u)
+static void reap(struct uring *u)
 {
     struct io_uring_cqe *cqe;
     unsigned head, count = 0;
@@ -92,7 +89,6 @@ static unsigned reap(struct uring *u)
         count++;
     }
     io_uring_cq_advance(&u->ring.uring, count);
-    return count;
 }
 
 /* Completions that found the ring full wait in the kernel until it is entered. */
@@ -120,18 +116,11 @@ static uint64_t from_now(const struct uring *u, uint64_t wait_ns)
 
 static void enter(struct uring *u, uint64_t wait_ns)
 {
-    unsigned wait_nr = wait_ns > 0;
-    uint32_t min_wait_us = 0;
-
     if (wait_ns > 0 && wait_ns != TIME_NEVER)
         wait_ns = from_now(u, wait_ns);
-    if (wait_ns > 0 && u->features.min_wait && u->busy >= BUSY) {
-        wait_nr = u->busy < BUSY_WAIT_MAX ? u->busy : BUSY_WAIT_MAX;
-        min_wait_us = BUSY_WAIT_US;
-    }
     io_count(&u->io.stats.submissions, 1);
-    ring_enter(&u->ring, wait_nr, wait_ns, min_wait_us);
-    if (wait_nr)
+    ring_enter(&u->ring, wait_ns > 0, wait_ns);
+    if (wait_ns > 0)
         io_count(&u->io.stats.waits, 1);
 }
 
@@ -141,11 +130,11 @@ static bool uring_wait(struct io *io, uint64_t wait_ns)
 
     enter(u, sleep_ns(u, wait_ns));
     posix_clock(io);
-    u->busy = reap(u);
+    reap(u);
     while (overflown(u)) {
         io_count(&io->stats.ring_overflows, 1);
-        ring_enter(&u->ring, 0, 0, 0);
-        u->busy += reap(u);
+        ring_enter(&u->ring, 0, 0);
+        reap(u);
     }
     inlets_feed(u);
     inlets_deliver(u);
@@ -250,12 +239,7 @@ static int open_ring(struct uring *u, const struct io_options *options, const ch
         return FAIL_UNSUPPORTED;
     }
     u->opened = true;
-    int fail = uring_self_test(&u->ring, &u->features, why);
-    if (fail < 0)
-        return fail;
-    if (options->disable & IO_NO_ADAPTIVE_WAIT)
-        u->features.min_wait = false;
-    return 0;
+    return uring_self_test(&u->ring, &u->features, why);
 }
 
 static int open_wake(struct uring *u, const char **why)
@@ -276,7 +260,7 @@ static void reap_the_rest(struct uring *u)
     io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
     sqe->user_data = TAG_NONE;
     while (u->outstanding > 0) {
-        ring_enter(&u->ring, 1, 100 * NS_PER_MS, 0);
+        ring_enter(&u->ring, 1, 100 * NS_PER_MS);
         reap(u);
     }
 }

@@ -13,6 +13,7 @@
 #include "io/backend.h"
 #include "io/uring_features.h"
 
+#include <assert.h>
 #include <sys/socket.h>
 
 struct uring;
@@ -44,10 +45,9 @@ void ring_close(struct ring *r);
 const char *ring_refusal(int error); /* why it could not be opened; a sentence */
 
 /* One system call: submits what was prepared, waits for `wait_nr` completions
- * but at most timeout_ns (TIME_NEVER: without end), and with min_wait_us no
- * longer than that for more than the first.  Says nothing: what was submitted
+ * but at most timeout_ns (TIME_NEVER: without end).  Says nothing: what was submitted
  * and completed is to be read from the rings, and what was not is tried again. */
-void ring_enter(struct ring *r, unsigned wait_nr, uint64_t timeout_ns, uint32_t min_wait_us);
+void ring_enter(struct ring *r, unsigned wait_nr, uint64_t timeout_ns);
 
 /* --- buffers the kernel fills (uring_buffers.c) --------------------------- */
 
@@ -86,7 +86,6 @@ static inline uint32_t group_free(const struct group *g)
 
 struct uring_features {
     bool receive_total; /* a multishot receive can be bounded */
-    bool min_wait;      /* a wait for several completions need not be long */
     bool no_cachestat;  /* the system cannot be asked what of a file is cached */
     bool hears_end;     /* a multishot receive does not miss the end of a unix stream */
 };
@@ -192,7 +191,6 @@ struct uring {
     struct link_node hungry;   /* send-file operations that found no buffer */
     struct slab inlets, requests;
     uint64_t outstanding; /* requests of which a completion will come */
-    unsigned busy;        /* completions of the turn before */
     int wake_fd;
     uint64_t wake_value;
     bool inited, opened; /* io_init() and ring_open() were successful */

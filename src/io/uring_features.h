@@ -7,7 +7,6 @@
 #ifndef HEADGATE_IO_URING_FEATURES_H
 #define HEADGATE_IO_URING_FEATURES_H
 
-#include <assert.h>
 #include <liburing.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -16,22 +15,6 @@
 #ifndef IORING_SETUP_NO_SQARRAY
 #define IORING_SETUP_NO_SQARRAY (1U << 16)
 #endif
-
-/* Linux 6.12, liburing 2.8: a wait for several completions that is content
- * with one after min_wait_usec. */
-#ifndef IORING_FEAT_MIN_TIMEOUT
-#define IORING_FEAT_MIN_TIMEOUT (1U << 15)
-#endif
-
-/* struct io_uring_getevents_arg, whose `pad` became `min_wait_usec`. */
-struct uring_wait_arg {
-    uint64_t sigmask;
-    uint32_t sigmask_sz;
-    uint32_t min_wait_usec;
-    uint64_t ts;
-};
-static_assert(sizeof(struct uring_wait_arg) == sizeof(struct io_uring_getevents_arg),
-              "the kernel's layout");
 
 /* Linux 6.17: a multishot receive that ends by itself after this many bytes.
  * The field is called optlen there and shares its place with file_index. */

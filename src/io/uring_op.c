@@ -28,8 +28,9 @@ struct io_uring_sqe *uring_sqe(struct uring *u)
 
     while (!(sqe = io_uring_get_sqe(&u->ring.uring))) {
         io_count(&u->io.stats.submissions, 1);
-        ring_enter(&u->ring, 0, 0, 0);
+        ring_enter(&u->ring, 0, 0);
     }
+    io_count(&u->io.stats.sqes, 1);
     return sqe;
 }
 

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -22,7 +21,6 @@ enum {
     TEST_RECV = 1,
     TEST_SEND,
     TEST_CANCEL,
-    TEST_NOP,
 };
 static const char HELLO[] = "are you there?";
 
@@ -57,7 +55,7 @@ static bool test_wait_for(struct self_test *t, struct outcome *out, uint64_t ms)
             io_uring_cqe_seen(&t->ring->uring, cqe);
             return true;
         }
-        ring_enter(t->ring, 1, ms * NS_PER_MS, 0);
+        ring_enter(t->ring, 1, ms * NS_PER_MS);
     }
     return false;
 }
@@ -159,7 +157,7 @@ static bool test_end(struct self_test *t, bool *works)
     struct outcome o;
 
     test_arm(t, 0);
-    ring_enter(t->ring, 0, 0, 0);
+    ring_enter(t->ring, 0, 0);
     if (send(t->theirs, HELLO, sizeof HELLO, MSG_NOSIGNAL) != (ssize_t)sizeof HELLO ||
         shutdown(t->theirs, SHUT_WR) < 0)
         return false;
@@ -171,23 +169,6 @@ static bool test_end(struct self_test *t, bool *works)
     if (o.flags & IORING_CQE_F_BUFFER)
         buf_unref(&group_taken(&t->group, o.flags)->buf);
     return *works;
-}
-
-/* Some kernels wait for all the completions asked for, minimal wait or not. */
-static bool test_min_wait(struct self_test *t, bool *works)
-{
-    struct io_uring_sqe *sqe = test_sqe(t);
-    struct timespec from, to;
-    struct outcome o;
-
-    io_uring_prep_nop(sqe);
-    sqe->user_data = TEST_NOP;
-    clock_gettime(CLOCK_MONOTONIC, &from);
-    ring_enter(t->ring, 2, 20 * NS_PER_MS, 50);
-    clock_gettime(CLOCK_MONOTONIC, &to);
-    int64_t ns = (to.tv_sec - from.tv_sec) * (int64_t)NS_PER_S + (to.tv_nsec - from.tv_nsec);
-    *works = ns < 10 * (int64_t)NS_PER_MS;
-    return test_wait(t, &o) && o.what == TEST_NOP;
 }
 
 static bool knows_operations(struct io_uring *ring)
@@ -214,8 +195,6 @@ static const char *test_run(struct self_test *t, struct uring_features *features
         return "io_uring does not cancel as it should here";
     if (!test_total(t, &features->receive_total))
         return "io_uring does not bound a receive as it should here";
-    if (t->ring->uring.features & IORING_FEAT_MIN_TIMEOUT && !test_min_wait(t, &features->min_wait))
-        return "io_uring does not wait as it should here";
     if (!test_end(t, &features->hears_end))
         return "io_uring does not end a receive as it should here";
     return NULL;

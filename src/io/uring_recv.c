@@ -121,6 +121,22 @@ static bool poll_first(const struct uring *u, enum inlet_mode mode)
     return mode == INLET_ONCE && !(u->disable & IO_NO_POLL_FIRST);
 }
 
+static _Atomic uint64_t *armed(struct uring *u, enum inlet_mode mode)
+{
+    struct io_stats *s = &u->io.stats;
+
+    switch (mode) {
+    case INLET_MULTISHOT:
+        return &s->armed_multishot;
+    case INLET_BULK:
+        return &s->armed_bulk;
+    case INLET_POLL:
+        return &s->armed_poll;
+    default:
+        return &s->armed_once;
+    }
+}
+
 static void inlet_arm(struct uring *u, struct inlet *in)
 {
     enum inlet_mode mode = mode_wanted(u, in);
@@ -141,6 +157,7 @@ static void inlet_arm(struct uring *u, struct inlet *in)
         }
     }
     uring_send_off(u, sqe, in, TAG_INLET);
+    io_count(armed(u, mode), 1);
     in->mode = (uint8_t)mode;
     in->starved = false;
 }

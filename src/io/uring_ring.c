@@ -2,8 +2,8 @@
  *
  * All of a turn goes through one system call, ring_enter(): what was prepared
  * is submitted, and we sleep until something completed.  liburing has calls
- * like it, but none in 2.3 that knows a minimal wait, and their ways to fail
- * differ between versions; the few lines here are the same on all.
+ * like it, but their ways to fail differ between versions; the few lines here
+ * are the same on all.
  */
 #include "io/uring.h"
 
@@ -84,15 +84,14 @@ const char *ring_refusal(int error)
 /* Errors are not reported because there is nothing to do about them but go
  * on: EINTR and ETIME mean that we slept enough, EAGAIN and EBUSY that the
  * kernel wants its completions reaped first. */
-void ring_enter(struct ring *r, unsigned wait_nr, uint64_t timeout_ns, uint32_t min_wait_us)
+void ring_enter(struct ring *r, unsigned wait_nr, uint64_t timeout_ns)
 {
     struct io_uring_sq *sq = &r->uring.sq;
     struct __kernel_timespec ts = {
         .tv_sec = (int64_t)(timeout_ns / NS_PER_S),
         .tv_nsec = (int64_t)(timeout_ns % NS_PER_S),
     };
-    struct uring_wait_arg arg = {
-        .min_wait_usec = min_wait_us,
+    struct io_uring_getevents_arg arg = {
         .ts = timeout_ns == TIME_NEVER ? 0 : (uint64_t)(uintptr_t)&ts,
     };
 

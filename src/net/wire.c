@@ -75,6 +75,7 @@ static bool stash_append(struct wire *w, struct span s)
     }
     if (s.len)
         memcpy(w->stash + used, s.ptr, s.len);
+    io_count(&w->all->io->stats.copied, s.len);
     w->in = (struct span){w->stash, need};
     w->lent = false;
     return true;

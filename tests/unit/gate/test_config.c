@@ -368,14 +368,14 @@ START_TEST(what_needs_a_restart_is_named)
     } rows[] = {
         {"[server]\nworkers = 3\n" LISTENER, "workers"},
         {"[server]\nengine = epoll\n" LISTENER, "engine"},
-        {"[server]\nengine_disable = splice\n" LISTENER, "engine_disable"},
+        {"[server]\nengine_disable = poll_first\n" LISTENER, "engine_disable"},
         {"[server]\nuser = a\n" LISTENER, "user"},
         {"[server]\nuser = b\ngroup = a\n" LISTENER, "user, group"},
         {"[server]\npid_file = a\n" LISTENER, "pid_file"},
         {"[server]\nbuffer_memory = 5m\n" LISTENER, "buffer_memory"},
         {LISTENER "backlog = 5\n", "backlog"},
         {"[server]\ndrain_timeout = 5s\n" LISTENER "[listener b]\nlisten = :81\nbacklog = 5\n", ""},
-        {"[server]\nworkers = 3\nengine = epoll\nengine_disable = splice\nuser = b\ngroup = a\n"
+        {"[server]\nworkers = 3\nengine = epoll\nengine_disable = poll_first\nuser = b\ngroup = a\n"
          "pid_file = a\nbuffer_memory = 5m\n" LISTENER "backlog = 5\n",
          "workers, engine, engine_disable, user, group, pid_file, buffer_memory, backlog"},
     };

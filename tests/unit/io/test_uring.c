@@ -208,7 +208,6 @@ static const unsigned disables[] = {
     IO_NO_BULK_BUFFERS,
     IO_NO_POLL_FIRST,
     IO_NO_POLL_FIRST | IO_NO_MULTISHOT_RECEIVE,
-    IO_NO_ADAPTIVE_WAIT,
 };
 
 START_TEST(every_byte_arrives_in_order_whatever_is_switched_off)

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""What requests cost the engine: system calls, requests in them and sends, by its own counters.
+
+Times depend on the machine, these do not: one more send for a response, or one
+more turn for a request, is seen here at once."""
+import signal
+
+from harness import main, same, true, wait_for
+
+CONFIG = """
+[server]
+workers = 1
+access_log = off
+{server}
+[listener a]
+listen = 127.0.0.1:{port}
+keepalive_requests = off
+[route hello]
+path = /hello
+handler = respond
+body = hello
+"""
+HELLO = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
+REQUESTS = 1008 # 63 times 16
+
+
+def counted(g):
+    """The engine's counters, which SIGUSR2 makes it say."""
+    before = g.said().count("counted: turns=")
+    g.signal(signal.SIGUSR2)
+    true(wait_for(lambda: g.said().count("counted: turns=") > before), g.said()[-500:])
+    last = [l for l in g.said().splitlines() if "counted: turns=" in l][-1]
+    return {k: int(v) for k, v in (w.split("=") for w in last.split("counted: ")[1].split())}
+
+
+def cost(gate, together, server=""):
+    """What 1,000 requests on one connection cost, so many sent at a time."""
+    g = gate(CONFIG, server=server)
+    with g.connect() as s:
+        s.sendall(HELLO)
+        length = len(s.recv(65536))
+        true(length > 0)
+        before = counted(g)
+        for _ in range(REQUESTS // together):
+            s.sendall(HELLO * together)
+            got = 0
+            while got < length * together:
+                got += len(s.recv(65536))
+            same(got, length * together)
+        after = counted(g)
+    each = {k: (after[k] - before[k]) * 1000 / REQUESTS for k in after}
+    print(f"# {gate.engine}, {together} at a time, for 1,000 requests: " + ", ".join(
+        f"{each[k]:.0f} {k}" for k in ("submissions", "sqes", "sends", "receives", "turns", "waits",
+                                       "armed_multishot", "armed_once")), flush=True)
+    return each
+
+
+def at_most(each, **bounds):
+    for name, most in bounds.items():
+        true(each[name] <= most, f"{each[name]:.1f} {name} for 1,000 requests instead of {most}")
+
+
+def test_requests_one_by_one_cost_a_send_each_and_no_receive(gate):
+    """In io_uring: the request ends a wait, the send that was submitted another.
+    In epoll: a call to receive and one to send, and one to wait."""
+    each = cost(gate, 1)
+    at_most(each, sends=1010, receives=1010, turns=2050, wakes=2050, submissions=2050, copied=0,
+            short_sends=0)
+    if gate.engine == "uring":
+        at_most(each, sqes=1010, armed_multishot=5, armed_once=0, waits=2050)
+    else:
+        at_most(each, waits=1050)
+
+
+def test_requests_that_come_together_are_answered_together(gate):
+    """A sixteenth of the above; a few batches may come in two pieces."""
+    each = cost(gate, 16)
+    at_most(each, sends=70, receives=70, turns=145, wakes=145, submissions=145, short_sends=0)
+    if gate.engine == "uring":
+        at_most(each, sqes=75, armed_multishot=5, armed_once=0)
+
+
+def test_parts_left_out_are_seen_in_the_counters(gate):
+    """Without multishot each receive is a request of its own; without buffers, two."""
+    if gate.engine != "uring":
+        return
+    each = cost(gate, 1, "engine_disable = multishot_receive")
+    at_most(each, sends=1010, sqes=2020, armed_multishot=0)
+    true(each["armed_once"] >= 990, each)
+    each = cost(gate, 1, "engine_disable = provided_buffers")
+    at_most(each, sends=1010, armed_multishot=0, armed_once=0)
+    true(each["armed_poll"] >= 990, each)
+
+
+if __name__ == "__main__":
+    main([f for n, f in list(globals().items()) if n.startswith("test_")])
