@@ -14,7 +14,7 @@ struct server_raw {
 static const char *const engines[] = {"auto", "uring", "epoll", NULL};
 /* In the order of the IO_NO_* bits. */
 static const char *const engine_parts[] = {"multishot_receive", "provided_buffers", "poll_first",
-                                           "bulk_buffers", NULL};
+                                           "bulk_buffers",      "splice",           NULL};
 static const char *const tests_words[] = {"require", "skip", NULL};
 static const char *const log_places[] = {"stdout", "stderr", NULL};
 static const char *const log_levels[] = {"error", "warning", "notice", "info", "debug", NULL};
