@@ -59,7 +59,14 @@ valgrind        valgrind
 LIST
         ;;
     ci) echo "clang clang" ;;
-    all) echo "debootstrap debootstrap" ;;
+    all)
+        cat <<'LIST'
+debootstrap     debootstrap
+gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc
+libc6-dev-arm64-cross /usr/aarch64-linux-gnu/include/stdlib.h
+qemu-user       qemu-aarch64
+LIST
+        ;;
     esac
 }
 

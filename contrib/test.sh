@@ -3,7 +3,7 @@
 #
 #   contrib/test.sh         installs what is missing, builds, runs the whole suite
 #   contrib/test.sh --ci    what every change must pass: both compilers, instructions, distcheck, sanitizers
-#   contrib/test.sh --all   that, and mutants, long seeds and Debian 13
+#   contrib/test.sh --all   that, and mutants, long seeds, arm64 and Debian 13
 #
 # The last line is `N passed, N failed`.
 # shellcheck disable=SC2317 # stages are called by name
@@ -173,6 +173,8 @@ stage threads with_tsan
 if [ $mode = all ]; then
     stage mutants mutants
     stage seeds long_seeds
+    stage baseline "$top/contrib/cross.sh" baseline
+    stage arm64 "$top/contrib/cross.sh" arm64
     stage debian13 debian13
 fi
 finish 0

@@ -109,7 +109,7 @@ static void check_methods(struct loading *l, const struct route_conf *r)
         }
         for (size_t c = 0; c < upper.len; c++)
             if (upper.ptr[c] >= 'a' && upper.ptr[c] <= 'z')
-                ((char *)(uintptr_t)upper.ptr)[c] &= ~0x20;
+                ((char *)(uintptr_t)upper.ptr)[c] &= 0x5f;
         enum method m = method_find(name);
         if (m == METHOD_OTHER && method_find(upper) != METHOD_OTHER)
             loading_say(l, SEVERITY_ERROR, "method", "\"%.*s\": methods are upper case: %.*s",
