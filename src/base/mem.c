@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static _Thread_local struct {
     uint64_t count;
@@ -49,6 +50,43 @@ void mem_free(void *old)
 {
     mem.live -= old != NULL;
     free(old);
+}
+
+static void *map(size_t size)
+{
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return at == MAP_FAILED ? NULL : at;
+}
+
+/* The system aligns to pages only.  Mostly the next mapping is next to the
+ * last one, so when that was aligned so is this. */
+static char *map_aligned(void)
+{
+    char *at = map(MEM_BLOCK);
+
+    if (!at || (uintptr_t)at % MEM_BLOCK == 0)
+        return at;
+    munmap(at, MEM_BLOCK);
+    if (!(at = map(2 * MEM_BLOCK)))
+        return NULL;
+    size_t before = (MEM_BLOCK - (uintptr_t)at % MEM_BLOCK) % MEM_BLOCK;
+    if (before > 0)
+        munmap(at, before);
+    munmap(at + before + MEM_BLOCK, MEM_BLOCK - before);
+    return at + before;
+}
+
+void *mem_block_alloc(void)
+{
+    return mem_fails() ? NULL : mem_counted(map_aligned());
+}
+
+void mem_block_free(void *block)
+{
+    mem.live -= block != NULL;
+    if (block)
+        munmap(block, MEM_BLOCK);
 }
 
 void mem_fail_at(uint64_t n, uint64_t every)

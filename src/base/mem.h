@@ -15,6 +15,12 @@ void *mem_zalloc(size_t size);
 void *mem_resize(void *old, size_t size); /* on failure the old one stays */
 void mem_free(void *old);                 /* NULL is fine */
 
+/* MEM_BLOCK bytes at a multiple of MEM_BLOCK, zeroed, straight from the system
+ * and straight back to it: what was freed in between others is not lost. */
+enum { MEM_BLOCK = 64 * 1024 };
+void *mem_block_alloc(void);
+void mem_block_free(void *block);
+
 /* For tests: the n-th allocation of this thread from now on fails (1 is the
  * next one), and after it every `every`-th if that is not 0.  0, 0 ends it. */
 void mem_fail_at(uint64_t n, uint64_t every);

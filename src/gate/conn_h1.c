@@ -138,7 +138,7 @@ static void exchange_over(struct conn *c)
 
     exchange_finish(c);
     c->h1.requests++;
-    c->h1.head_begun = false;
+    c->head_begun = false;
     c->h1.scanned = 0;
     c->discarded = 0;
     c->since = conn_now(c);
@@ -248,8 +248,8 @@ static bool head_next(struct conn *c)
         conn_close(c);
         return false;
     }
-    if (!c->h1.head_begun) {
-        c->h1.head_begun = true;
+    if (!c->head_begun) {
+        c->head_begun = true;
         if (c->h1.requests > 0)
             c->since = conn_now(c);
     }
@@ -304,9 +304,9 @@ static uint64_t h1_deadline(struct conn *c)
         return h1_content_deadline(c);
     if (wire_waiting(&c->wire) > 0) /* not idle: answers are on their way */
         return TIME_NEVER;
-    if (c->h1.head_begun || c->h1.requests == 0) {
+    if (c->head_begun || c->h1.requests == 0) {
         uint64_t head = after(c->since, conf->header_timeout);
-        return c->draining && !c->h1.head_begun ? earlier(head, c->since + DRAIN_IDLE_NS) : head;
+        return c->draining && !c->head_begun ? earlier(head, c->since + DRAIN_IDLE_NS) : head;
     }
     return after(c->since, c->draining ? DRAIN_IDLE_NS : conf->keepalive_timeout);
 }
@@ -318,7 +318,7 @@ static void h1_late(struct conn *c)
 
     if (c->h1.x) {
         h1_content_judge(c);
-    } else if (!c->h1.head_begun) {
+    } else if (!c->head_begun) {
         worker_counted(&w->stats.causes[CAUSE_keepalive_timeout]);
         conn_linger(c);
     } else if ((x = exchange_new(w, c->listener->generation, c->listener->conf))) {
@@ -330,7 +330,7 @@ static void h1_late(struct conn *c)
 
 static void h1_drain(struct conn *c)
 {
-    if (!c->h1.x && !c->h1.head_begun)
+    if (!c->h1.x && !c->head_begun)
         c->since = conn_now(c);
 }
 

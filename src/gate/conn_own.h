@@ -24,7 +24,6 @@ struct conn_h1 {
     struct exchange *x; /* NULL while idle, and while a head is incomplete */
     uint32_t scanned;   /* of an incomplete head; see h1_parser */
     uint32_t requests;  /* answered */
-    bool head_begun;    /* some bytes of a head are there */
 };
 
 struct conn_h2; /* HTTP/2's; see conn_h2.h */
@@ -39,16 +38,17 @@ struct conn {
     struct io_timer timer;
     uint64_t since;       /* when the present wait began: idle, head, linger */
     uint64_t write_since; /* when the client last took bytes that wait; 0: none wait */
-    uint32_t discarded;   /* bytes nobody wanted, of this request or while lingering */
-    uint8_t state;        /* enum conn_state */
-    bool draining;
-    bool starved; /* there was no memory to take content: reading pauses, and is tried again */
-    bool reset;   /* close by RST: the client must not take what it has for all */
-    char peer[PEER_BYTES]; /* the first bytes of a struct address: no unix path */
     union {
         struct conn_h1 h1;
         struct conn_h2 *h2;
     };
+    uint32_t discarded;    /* bytes nobody wanted, of this request or while lingering */
+    unsigned state : 2;    /* enum conn_state */
+    bool draining : 1;     /* it is to end soon */
+    bool starved : 1;      /* no memory to take content: reading pauses, and is tried again */
+    bool reset : 1;        /* close by RST: the client must not take what it has for all */
+    bool head_begun : 1;   /* some bytes of a head are there */
+    char peer[PEER_BYTES]; /* the first bytes of a struct address: no unix path */
 };
 
 /* What a connection speaks.  The first five are asked while it is CONN_OPEN. */

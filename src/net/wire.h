@@ -42,12 +42,12 @@ struct wire {
     struct span in; /* unread bytes, contiguous: in the stash, or lent */
     char *stash;
     uint32_t stash_size;
-    bool lent;            /* `in` is in the engine's buffer */
-    bool eof;             /* the peer has finished; `in` may still hold bytes */
-    bool finish;          /* FIN after the last byte */
-    bool finished;        /* FIN was sent, or is the only thing left to send */
-    bool leaving;         /* closing sends FIN */
-    bool moved;           /* bytes went out since wire_moved() was last asked */
+    bool lent : 1;        /* `in` is in the engine's buffer */
+    bool eof : 1;         /* the peer has finished; `in` may still hold bytes */
+    bool finish : 1;      /* FIN after the last byte */
+    bool finished : 1;    /* FIN was sent, or is the only thing left to send */
+    bool leaving : 1;     /* closing sends FIN */
+    bool moved : 1;       /* bytes went out since wire_moved() was last asked */
     int8_t fail;          /* enum fail of a receive or a send; the wire is of no more use */
     struct wire_out *out; /* NULL when there is nothing to say and nothing in flight */
 };
