@@ -222,7 +222,7 @@ static bool head_is_preface(struct conn *c)
         conn_h2_begin(c);
         return true;
     case PREFACE_PART:
-        c->h1.head_begun = true;
+        c->head_begun = true;
         if (c->wire.eof)
             conn_linger(c);
         return true;
