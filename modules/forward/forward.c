@@ -121,9 +121,9 @@ static uint64_t or_upstream(uint64_t own, uint64_t upstream)
 /* Only what is safe: never sent at all, or idempotent and no byte of an answer
  * came; and what was sent of the content is at hand. */
 static bool forward_may_retry(const struct exchange *x, const struct forward_conf *conf,
-                              const struct forwarding *f)
+                              struct forwarding *f)
 {
-    const struct leg *leg = &f->leg;
+    struct leg *leg = &f->leg;
     const struct upstream_conf *u = leg->upstream;
 
     if (f->passed || leg->response_begun || x->client_gone || x->broken)
@@ -139,9 +139,9 @@ static bool forward_may_retry(const struct exchange *x, const struct forward_con
     switch (leg->cause) {
     case CAUSE_upstream_reset_before_head:
     case CAUSE_upstream_closed_unproven:
-        return u->retry_on & RETRY_RESET;
+        return u->retry_on & RETRY_RESET && leg_affords(leg);
     case CAUSE_upstream_head_timeout:
-        return u->retry_on & RETRY_TIMEOUT;
+        return u->retry_on & RETRY_TIMEOUT && leg_affords(leg);
     default:
         return false;
     }

@@ -1,7 +1,7 @@
 /* Which server of a group gets a request; see balance.h. */
 #include "gate/balance.h"
 
-#include "gate/upstream.h"
+#include "gate/health.h"
 
 /* What one choice is made from. */
 struct choice {
@@ -20,6 +20,8 @@ static bool may_serve(struct choice *c, unsigned i)
     if (e->down || e->weight == 0 || e->address_count == 0 || e->backup != c->backup)
         return false;
     if (i < LEG_TRIED_MAX && c->tried & (UINT64_C(1) << i))
+        return false;
+    if (c->conf->ejects && !health_allows(e->state, io_now(exchange_io(c->x))))
         return false;
     if (e->max_in_flight == VALUE_OFF || server_in_flight(e->state) < e->max_in_flight)
         return true;

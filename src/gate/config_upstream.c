@@ -7,7 +7,7 @@ struct upstream_raw {
     struct upstream_conf conf;
     struct lines servers;
     struct spans protocols;
-    struct line balance, queue;
+    struct line balance, queue, budget;
     int family, unused;
 };
 
@@ -31,10 +31,30 @@ const struct setting upstream_settings[] = {
      .help = "How a server is chosen: round_robin, least_conn, p2c, random, hash ..."},
     {.name = "sticky", .flags = SETTING_LATER},
     {.name = "check", .flags = SETTING_LATER},
-    {.name = "eject_failures", .flags = SETTING_LATER},
-    {.name = "eject_error_rate", .flags = SETTING_LATER},
-    {.name = "eject_time", .flags = SETTING_LATER},
-    {.name = "max_ejected", .flags = SETTING_LATER},
+    {.name = "eject_failures",
+     .type = SETTING_COUNT,
+     .flags = SETTING_OFF,
+     .fallback = "5",
+     .min = 1,
+     .max = UINT32_MAX,
+     .offset = AT(conf.eject_failures, uint64_t),
+     .help = "Failures in a row after which a server is left out."},
+    {.name = "eject_error_rate",
+     .type = SETTING_PERCENT,
+     .flags = SETTING_OFF,
+     .fallback = "50%",
+     .offset = AT(conf.eject_error_rate, uint64_t),
+     .help = "Failures of at least 20 requests in 10 s after which it is."},
+    {.name = "eject_time",
+     .type = SETTING_DURATION,
+     .fallback = "10s",
+     .offset = AT(conf.eject_time, uint64_t),
+     .help = "For how long; doubles each time, to 5m."},
+    {.name = "max_ejected",
+     .type = SETTING_PERCENT,
+     .fallback = "50%",
+     .offset = AT(conf.max_ejected, uint64_t),
+     .help = "Of the group's servers, rounded down."},
     {.name = "slow_start", .flags = SETTING_LATER},
     {.name = "max_connections", .flags = SETTING_LATER},
     {.name = "max_in_flight",
@@ -101,7 +121,12 @@ const struct setting upstream_settings[] = {
      .words = retry_words,
      .offset = AT(conf.retry_on, uint64_t),
      .help = "What is tried again: the first two whatever the method, the others if idempotent."},
-    {.name = "retry_budget", .flags = SETTING_LATER},
+    {.name = "retry_budget",
+     .type = SETTING_LINE,
+     .flags = SETTING_OFF,
+     .fallback = "20% min=10/s",
+     .offset = AT(budget, struct line),
+     .help = "Retries per requests, and so many in any case."},
     {.name = "retry_buffer",
      .type = SETTING_SIZE,
      .flags = SETTING_OFF,
@@ -423,6 +448,26 @@ static void queue_load(struct loading *l, const struct line *line, struct upstre
         loading_say(l, SEVERITY_ERROR, "queue", "%s", why);
 }
 
+/* "P%", "P% min=RATE" or "off". */
+static void budget_load(struct loading *l, const struct line *line, struct upstream_conf *u)
+{
+    const struct spans *words = &line->words;
+    const struct span option = SPAN("min=");
+    const char *why = "a percentage, and min=RATE";
+
+    u->retry_budget = VALUE_OFF;
+    if (words->count == 0)
+        return;
+    bool good = value_percent(words->list[0], &u->retry_budget, &why) == 0 && words->count <= 2;
+    if (good && words->count == 2) {
+        struct span second = words->list[1];
+        good = span_starts(second, option) &&
+               value_rate(span_after(second, option.len), &u->retry_min, &why) == 0;
+    }
+    if (!good)
+        loading_say(l, SEVERITY_ERROR, "retry_budget", "%s", why);
+}
+
 static bool is_limited(const struct upstream_conf *u)
 {
     bool limited = u->max_in_flight != VALUE_OFF;
@@ -455,7 +500,10 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     u->family = (uint64_t)raw.family;
     servers_load(l, &raw.servers, u);
     queue_load(l, &raw.queue, u);
+    budget_load(l, &raw.budget, u);
     u->limited = is_limited(u);
+    u->ejects =
+        u->server_count > 1 && (u->eject_failures != VALUE_OFF || u->eject_error_rate != VALUE_OFF);
     u->counted = is_counted(u);
 }
 

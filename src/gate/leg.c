@@ -1,9 +1,15 @@
 /* One exchange with an origin; see leg.h. */
 #include "gate/balance.h"
+#include "gate/health.h"
 #include "gate/leg_own.h"
 #include "gate/link.h"
 #include "gate/queue.h"
 #include "gate/upstream.h"
+
+static uint64_t leg_now(const struct leg *leg)
+{
+    return io_now(exchange_io(leg->x));
+}
 
 /* --- request content that another try may need ---------------------------------------------- */
 
@@ -50,7 +56,7 @@ static void leg_go(struct leg *leg, struct pool_server *server)
     const struct address *to = &entry->addresses[server->next_address++ % entry->address_count];
     if (link_new(server, to, leg))
         return;
-    place_give(leg);
+    leg_let_go(leg);
     leg_refuse(leg, CAUSE_out_of_memory);
 }
 
@@ -73,6 +79,11 @@ static bool leg_try(struct leg *leg)
     leg->server = &conf->servers[i];
     if (!place_take(leg))
         return false;
+    leg->probe = false;
+    if (conf->ejects && !health_enter(leg->server->state, leg_now(leg), &leg->probe)) {
+        place_give(leg);
+        return leg_try(leg);
+    }
     if (i < LEG_TRIED_MAX)
         leg->tried |= UINT64_C(1) << i;
     leg_go(leg, view->servers[i]);
@@ -104,6 +115,11 @@ static void leg_wait(struct leg *leg)
         leg_wait_over(leg);
 }
 
+bool leg_affords(struct leg *leg)
+{
+    return budget_draw(leg->upstream, leg_now(leg));
+}
+
 void leg_check(struct leg *leg)
 {
     if (leg->state != LEG_QUEUED)
@@ -123,6 +139,8 @@ void leg_open(struct leg *leg)
     const struct upstream_conf *conf = leg->upstream;
 
     leg->x->upstream = conf->name;
+    if (leg->x->tries == 0)
+        budget_earn(conf);
     if ((conf->limited && queue_others_wait(leg)) || !leg_try(leg))
         leg_wait(leg);
 }
@@ -170,13 +188,46 @@ void leg_tell(struct leg *leg)
     owner_wake(leg->x->owner);
 }
 
+static bool is_servers_failure(const struct leg *leg, enum cause cause)
+{
+    int status = leg->response.status;
+
+    switch (cause) {
+    case CAUSE_NONE:
+        return status >= 502 && status <= 504;
+    case CAUSE_upstream_connect_refused:
+    case CAUSE_upstream_connect_timeout:
+    case CAUSE_upstream_unreachable:
+    case CAUSE_upstream_reset_before_head:
+    case CAUSE_upstream_head_timeout:
+    case CAUSE_upstream_truncated_body:
+    case CAUSE_upstream_idle_timeout:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void leg_judge(struct leg *leg, enum cause cause, uint64_t now)
+{
+    if (is_servers_failure(leg, cause))
+        health_bad(leg->upstream, leg->server, now, leg->probe);
+    else if (cause == CAUSE_NONE)
+        health_good(leg->server->state, now, leg->probe);
+    else
+        health_unknown(leg->server->state, leg->probe);
+    leg->probe = false;
+}
+
 /* How the server did, for whoever chooses the next.  What we lack is not its fault. */
 static void leg_learn(struct leg *leg, enum cause cause)
 {
-    uint64_t now = io_now(exchange_io(leg->x));
+    uint64_t now = leg_now(leg);
 
+    if (leg->upstream->ejects)
+        leg_judge(leg, cause, now);
     if (!leg->counted || leg->upstream->balance != BALANCE_P2C || cause == CAUSE_out_of_memory ||
-        cause == CAUSE_upstream_no_descriptors)
+        cause == CAUSE_upstream_no_descriptors || leg->state != LEG_WAITING)
         return;
     if (cause)
         server_failed(leg->server->state, now);
@@ -188,8 +239,7 @@ void leg_fail(struct leg *leg, enum cause cause)
 {
     if (leg->state == LEG_DONE || leg->state == LEG_FAILED)
         return;
-    if (leg->state == LEG_WAITING)
-        leg_learn(leg, cause);
+    leg_learn(leg, cause);
     leg->cut = leg->state == LEG_HEAD;
     leg->state = LEG_FAILED;
     leg->cause = cause;
@@ -208,13 +258,16 @@ void leg_begin(struct leg *leg, struct link *l)
 {
     leg->link = l;
     leg->request_written = leg->request_done = leg->request_left_us = false;
-    leg->begun = leg->since = io_now(exchange_io(leg->x));
+    leg->begun = leg->since = leg_now(leg);
 }
 
 void leg_let_go(struct leg *leg)
 {
     leg->link = NULL;
     place_give(leg);
+    if (leg->probe) /* it left before anything was known */
+        health_unknown(leg->server->state, true);
+    leg->probe = false;
 }
 
 void leg_borrow_fields(struct leg *leg)
@@ -253,7 +306,7 @@ void leg_head_done(struct leg *leg)
 {
     leg_learn(leg, CAUSE_NONE);
     leg->state = LEG_HEAD;
-    leg->x->times.first_byte = io_now(exchange_io(leg->x));
+    leg->x->times.first_byte = leg_now(leg);
     leg_tell(leg);
 }
 

@@ -63,6 +63,7 @@ struct leg {
     uint64_t since; /* when the present wait began */
     bool counted;   /* in the server's in_flight */
     bool counted_in_group;
+    bool probe;            /* whether an ejected server is well again */
     bool called;           /* from the queue: there may be a place */
     struct waiter *waiter; /* in the group's queue; NULL: it does not wait */
     struct io_timer timer; /* of that */
@@ -74,6 +75,9 @@ struct leg {
 /* Borrows a link to a server that was not tried yet (if there is one left), or
  * begins to make one.  With no server to try: LEG_FAILED at once. */
 void leg_open(struct leg *leg);
+
+/* May the group's budget bear another try that the origin may have to process again? */
+bool leg_affords(struct leg *leg);
 
 /* To be called before its state is looked at: waiting may have taken too long. */
 void leg_check(struct leg *leg);

@@ -25,6 +25,15 @@ struct server_state {
     _Atomic uint32_t in_flight; /* legs; only of groups that are counted */
     _Atomic uint64_t latency;   /* ns to the first byte, smoothed; 0: not known */
     _Atomic uint64_t latency_at;
+
+    /* gate/health.c; only of groups with more than one server */
+    _Atomic uint32_t failures;               /* in a row */
+    _Atomic uint32_t window_all, window_bad; /* since window_at */
+    _Atomic uint32_t ejections;              /* in a row */
+    _Atomic uint64_t window_at;
+    _Atomic uint64_t ejected_until; /* 0: it is not */
+    _Atomic uint64_t back_at;       /* when it last was ejected, or came back */
+    atomic_bool probing;
     char line_after[CACHE_LINE];
 };
 
@@ -37,8 +46,10 @@ struct group_state {
     char line_before[CACHE_LINE];
     _Atomic uint32_t in_flight; /* legs, when there is a limit */
     _Atomic uint32_t waiting;   /* for a place; those who were called, too */
-    pthread_mutex_t lock;       /* of queue */
-    struct link_node queue;     /* who waits, longest first; see gate/queue.c */
+    _Atomic int64_t budget;     /* for retries; gate/health.c */
+    _Atomic uint64_t budget_at;
+    pthread_mutex_t lock;   /* of queue, and of ejecting */
+    struct link_node queue; /* who waits, longest first; see gate/queue.c */
     char line_after[CACHE_LINE];
 };
 

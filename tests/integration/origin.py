@@ -83,6 +83,8 @@ class Handler(socketserver.BaseRequestHandler):
             self.fields[name.lower()] = value.strip()
         self.server.requests += 1
         self.server.seen.append((self.method, self.target))
+        if self.server.ill and self.server.ill(self):
+            return
         name = self.target.split("?")[0].strip("/").split("/")[0].replace("-", "_") or "echo"
         getattr(self, "do_" + name, self.do_echo)()
 
@@ -223,6 +225,7 @@ class Origin(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self, port=0, path=None):
         self.requests = self.connections = self.gone = 0
         self.held = self.most = 0
+        self.ill = None # a function of the handler: True when it has answered
         self.lock = threading.Lock()
         self.seen = []
         if path:

@@ -5,7 +5,7 @@ import threading
 import time
 
 from harness import main, read_response, same, true, wait_for
-from origin import Origin, reset
+from origin import Closed, Origin, reset
 
 CONFIG = """
 [server]
@@ -140,6 +140,122 @@ def test_calls_to_those_who_have_left_are_passed_on(gate):
         for _ in range(5):
             at_once(40, come)
         same(statuses, [200] * 100, f"{workers} workers")
+        g.stop()
+        o.end()
+
+
+# --- health -----------------------------------------------------------------------------------
+
+
+def resets(handler):
+    reset(handler.request)
+    raise Closed
+
+
+def unavailable(handler):
+    handler.say(503, b"ill")
+    return True
+
+
+def pair(gate, settings="", workers=1, more=""):
+    """Two origins in turn; the first is ill."""
+    ill, well = Origin(), Origin()
+    ill.ill = resets
+    g = gate(CONFIG, origin=ill.port, option="", workers=workers,
+             upstream=f"server = 127.0.0.1:{well.port}\n{more}balance = round_robin\n"
+                      f"retry_budget = off\n{settings}")
+    return g, ill, well
+
+
+def test_failures_in_a_row_eject_a_server_and_a_probe_lets_it_back(gate):
+    for workers in (1, 4):
+        g, ill, well = pair(gate, "eject_time = 1s\neject_error_rate = off", workers)
+        same([g.get("/")[0] for _ in range(30)], [200] * 30)
+        same(ill.requests, 5, "then it is left alone")
+        time.sleep(1.1)
+        same([g.get("/")[0] for _ in range(10)], [200] * 10)
+        same(ill.requests, 6, "but for one probe")
+        ill.ill = None
+        time.sleep(1.1)
+        same([g.get("/")[0] for _ in range(10)], [200] * 10)
+        same(ill.requests, 6, "the second time is longer")
+        time.sleep(1.1)
+        same([g.get("/")[0] for _ in range(10)], [200] * 10)
+        true(ill.requests > 9, "and it has its share again")
+        true("is ejected for 1000 ms" in g.said() and "is back" in g.said(), g.said())
+        g.stop()
+        ill.end()
+        well.end()
+
+
+def test_one_success_breaks_the_row(gate):
+    g, ill, well = pair(gate, "eject_error_rate = off\neject_failures = 3")
+    ill.ill = lambda handler: ill.requests % 3 and unavailable(handler)
+    for _ in range(60):
+        g.get("/")
+    same(ill.requests, 30)
+    g.stop()
+    ill.end()
+    well.end()
+
+
+def test_an_error_rate_ejects_a_server(gate):
+    for limit, ejected in (("50%", True), ("60%", False), ("off", False)):
+        g, ill, well = pair(gate, f"eject_error_rate = {limit}\neject_failures = off")
+        ill.ill = lambda handler, ill=ill: ill.requests % 2 and unavailable(handler)
+        for _ in range(80):
+            g.get("/")
+        same(ill.requests, 21 if ejected else 40, limit)
+        g.stop()
+        ill.end()
+        well.end()
+
+
+def test_a_lone_server_and_the_last_of_two_stay(gate):
+    g, ill, well = pair(gate, "eject_time = 10m\ntries = 1")
+    well.ill = resets
+    for _ in range(40):
+        same(g.get("/")[0], 502)
+    same(sorted((ill.requests, well.requests))[0], 5)
+    same(ill.requests + well.requests, 40)
+    g.stop()
+    g = gate(CONFIG, origin=ill.port, option="", workers=1, upstream="tries = 1")
+    ill.requests = 0
+    for _ in range(20):
+        same(g.get("/")[0], 502)
+    same(ill.requests, 20)
+    g.stop()
+    g = gate(CONFIG, origin=ill.port, option="", workers=1,
+             upstream=f"server = 127.0.0.1:{well.port}\nmax_ejected = 100%\ntries = 1")
+    for _ in range(40):
+        g.get("/")
+    same(g.get("/")[0], 503)
+    g.stop()
+    ill.end()
+    well.end()
+
+
+def test_ejections_survive_a_reload(gate):
+    g, ill, well = pair(gate, "eject_time = 10m")
+    for _ in range(20):
+        same(g.get("/")[0], 200)
+    g.signal(1)
+    wait_for(lambda: "generation 2" in g.said())
+    for _ in range(20):
+        same(g.get("/")[0], 200)
+    same(ill.requests, 5)
+    g.stop()
+    ill.end()
+    well.end()
+
+
+def test_retries_have_a_budget(gate):
+    for budget, least, most in (("off", 100, 100), ("10%", 9, 11), ("0% min=10/s", 10, 40)):
+        g, o = start(gate, f"retry_budget = {budget}")
+        o.ill = resets
+        for _ in range(100):
+            same(g.get("/")[0], 502)
+        true(least <= o.requests - 100 <= most, f"{budget}: {o.requests - 100} retries")
         g.stop()
         o.end()
 

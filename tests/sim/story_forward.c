@@ -61,6 +61,7 @@ static void counters_check(const struct gate *gate)
                g->waiting);
         for (struct link_node *m = g->servers.next; m != &g->servers; m = m->next) {
             struct server_state *s = container_of(m, struct server_state, node);
+            EXPECT(!s->probing, "%.*s: a probe was lost", SPAN_ARG(s->text));
             EXPECT(server_in_flight(s) == 0, "%.*s: %u in flight", SPAN_ARG(s->text),
                    server_in_flight(s));
         }
@@ -645,6 +646,46 @@ static uint64_t warm(const struct telling *telling)
     return traffic_end(&t);
 }
 
+/* --- health ---------------------------------------------------------------------------------- */
+
+/* A server that takes no connections is left alone but for probes, others answer
+ * for it, and when it does again it serves again. */
+static uint64_t failing(const struct telling *telling)
+{
+    struct traffic t;
+
+    traffic_begin(&t, telling, SIM_SHORT | SIM_RACES);
+    t.hurried = true;
+    t.origins.servers[0].dialled = sim_random(t.sim, 2) ? SIM_REFUSE : SIM_SILENT;
+    for (unsigned round = 0; round < 3; round++) {
+        struct visitor *v = client_new(&t);
+        for (unsigned i = 0; i < 30; i++)
+            visitor_ask(v, ask_origin(&t, ORIGIN_length));
+        client_go(&t, v);
+        if (round == 1) { /* some leave, and may be the probe */
+            struct address from = story_address("203.0.113.9:7000");
+            struct ask a = ask_origin(&t, ORIGIN_length);
+            struct sim_peer *peer = sim_connect(t.sim, &t.at, &from);
+            sim_say(peer, (struct span){a.request, a.len});
+            sim_pause(peer, sim_random(t.sim, UINT64_C(1) << sim_random(t.sim, 31)));
+            sim_then_reset(peer);
+        }
+        EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+        visitor_expect_all(v);
+        sim_run_for(t.sim, sim_random(t.sim, 30 * NS_PER_S));
+    }
+    t.origins.servers[0].dialled = SIM_ACCEPT;
+    sim_run_for(t.sim, 301 * NS_PER_S); /* the longest it may be left out */
+    struct visitor *v = client_new(&t);
+    for (unsigned i = 0; i < 60; i++)
+        visitor_ask(v, ask_origin(&t, ORIGIN_length));
+    client_go(&t, v);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    visitor_expect_all(v);
+    EXPECT(t.origins.servers[0].connections > 0, "it serves again");
+    return traffic_end(&t);
+}
+
 /* --- limits ---------------------------------------------------------------------------------- */
 
 static const char limits_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
@@ -758,6 +799,7 @@ const struct story forward_stories[] = {
     {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
     {"forward.warm", "requests take no memory from the system once warm", warm, 0},
     {"forward.limits", "no more in flight than may be, and who waits has his turn", limits, 4},
+    {"forward.failing", "who fails is left out, and back when it is well", failing, 0},
     {"forward.ceiling", "without buffers reading pauses, and goes on", ceiling, 0},
     {"forward.shortage", "no memory, no descriptors: errors, never wrong answers", shortage, 4},
     {"forward.silence", "tunnels and streams may be silent for an hour", silence, 0},

@@ -1,0 +1,174 @@
+/* Whether to send; see health.h. */
+#include "gate/health.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+    RATE_MIN = 20,           /* requests, before a rate says anything */
+    RETRY = 100000,          /* what one costs: a request earns its percentage of it */
+    BUDGET_MAX = 100,        /* retries that may be saved up */
+    HUNDRED_PERCENT = 100000 /* of SETTING_PERCENT */
+};
+#define RATE_WINDOW_NS   (10 * NS_PER_S)
+#define EJECT_MAX_NS     (5 * 60 * NS_PER_S)
+#define EJECT_FORGIVE_NS (5 * 60 * NS_PER_S)
+
+#define LOAD(n)         atomic_load_explicit(&(n), memory_order_relaxed)
+#define STORE(n, value) atomic_store_explicit(&(n), (value), memory_order_relaxed)
+#define ADD(n, value)   atomic_fetch_add_explicit(&(n), (value), memory_order_relaxed)
+
+/* --- being chosen ------------------------------------------------------------------------------
+ */
+
+bool health_allows(const struct server_state *s, uint64_t now)
+{
+    uint64_t until = LOAD(s->ejected_until);
+
+    return until == 0 || (now >= until && !LOAD(s->probing));
+}
+
+bool health_enter(struct server_state *s, uint64_t now, bool *probe)
+{
+    uint64_t until = LOAD(s->ejected_until);
+
+    *probe = until > 0 && now >= until && !atomic_exchange(&s->probing, true);
+    return until == 0 || *probe;
+}
+
+/* --- what was learned ---------------------------------------------------------------------------
+ */
+
+static void window_count(struct server_state *s, uint64_t now, bool bad)
+{
+    if (now - LOAD(s->window_at) >= RATE_WINDOW_NS) {
+        STORE(s->window_at, now);
+        STORE(s->window_all, 0);
+        STORE(s->window_bad, 0);
+    }
+    ADD(s->window_all, 1);
+    if (bad)
+        ADD(s->window_bad, 1);
+}
+
+static void server_clear(struct server_state *s)
+{
+    STORE(s->failures, 0);
+    STORE(s->window_all, 0);
+    STORE(s->window_bad, 0);
+}
+
+void health_good(struct server_state *s, uint64_t now, bool probe)
+{
+    if (probe) {
+        server_clear(s);
+        STORE(s->back_at, now);
+        STORE(s->ejected_until, 0);
+        atomic_store(&s->probing, false);
+        log_say(LOG_NOTICE, "upstream server %.*s is back", SPAN_ARG(s->text));
+    }
+    window_count(s, now, false);
+    if (LOAD(s->failures) > 0)
+        STORE(s->failures, 0);
+}
+
+void health_unknown(struct server_state *s, bool probe)
+{
+    if (probe)
+        atomic_store(&s->probing, false);
+}
+
+/* With one more ejected, are there no more than may be?  Under the group's lock. */
+static bool eject_allowed(const struct upstream_conf *u)
+{
+    unsigned ejected = 1;
+
+    for (unsigned i = 0; i < u->server_count; i++)
+        ejected += LOAD(u->servers[i].state->ejected_until) > 0;
+    return (uint64_t)ejected * HUNDRED_PERCENT <= u->max_ejected * u->server_count;
+}
+
+static void server_eject(const struct upstream_conf *u, struct server_state *s, uint64_t now,
+                         bool again)
+{
+    uint32_t times = now - LOAD(s->back_at) < EJECT_FORGIVE_NS ? LOAD(s->ejections) : 0;
+    uint64_t time = u->eject_time;
+
+    for (uint32_t i = 0; i < times && time < EJECT_MAX_NS; i++)
+        time *= 2;
+    if (time > EJECT_MAX_NS && EJECT_MAX_NS > u->eject_time)
+        time = EJECT_MAX_NS;
+    STORE(s->ejections, times + 1);
+    STORE(s->back_at, now);
+    STORE(s->ejected_until, now + time);
+    server_clear(s);
+    atomic_store(&s->probing, false);
+    log_say(LOG_WARNING, "upstream %.*s: server %.*s is ejected for %llu ms%s", SPAN_ARG(u->name),
+            SPAN_ARG(s->text), (unsigned long long)(time / NS_PER_MS),
+            again ? ": the probe failed" : "");
+}
+
+static bool rate_is_bad(const struct upstream_conf *u, const struct server_state *s)
+{
+    uint64_t all = LOAD(s->window_all), bad = LOAD(s->window_bad);
+
+    return u->eject_error_rate != VALUE_OFF && all >= RATE_MIN &&
+           bad * HUNDRED_PERCENT >= u->eject_error_rate * all;
+}
+
+void health_bad(const struct upstream_conf *u, const struct server_entry *e, uint64_t now,
+                bool probe)
+{
+    struct server_state *s = e->state;
+
+    window_count(s, now, true);
+    uint32_t failures = ADD(s->failures, 1) + 1;
+    if (!probe && (u->eject_failures == VALUE_OFF || failures < u->eject_failures) &&
+        !rate_is_bad(u, s))
+        return;
+    pthread_mutex_lock(&u->state->lock);
+    if (probe || (LOAD(s->ejected_until) == 0 && eject_allowed(u)))
+        server_eject(u, s, now, probe);
+    pthread_mutex_unlock(&u->state->lock);
+}
+
+/* --- the retry budget
+ * ------------------------------------------------------------------------------ */
+
+void budget_earn(const struct upstream_conf *u)
+{
+    struct group_state *g = u->state;
+
+    if (u->retry_budget == VALUE_OFF || LOAD(g->budget) >= (int64_t)BUDGET_MAX * RETRY)
+        return;
+    ADD(g->budget, (int64_t)u->retry_budget);
+}
+
+/* What comes by time; whoever moves the clock on has it. */
+static void budget_accrue(const struct upstream_conf *u, uint64_t now)
+{
+    struct group_state *g = u->state;
+    uint64_t at = LOAD(g->budget_at), most = NS_PER_S;
+
+    if (u->retry_min.amount == 0 || now <= at)
+        return;
+    uint64_t passed = now - at < most ? now - at : most;
+    uint64_t gain =
+        (uint64_t)((unsigned __int128)passed * u->retry_min.amount * RETRY / u->retry_min.per_ns);
+    if (gain > 0 && atomic_compare_exchange_strong(&g->budget_at, &at, now))
+        ADD(g->budget, (int64_t)gain);
+}
+
+bool budget_draw(const struct upstream_conf *u, uint64_t now)
+{
+    struct group_state *g = u->state;
+
+    if (u->retry_budget == VALUE_OFF)
+        return true;
+    budget_accrue(u, now);
+    int64_t left = atomic_load(&g->budget);
+    while (left >= RETRY)
+        if (atomic_compare_exchange_weak(&g->budget, &left, left - RETRY))
+            return true;
+    return false;
+}

@@ -1,0 +1,34 @@
+/* Whether to send: servers that fail are ejected for a while, and retries have
+ * a budget.  Both are the process's: see gate/upstream.h.
+ *
+ * An ejected server gets nothing until its time is over, then one request, the
+ * probe; what becomes of that decides.  Each ejection that follows soon after
+ * another is longer.
+ */
+#ifndef HEADGATE_GATE_HEALTH_H
+#define HEADGATE_GATE_HEALTH_H
+
+#include "gate/upstream.h"
+
+/* May it be chosen: not ejected, or due for a probe that nobody makes? */
+bool health_allows(const struct server_state *s, uint64_t now);
+
+/* To be called for the one that was chosen.  False: another was faster, and it
+ * was ejected or makes the probe.  *probe: this request is it. */
+bool health_enter(struct server_state *s, uint64_t now, bool *probe);
+
+/* A request ended well, or not; or nothing can be said of it. */
+void health_good(struct server_state *s, uint64_t now, bool probe);
+void health_bad(const struct upstream_conf *u, const struct server_entry *e, uint64_t now,
+                bool probe);
+void health_unknown(struct server_state *s, bool probe);
+
+/* --- the retry budget ---------------------------------------------------------- */
+
+/* A request, not a retry, goes to the group. */
+void budget_earn(const struct upstream_conf *u);
+
+/* A retry is paid for; false: there is nothing left. */
+bool budget_draw(const struct upstream_conf *u, uint64_t now);
+
+#endif
