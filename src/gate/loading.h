@@ -53,6 +53,7 @@ const struct handler *handler_find(const struct loading *l, struct span name,
 /* Each fills its part of l->config. */
 void config_load_server(struct loading *l);
 void config_load_listeners(struct loading *l);
+void loading_servers(struct loading *l, const struct lines *lines, struct upstream_conf *u);
 void config_load_upstreams(struct loading *l);
 void config_load_modules(struct loading *l);
 void config_load_routes(struct loading *l);

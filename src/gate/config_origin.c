@@ -1,0 +1,201 @@
+/* The servers of an [upstream NAME], a line each. */
+#include "gate/balance.h"
+#include "gate/loading.h"
+
+static void say_word(struct loading *l, const struct line *line, unsigned word, const char *why)
+{
+    diagnostics_say(l->d, SEVERITY_ERROR, line->places[word], "server: \"%.*s\": %s",
+                    SPAN_ARG(line->words.list[word]), why);
+}
+
+/* The number behind "name=" of an option. */
+static bool option_number(struct loading *l, const struct line *line, unsigned word, size_t skip,
+                          uint64_t most, uint64_t *n)
+{
+    const char *why;
+
+    if (value_count(span_after(line->words.list[word], skip), n, &why) < 0) {
+        say_word(l, line, word, why);
+        return false;
+    }
+    if (*n > most) {
+        say_word(l, line, word, "too large");
+        return false;
+    }
+    return true;
+}
+
+static void option_load(struct loading *l, const struct line *line, unsigned word,
+                        struct server_entry *e)
+{
+    static const char *const options[] = {"weight=", "backup", "down",
+                                          "max_in_flight=", "max_connections="};
+    struct span text = line->words.list[word];
+    size_t equals = span_find(text, '=');
+    struct span name = span_first(text, equals < text.len ? equals + 1 : equals);
+    uint64_t n = 1;
+
+    if (span_equal(text, SPAN("backup"))) {
+        e->backup = true;
+    } else if (span_equal(text, SPAN("down"))) {
+        e->down = true;
+    } else if (span_equal(name, SPAN("weight="))) {
+        if (option_number(l, line, word, name.len, 10000, &n))
+            e->weight = (unsigned)n;
+    } else if (span_equal(name, SPAN("max_in_flight="))) {
+        if (option_number(l, line, word, name.len, UINT32_MAX, &n))
+            e->max_in_flight = n;
+        if (n == 0)
+            say_word(l, line, word, "at least 1; weight=0 or down give a server no work");
+    } else if (span_equal(name, SPAN("max_connections="))) {
+        say_word(l, line, word, "not supported by this build");
+    } else {
+        diagnostics_say(l->d, SEVERITY_ERROR, line->places[word],
+                        "server: there is no option \"%.*s\"%s", SPAN_ARG(text),
+                        did_you_mean(l, name, options, COUNT_OF(options)));
+    }
+}
+
+/* Takes the scheme off the front; false: one we do not speak, and that was said. */
+static bool scheme_load(struct loading *l, const struct line *line, struct span *rest, bool *http)
+{
+    static const char *const later[] = {"https://", "h2c://", "srv:"};
+
+    *http = span_starts(*rest, SPAN("http://"));
+    if (*http)
+        *rest = span_after(*rest, 7);
+    for (size_t i = 0; i < COUNT_OF(later); i++)
+        if (span_starts(*rest, span_of(later[i]))) {
+            diagnostics_say(l->d, SEVERITY_ERROR, line->places[0],
+                            "server: %s is not supported by this build", later[i]);
+            return false;
+        }
+    return true;
+}
+
+static bool host_split(struct loading *l, const struct line *line, struct span rest, bool http,
+                       struct server_entry *e)
+{
+    size_t end =
+        rest.len > 0 && rest.ptr[0] == '[' ? span_find(rest, ']') + 1 : span_find(rest, ':');
+    uint64_t port = 80;
+
+    if (span_find(rest, '/') < rest.len) {
+        say_word(l, line, 0, "a server has no path; a route has rewrite");
+        return false;
+    }
+    e->host = span_first(rest, end);
+    if (end >= rest.len && !http) {
+        say_word(l, line, 0, "the port is missing: HOST:PORT");
+        return false;
+    }
+    if (end < rest.len && (rest.ptr[end] != ':' || !span_number(span_after(rest, end + 1), &port) ||
+                           port == 0 || port > UINT16_MAX)) {
+        say_word(l, line, 0, "after the host stands : and a port from 1 to 65535");
+        return false;
+    }
+    e->port = (uint16_t)port;
+    return true;
+}
+
+static bool one_address(struct loading *l, struct server_entry *e, const struct address *a)
+{
+    if (!(e->addresses = loading_zalloc(l, sizeof *a)))
+        return false;
+    e->addresses[0] = *a;
+    e->address_count = 1;
+    return true;
+}
+
+/* Keeps the addresses of the wanted family and gives them the port. */
+static void keep_family(struct server_entry *e, uint64_t family)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < e->address_count; i++) {
+        if (family != ADDRESS_NONE && e->addresses[i].family != family)
+            continue;
+        e->addresses[kept] = e->addresses[i];
+        e->addresses[kept++].port = e->port;
+    }
+    e->address_count = kept;
+}
+
+/* A name without an address does not stop us: its server has none then, and
+ * requests get a named answer. */
+static void resolve(struct loading *l, const struct line *line, uint64_t family,
+                    struct server_entry *e)
+{
+    const struct source *source = l->config->conf.source;
+    char *name = arena_text(&l->config->arena, e->host);
+    int err = !name ? FAIL_MEMORY : FAIL_NOT_FOUND;
+
+    if (name && source->resolve)
+        err = source->resolve(source->data, &l->config->arena, name, &e->addresses,
+                              &e->address_count);
+    if (err == FAIL_MEMORY)
+        diagnostics_memory(l->d);
+    if (err < 0)
+        e->address_count = 0;
+    keep_family(e, family);
+    if (e->address_count == 0 && err != FAIL_MEMORY)
+        diagnostics_say(l->d, SEVERITY_WARNING, line->places[0],
+                        "server: %.*s has no address now; the server gets no requests",
+                        SPAN_ARG(e->host));
+}
+
+static void address_load(struct loading *l, const struct line *line, uint64_t family,
+                         struct server_entry *e)
+{
+    struct span text = line->words.list[0], rest = text, name;
+    struct address a;
+    const char *why;
+    bool http;
+
+    if (!scheme_load(l, line, &rest, &http))
+        return;
+    if (span_starts(rest, SPAN("unix:"))) {
+        if (http || address_parse(&a, rest) < 0)
+            say_word(l, line, 0, "a unix socket is unix:/path or unix:@name, at most 107 bytes");
+        else
+            one_address(l, e, &a);
+        return;
+    }
+    if (!host_split(l, line, rest, http, e))
+        return;
+    bool brackets = e->host.len >= 2 && e->host.ptr[0] == '[';
+    struct span ip = brackets ? (struct span){e->host.ptr + 1, e->host.len - 2} : e->host;
+    if (address_parse_ip(&a, ip) == 0 && brackets == (a.family == ADDRESS_IPV6)) {
+        a.port = e->port;
+        one_address(l, e, &a);
+        return;
+    }
+    if (brackets || value_host(&l->config->arena, e->host, false, &name, &why) < 0) {
+        say_word(l, line, 0, "not a server: [http://]HOST:PORT, [v6]:PORT or unix:PATH");
+        return;
+    }
+    e->host = name;
+    resolve(l, line, family, e);
+}
+
+void loading_servers(struct loading *l, const struct lines *lines, struct upstream_conf *u)
+{
+    bool may_be_used = false;
+
+    if (!(u->servers = loading_zalloc(l, lines->count * sizeof *u->servers)))
+        return;
+    for (unsigned i = 0; i < lines->count; i++) {
+        struct server_entry *e = &u->servers[u->server_count++];
+        *e = (struct server_entry){.text = lines->list[i].words.list[0],
+                                   .hash = balance_hash(lines->list[i].words.list[0]),
+                                   .weight = 1,
+                                   .max_in_flight = VALUE_OFF};
+        address_load(l, &lines->list[i], u->family, e);
+        for (unsigned w = 1; w < lines->list[i].words.count; w++)
+            option_load(l, &lines->list[i], w, e);
+        may_be_used = may_be_used || (!e->down && e->weight > 0);
+    }
+    if (lines->count > 0 && !may_be_used)
+        loading_say(l, SEVERITY_WARNING, NULL, "every server of [upstream %.*s] is down",
+                    SPAN_ARG(u->name));
+}
