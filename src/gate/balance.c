@@ -8,7 +8,7 @@ struct choice {
     const struct pool_view *view;
     const struct upstream_conf *conf;
     struct exchange *x;
-    uint64_t tried;
+    uint64_t tried, now;
     bool backup;
     bool full; /* somebody was passed over who is at his limit */
 };
@@ -21,12 +21,28 @@ static bool may_serve(struct choice *c, unsigned i)
         return false;
     if (i < LEG_TRIED_MAX && c->tried & (UINT64_C(1) << i))
         return false;
-    if (c->conf->ejects && !health_allows(e->state, io_now(exchange_io(c->x))))
+    if (c->conf->ejects && !health_allows(e->state, c->now))
         return false;
     if (e->max_in_flight == VALUE_OFF || server_in_flight(e->state) < e->max_in_flight)
         return true;
     c->full = true;
     return false;
+}
+
+/* Who has just come back begins with a sixteenth of its weight. */
+static uint64_t weight(const struct choice *c, unsigned i)
+{
+    enum { WHOLE = 16 };
+    const struct server_entry *e = &c->conf->servers[i];
+    uint64_t full = (uint64_t)e->weight * WHOLE, slow = c->conf->slow_start;
+
+    if (!c->conf->ejects || slow == VALUE_OFF)
+        return full;
+    uint64_t since = health_back_for(e->state, c->now);
+    if (since >= slow)
+        return full;
+    uint64_t part = (uint64_t)((unsigned __int128)full * since / slow);
+    return part > e->weight ? part : e->weight;
 }
 
 static uint32_t in_flight(struct choice *c, unsigned i)
@@ -47,8 +63,8 @@ static int choose_round_robin(struct choice *c)
         if (!may_serve(c, i))
             continue;
         struct pool_server *s = c->view->servers[i];
-        s->current_weight += c->conf->servers[i].weight;
-        sum += c->conf->servers[i].weight;
+        s->current_weight += (int64_t)weight(c, i);
+        sum += (int64_t)weight(c, i);
         if (best < 0 || s->current_weight > c->view->servers[best]->current_weight)
             best = (int)i;
     }
@@ -60,14 +76,13 @@ static int choose_round_robin(struct choice *c)
 /* The fewest exchanges under way for its weight; a/b < c/d without division. */
 static int choose_least(struct choice *c)
 {
-    const struct server_entry *servers = c->conf->servers;
     int best = -1;
 
     for (unsigned i = 0; i < c->conf->server_count; i++) {
         if (!may_serve(c, i))
             continue;
-        if (best < 0 || (uint64_t)in_flight(c, i) * servers[best].weight <
-                            (uint64_t)in_flight(c, (unsigned)best) * servers[i].weight)
+        if (best < 0 || in_flight(c, i) * weight(c, (unsigned)best) <
+                            in_flight(c, (unsigned)best) * weight(c, i))
             best = (int)i;
     }
     return best;
@@ -82,16 +97,16 @@ static int choose_random(struct choice *c, int except)
 
     for (unsigned i = 0; i < c->conf->server_count; i++)
         if ((int)i != except && may_serve(c, i))
-            sum += c->conf->servers[i].weight;
+            sum += weight(c, i);
     if (sum == 0)
         return -1;
     uint64_t at = random_below(&exchange_io(c->x)->random, sum);
     for (unsigned i = 0; i < c->conf->server_count; i++) {
         if ((int)i == except || !may_serve(c, i))
             continue;
-        if (at < c->conf->servers[i].weight)
+        if (at < weight(c, i))
             return (int)i;
-        at -= c->conf->servers[i].weight;
+        at -= weight(c, i);
     }
     return -1;
 }
@@ -107,8 +122,7 @@ static int choose_two(struct choice *c)
         return first;
     const struct server_state *a = c->conf->servers[first].state;
     const struct server_state *b = c->conf->servers[second].state;
-    uint64_t now = io_now(exchange_io(c->x));
-    uint64_t la = server_latency(a, now) / 1024, lb = server_latency(b, now) / 1024;
+    uint64_t la = server_latency(a, c->now) / 1024, lb = server_latency(b, c->now) / 1024;
     if (la == 0 || lb == 0)
         la = lb = 1;
     uint64_t cost_a = la * (server_in_flight(a) + 1), cost_b = lb * (server_in_flight(b) + 1);
@@ -234,7 +248,8 @@ static int choose(struct choice *c)
 int balance_choose(const struct pool_view *view, const struct upstream_conf *conf,
                    struct exchange *x, uint64_t tried, bool *full)
 {
-    struct choice c = {.view = view, .conf = conf, .x = x, .tried = tried};
+    struct choice c = {
+        .view = view, .conf = conf, .x = x, .tried = tried, .now = io_now(exchange_io(x))};
     int i = conf->server_count == 1 ? (int)may_serve(&c, 0) - 1 : choose(&c);
 
     if (i < 0) {

@@ -110,10 +110,10 @@ struct upstream_conf {
     bool limited;                  /* and it, or a server's, has a limit */
     uint64_t max_in_flight, queue; /* VALUE_OFF; queue: 0 when off */
     uint64_t queue_timeout;
-    bool ejects;                               /* those that fail */
-    uint64_t eject_failures, eject_error_rate; /* VALUE_OFF; a percentage */
-    uint64_t eject_time, max_ejected;
-    uint64_t retry_budget; /* percentage, VALUE_OFF */
+    bool ejects;                                  /* those that fail */
+    uint64_t eject_failures, eject_error_rate;    /* VALUE_OFF; a percentage */
+    uint64_t eject_time, max_ejected, slow_start; /* slow_start: VALUE_OFF */
+    uint64_t retry_budget;                        /* percentage, VALUE_OFF */
     struct rate retry_min;
     struct group_state *state;
     uint64_t connect_timeout, first_byte_timeout, idle_timeout, stream_timeout;

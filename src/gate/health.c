@@ -28,6 +28,13 @@ bool health_allows(const struct server_state *s, uint64_t now)
     return until == 0 || (now >= until && !LOAD(s->probing));
 }
 
+uint64_t health_back_for(const struct server_state *s, uint64_t now)
+{
+    uint64_t back = LOAD(s->back_at);
+
+    return back == 0 ? UINT64_MAX : now > back ? now - back : 0;
+}
+
 bool health_enter(struct server_state *s, uint64_t now, bool *probe)
 {
     uint64_t until = LOAD(s->ejected_until);

@@ -13,6 +13,9 @@
 /* May it be chosen: not ejected, or due for a probe that nobody makes? */
 bool health_allows(const struct server_state *s, uint64_t now);
 
+/* How long it has been well since it was ejected; UINT64_MAX: it never was. */
+uint64_t health_back_for(const struct server_state *s, uint64_t now);
+
 /* To be called for the one that was chosen.  False: another was faster, and it
  * was ejected or makes the probe.  *probe: this request is it. */
 bool health_enter(struct server_state *s, uint64_t now, bool *probe);

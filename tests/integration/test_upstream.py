@@ -163,7 +163,7 @@ def pair(gate, settings="", workers=1, more=""):
     ill.ill = resets
     g = gate(CONFIG, origin=ill.port, option="", workers=workers,
              upstream=f"server = 127.0.0.1:{well.port}\n{more}balance = round_robin\n"
-                      f"retry_budget = off\n{settings}")
+                      f"retry_budget = off\nslow_start = off\n{settings}")
     return g, ill, well
 
 

@@ -265,6 +265,30 @@ START_TEST(who_is_at_his_limit_is_passed_over)
 }
 END_TEST
 
+START_TEST(who_is_back_begins_with_little)
+{
+    static const enum balance balances[] = {BALANCE_RANDOM, BALANCE_ROUND_ROBIN};
+    struct group *g = group_make(balances[_i], 2, NULL);
+
+    g->conf.ejects = true;
+    g->conf.slow_start = 10 * NS_PER_S;
+    g->states[1].back_at = g->io.now_ns - 2500 * NS_PER_MS;
+    for (unsigned i = 0; i < 1000; i++)
+        draw(g);
+    ck_assert(g->got[1] > 160 && g->got[1] < 240); /* a quarter against a whole */
+    g->io.now_ns += 8 * NS_PER_S;
+    g->got[1] = 0;
+    for (unsigned i = 0; i < 1000; i++)
+        draw(g);
+    ck_assert(g->got[1] > 450 && g->got[1] < 550);
+    g->states[1].back_at = g->io.now_ns;
+    g->got[1] = 0;
+    for (unsigned i = 0; i < 1000; i++)
+        draw(g);
+    ck_assert(g->got[1] > 30 && g->got[1] < 90);
+}
+END_TEST
+
 Suite *balance_suite(void);
 
 Suite *balance_suite(void)
@@ -283,6 +307,7 @@ Suite *balance_suite(void)
     tcase_add_test(t, a_quick_refusal_does_not_attract);
     tcase_add_loop_test(t, backups_serve_only_when_nobody_else_may, 0, BALANCE_HASH + 1);
     tcase_add_loop_test(t, who_is_at_his_limit_is_passed_over, 0, BALANCE_HASH + 1);
+    tcase_add_loop_test(t, who_is_back_begins_with_little, 0, 2);
     suite_add_tcase(s, t);
     return s;
 }
