@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What threads write lies so far apart, so that they do not wait for each other. */
+enum { CACHE_LINE = 64 };
+
 void *mem_alloc(size_t size);
 void *mem_zalloc(size_t size);
 void *mem_resize(void *old, size_t size); /* on failure the old one stays */

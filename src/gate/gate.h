@@ -34,9 +34,11 @@ struct gate {
     unsigned module_count;
     void **module_processes;          /* by that index */
     _Atomic uint64_t connections_max; /* main writes it, workers read it */
-    _Atomic uint64_t connections;     /* of all workers */
-    uint64_t buffer_memory;           /* bytes, of all workers */
-    unsigned descriptors_spare;       /* that modules may keep, of all workers */
+    char apart[CACHE_LINE];       /* what every worker writes does not slow down what all read */
+    _Atomic uint64_t connections; /* of all workers */
+    char from_here[CACHE_LINE];
+    uint64_t buffer_memory;     /* bytes, of all workers */
+    unsigned descriptors_spare; /* that modules may keep, of all workers */
     unsigned disable;
     _Atomic unsigned orders;            /* given and not yet carried out */
     void (*changed)(struct gate *gate); /* a worker wants main to look; from any thread; or NULL */

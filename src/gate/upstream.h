@@ -9,12 +9,11 @@
 #define HEADGATE_GATE_UPSTREAM_H
 
 #include "base/list.h"
+#include "base/mem.h"
 #include "gate/config.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-
-enum { CACHE_LINE = 64 };
 
 struct server_state {
     struct link_node node; /* of group_state.servers; main's, as is the rest up to the line */

@@ -28,6 +28,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/mem.h"
 #include "base/owner.h"
 #include "base/random.h"
 #include "base/span.h"
@@ -341,8 +342,10 @@ struct io {
     struct buf_budget budget;   /* of all content buffers of this worker */
     struct io_stats stats;
     struct io_wheel *wheel;
+    char apart[CACHE_LINE];     /* others write here */
     struct io_message *_Atomic mailbox;
     _Atomic bool sleeping;      /* a poster must wake the thread */
+    char from_here[CACHE_LINE];
     struct io_helpers *helpers; /* threads for io_work; started at first use */
     uint32_t busy;              /* operations in flight */
     uint32_t sockets;           /* adopted or connected, and not closed */

@@ -113,12 +113,11 @@ static struct group *group_of(struct uring *u, enum inlet_mode mode)
  *
  * Never with multishot: armed that way on a socket that has its last bytes and
  * its end already, it passes the bytes on and then waits for ever.  In bulk the
- * bytes are there.  Only the one-shot receive is better off: an attempt that
- * fails is saved, and when the group is empty one that fails although nothing
- * has come. */
+ * bytes are there.  Only when the group is empty is it needed, lest the attempt
+ * fails although nothing has come; otherwise it is measured to save nothing. */
 static bool poll_first(const struct uring *u, enum inlet_mode mode)
 {
-    return mode == INLET_ONCE && !(u->disable & IO_NO_POLL_FIRST);
+    return mode == INLET_ONCE && group_free(&u->small) == 0 && !(u->disable & IO_NO_POLL_FIRST);
 }
 
 static _Atomic uint64_t *armed(struct uring *u, enum inlet_mode mode)
