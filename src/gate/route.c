@@ -393,6 +393,7 @@ static struct route_list entries_build(struct build *b, const struct pattern *p,
             .listener_bits = p[i].route->listener_bits & b->listeners,
             .method_bits = method_bits(p[i].route),
             .rank = p[i].rank,
+            .conditional = p[i].route->match.count > 0,
             .names = p[i].names,
             .name = p[i].name,
         };
@@ -522,7 +523,14 @@ static void host_place(struct build *b, struct span name, uint32_t root)
 
     while (r->hosts[at & r->host_mask].root)
         at++;
-    r->hosts[at & r->host_mask] = (struct route_host){name, route_tail(name.ptr, name.len), root};
+    r->hosts[at & r->host_mask] = (struct route_host){
+        .word = route_word(name.ptr, name.len),
+        .middle = route_middle(name.ptr, name.len),
+        .tail = route_tail(name.ptr, name.len),
+        .ptr = name.ptr,
+        .len = (uint32_t)name.len,
+        .root = root,
+    };
     r->has_hosts = true;
     if (name.ptr[0] != '.')
         return;

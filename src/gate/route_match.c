@@ -35,7 +35,7 @@ static const struct route_entry *pick(const struct walk *w, struct route_list li
             continue;
         if (!(e->listener_bits >> w->query->listener & 1))
             continue;
-        if (e->route->match.count && !conditions_hold(&e->route->match, w->query))
+        if (e->conditional && !conditions_hold(&e->route->match, w->query))
             continue;
         if (!w->others)
             return e;
@@ -170,14 +170,15 @@ static const struct route_entry *walk_from(struct walk *w, uint32_t node, const 
 static uint32_t host_find(const struct router *r, struct span name)
 {
     uint64_t word = route_word(name.ptr, name.len), tail = route_tail(name.ptr, name.len);
+    uint64_t middle = route_middle(name.ptr, name.len);
     uint32_t at = route_hash(word, tail, name.ptr, name.len);
 
     for (;; at++) {
         const struct route_host *h = &r->hosts[at & r->host_mask];
         if (h->root == 0)
             return 0;
-        if (h->tail == tail && h->name.len == name.len &&
-            memcmp(h->name.ptr, name.ptr, name.len < 8 ? name.len : name.len - 8) == 0)
+        if (h->word == word && h->tail == tail && h->middle == middle && h->len == name.len &&
+            (name.len <= 24 || memcmp(h->ptr + 16, name.ptr + 16, name.len - 24) == 0))
             return h->root;
     }
 }

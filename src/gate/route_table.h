@@ -24,6 +24,7 @@ struct route_entry {
     uint32_t method_bits; /* bit i: enum method i; all ones: any method at all */
     uint16_t rank;        /* how many conditions it has */
     uint8_t names;        /* captures, in the order of the pattern */
+    bool conditional;     /* there are conditions in `match` of the route */
     const struct span *name;
 };
 
@@ -48,9 +49,11 @@ struct route_node {
     struct route_list exact, prefix;
 };
 
+/* A name, ".example.com" for "*.example.com": what most names are is here. */
 struct route_host {
-    struct span name; /* ".example.com" for "*.example.com" */
-    uint64_t tail;
+    uint64_t word, middle, tail; /* see route_middle() */
+    const char *ptr;
+    uint32_t len;
     uint32_t root; /* 0: a free place */
 };
 
@@ -91,6 +94,13 @@ static inline uint64_t route_word(const char *p, size_t len)
 static inline uint64_t route_tail(const char *p, size_t len)
 {
     return len > 8 ? route_word(p + len - 8, 8) : 0;
+}
+
+/* The 8 bytes behind the first 8, of more than 16: with both words they are all of up
+ * to 24 bytes. */
+static inline uint64_t route_middle(const char *p, size_t len)
+{
+    return len > 16 ? route_word(p + 8, 8) : 0;
 }
 
 static inline uint32_t route_hash(uint64_t word, uint64_t tail, const char *p, size_t len)
