@@ -2,67 +2,83 @@
  * "SipHash: a fast short-input PRF", 2012, and its 128-bit variant). */
 #include "modules/1mrc/hash.h"
 
+#include <endian.h>
+
 static uint64_t rotate(uint64_t x, int by)
 {
     return x << by | x >> (64 - by);
 }
 
-static uint64_t load(const char *at, size_t n)
+/* Up to 7 bytes as a number, the first the lowest. */
+static uint64_t load_few(const char *at, size_t n)
 {
     uint64_t x = 0;
 
-    if (n == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) {
-        memcpy(&x, at, 8);
-        return x;
-    }
     for (size_t i = 0; i < n; i++)
         x |= (uint64_t)(unsigned char)at[i] << (8 * i);
     return x;
 }
 
-static inline void rounds(uint64_t v[4], int n)
+static uint64_t load8(const char *at)
 {
-    while (n-- > 0) {
-        v[0] += v[1];
-        v[2] += v[3];
-        v[1] = rotate(v[1], 13) ^ v[0];
-        v[3] = rotate(v[3], 16) ^ v[2];
-        v[0] = rotate(v[0], 32);
-        v[2] += v[1];
-        v[0] += v[3];
-        v[1] = rotate(v[1], 17) ^ v[2];
-        v[3] = rotate(v[3], 21) ^ v[0];
-        v[2] = rotate(v[2], 32);
-    }
+    uint64_t x;
+
+    memcpy(&x, at, sizeof x);
+    return le64toh(x);
+}
+
+struct sip {
+    uint64_t a, b, c, d;
+};
+
+static inline struct sip sip_round(struct sip v)
+{
+    v.a += v.b;
+    v.c += v.d;
+    v.b = rotate(v.b, 13) ^ v.a;
+    v.d = rotate(v.d, 16) ^ v.c;
+    v.a = rotate(v.a, 32);
+    v.c += v.b;
+    v.a += v.d;
+    v.b = rotate(v.b, 17) ^ v.c;
+    v.d = rotate(v.d, 21) ^ v.a;
+    v.c = rotate(v.c, 32);
+    return v;
+}
+
+static inline struct sip sip_take(struct sip v, uint64_t word)
+{
+    v.d ^= word;
+    v = sip_round(sip_round(v));
+    v.a ^= word;
+    return v;
+}
+
+static inline struct sip sip_end(struct sip v)
+{
+    return sip_round(sip_round(sip_round(sip_round(v))));
 }
 
 struct user_hash user_hash(const struct hash_key *key, struct span id)
 {
-    uint64_t v[4] = {
+    struct sip v = {
         key->k[0] ^ UINT64_C(0x736f6d6570736575),
         key->k[1] ^ UINT64_C(0x646f72616e646f6d) ^ 0xee,
         key->k[0] ^ UINT64_C(0x6c7967656e657261),
         key->k[1] ^ UINT64_C(0x7465646279746573),
     };
     struct user_hash h;
-    size_t whole = id.len & ~(size_t)7;
+    size_t rest = id.len & 7;
+    const char *at = id.ptr, *end = id.ptr + (id.len - rest);
 
-    for (size_t i = 0; i < whole; i += 8) {
-        uint64_t m = load(id.ptr + i, 8);
-        v[3] ^= m;
-        rounds(v, 2);
-        v[0] ^= m;
-    }
-    uint64_t last = load(id.ptr + whole, id.len - whole) | (uint64_t)id.len << 56;
-    v[3] ^= last;
-    rounds(v, 2);
-    v[0] ^= last;
-
-    v[2] ^= 0xee;
-    rounds(v, 4);
-    h.a = v[0] ^ v[1] ^ v[2] ^ v[3];
-    v[1] ^= 0xdd;
-    rounds(v, 4);
-    h.b = v[0] ^ v[1] ^ v[2] ^ v[3];
+    for (; at < end; at += 8)
+        v = sip_take(v, load8(at));
+    v = sip_take(v, load_few(at, rest) | (uint64_t)id.len << 56);
+    v.c ^= 0xee;
+    v = sip_end(v);
+    h.a = v.a ^ v.b ^ v.c ^ v.d;
+    v.b ^= 0xdd;
+    v = sip_end(v);
+    h.b = v.a ^ v.b ^ v.c ^ v.d;
     return h;
 }
