@@ -55,6 +55,9 @@ static int version(void)
 #ifdef HAVE_URING
     printf("feature  io_uring, built with liburing %s\n", URING_VERSION);
 #endif
+#ifdef TLS_VERSION
+    printf("feature  tls, built with %s\n", TLS_VERSION);
+#endif
     printf("feature  http/1.1\n");
     return EXIT_FINE;
 }

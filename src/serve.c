@@ -254,7 +254,7 @@ static void reload(void)
     struct gate *gate = &crew.gate;
     struct arena arena = {0};
     struct diagnostics d = {.arena = &arena};
-    struct config *config = config_load(gate->config->path, &source_disk, gate->modules, &d);
+    struct config *config = config_reload(gate->config, &source_disk, &d);
 
     if (config && d.errors == 0 && config->server.tests_required)
         config_run_tests(config, &d);

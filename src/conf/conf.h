@@ -10,6 +10,13 @@
 #include "conf/setting.h"
 #include "conf/template.h"
 
+/* What tells whether a file is another, or has changed, and who may read it. */
+struct source_look {
+    uint64_t device, inode, size;
+    int64_t mtime_ns;
+    uint32_t uid, gid, mode;
+};
+
 /* Where files come from: the disk, or a test.  Returns FAIL_NOT_FOUND etc. */
 struct source {
     int (*read)(void *data, struct arena *arena, const char *path, struct span *text);
@@ -21,6 +28,10 @@ struct source {
                    unsigned *count);
     /* The folder that relative names begin from; may be NULL: they stay relative. */
     struct span (*folder)(void *data, struct arena *arena);
+    /* What a file is, through links; NULL: nobody knows. */
+    int (*look)(void *data, const char *path, struct source_look *look);
+    /* The numbers of a user and a group; NULL for our own, and the user's. May be NULL. */
+    int (*identity)(void *data, const char *user, const char *group, uint32_t *uid, uint32_t *gid);
     void *data;
 };
 extern const struct source source_disk;

@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <grp.h>
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -162,10 +164,44 @@ static struct span disk_folder(void *data, struct arena *arena)
     return getcwd(path, sizeof path) ? arena_copy(arena, span_of(path)) : (struct span){0};
 }
 
+static int disk_look(void *data, const char *path, struct source_look *look)
+{
+    struct stat st;
+
+    (void)data;
+    if (stat(path, &st) < 0)
+        return fail_from_errno(errno);
+    *look = (struct source_look){.device = (uint64_t)st.st_dev,
+                                 .inode = (uint64_t)st.st_ino,
+                                 .size = (uint64_t)st.st_size,
+                                 .mtime_ns = (int64_t)st.st_mtim.tv_sec * (int64_t)NS_PER_S +
+                                             st.st_mtim.tv_nsec,
+                                 .uid = st.st_uid,
+                                 .gid = st.st_gid,
+                                 .mode = st.st_mode};
+    return 0;
+}
+
+static int disk_identity(void *data, const char *user, const char *group, uint32_t *uid,
+                         uint32_t *gid)
+{
+    const struct passwd *pw = user ? getpwnam(user) : NULL;
+    const struct group *gr = group ? getgrnam(group) : NULL;
+
+    (void)data;
+    if ((user && !pw) || (group && !gr))
+        return FAIL_NOT_FOUND;
+    *uid = pw ? pw->pw_uid : geteuid();
+    *gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getegid();
+    return 0;
+}
+
 const struct source source_disk = {
     .read = disk_read,
     .glob = disk_glob,
     .environment = disk_environment,
     .resolve = disk_resolve,
     .folder = disk_folder,
+    .look = disk_look,
+    .identity = disk_identity,
 };

@@ -44,6 +44,8 @@ void section_tables(const struct module *const *modules, const struct conf_secti
         tables[n++] = route_settings;
     } else if (span_equal(s->type, SPAN("listener"))) {
         tables[n++] = listener_settings;
+    } else if (span_equal(s->type, SPAN("tls"))) {
+        tables[n++] = tls_settings;
     } else if (span_equal(s->type, SPAN("upstream"))) {
         tables[n++] = upstream_settings;
     } else if (span_equal(s->type, SPAN("test"))) {
@@ -86,6 +88,7 @@ static void check_places(struct loading *l, const struct conf_section *s)
         const struct setting *table;
     } rows[] = {{"server", server_settings},
                 {"listener", listener_settings},
+                {"tls", tls_settings},
                 {"upstream", upstream_settings},
                 {"route", route_settings}};
     bool is_route = span_equal(s->type, SPAN("route"));
@@ -117,8 +120,6 @@ static bool check_section(struct loading *l, const struct conf_section *s)
         diagnostics_say(l->d, SEVERITY_ERROR, s->at, "there is no section type %.*s%s",
                         SPAN_ARG(s->type),
                         did_you_mean(l, s->type, section_types, COUNT_OF(section_types) - 1));
-    else if (span_equal(s->type, SPAN("tls")))
-        diagnostics_say(l->d, SEVERITY_ERROR, s->at, "[tls] is not supported by this build");
     else if (is_server && s->name.len > 0)
         diagnostics_say(l->d, SEVERITY_ERROR, s->at, "[server] has no name");
     else if (!is_server && s->name.len == 0)
@@ -245,6 +246,7 @@ static void load_all(struct loading *l)
     if (!server_section(l))
         return;
     config_load_server(l);
+    config_load_tls(l);
     config_load_listeners(l);
     config_load_upstreams(l);
     config_load_modules(l);
@@ -254,16 +256,35 @@ static void load_all(struct loading *l)
     router_load(l);
 }
 
-struct config *config_load(const char *path, const struct source *source,
-                           const struct module *const *modules, struct diagnostics *d)
+struct origin {
+    const char *path;
+    const struct source *source;
+    const struct module *const *modules;
+    const struct tls_layer *layer;
+    const uint8_t *secret; /* NULL: to be made */
+};
+
+static struct config *load(const struct origin *from, struct diagnostics *d)
 {
+    const struct module *const *modules = from->modules;
+    const struct source *source = from->source;
+    const char *path = from->path;
     struct config *config = mem_zalloc(sizeof *config);
-    struct loading l = {.config = config, .modules = modules, .d = d, .asked_last = &l.asked};
+    struct loading l = {.config = config,
+                        .tls_layer = from->layer,
+                        .modules = modules,
+                        .d = d,
+                        .asked_last = &l.asked};
 
     if (!config) {
         diagnostics_memory(d);
         return NULL;
     }
+    config->tls_layer = from->layer;
+    if (from->secret)
+        memcpy(config->tls_secret, from->secret, TLS_SECRET);
+    else if (from->layer)
+        from->layer->entropy(config->tls_secret, TLS_SECRET);
     config->arena.block_size = 64 << 10;
     config->modules_all = modules;
     config->path = arena_text(&config->arena, span_of(path));
@@ -280,6 +301,31 @@ struct config *config_load(const char *path, const struct source *source,
     return NULL;
 }
 
+struct config *config_load_with(const char *path, const struct source *source,
+                                const struct module *const *modules, const struct tls_layer *layer,
+                                struct diagnostics *d)
+{
+    return load(
+        &(struct origin){.path = path, .source = source, .modules = modules, .layer = layer}, d);
+}
+
+struct config *config_load(const char *path, const struct source *source,
+                           const struct module *const *modules, struct diagnostics *d)
+{
+    return config_load_with(path, source, modules, tls_layer_built, d);
+}
+
+struct config *config_reload(const struct config *before, const struct source *source,
+                             struct diagnostics *d)
+{
+    return load(&(struct origin){.path = before->path,
+                                 .source = source,
+                                 .modules = before->modules_all,
+                                 .layer = before->tls_layer,
+                                 .secret = before->tls_secret},
+                d);
+}
+
 void config_free(struct config *config)
 {
     if (!config)
@@ -289,6 +335,11 @@ void config_free(struct config *config)
         if (r->loaded && r->handler->unload)
             r->handler->unload((void *)(uintptr_t)r->conf);
     }
+    for (unsigned i = 0; i < config->listener_count; i++)
+        tls_set_done(config->listeners[i].tls_set);
+    for (unsigned i = 0; i < config->tls_count; i++)
+        tls_context_done(config->tls[i].context);
+    explicit_bzero(config->tls_secret, sizeof config->tls_secret);
     arena_free(&config->arena);
     mem_free(config);
 }

@@ -9,6 +9,7 @@
 
 #include "conf/conf.h"
 #include "http/h1_parse.h"
+#include "net/tls.h"
 
 struct module;
 struct handler;
@@ -58,6 +59,13 @@ struct listener_conf {
     struct span name;
     unsigned index;
     struct addresses listen;
+    struct spans tls_names; /* of [tls] sections; empty: plain */
+    unsigned *tls;          /* their indexes in config->tls */
+    unsigned tls_count;
+    bool unknown_sni_refused;
+    /* What they make together now.  Main's to change, when a certificate has
+     * changed, while no order is under way; workers look when they are told. */
+    struct tls_set *tls_set;
     bool https_redirect, h2c;
     uint64_t https_port;
     struct nets trusted;
@@ -70,6 +78,20 @@ struct listener_conf {
     struct h1_limits limits;
     uint64_t h2_max_streams, h2_window;
     struct rate h2_resets, h2_control;
+};
+
+struct tls_conf {
+    struct span name;
+    unsigned index;
+    struct spans certificates, keys, names, ciphers, groups, alpn, ticket_keys, ocsp;
+    struct span cipher_list, suite_list, group_list; /* as OpenSSL takes them */
+    struct span client_ca, client_crl;
+    struct span hsts; /* the field's value; empty: off */
+    enum tls_verify verify;
+    bool modern, tickets, loose_keys;
+    uint64_t ticket_rotation, watch;
+    uint32_t uid, gid;           /* who we shall be; 0: as we are */
+    struct tls_context *context; /* main's to change, as listener_conf.tls_set */
 };
 
 enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RANDOM, BALANCE_HASH };
@@ -165,7 +187,8 @@ struct route_conf {
     const void *conf;        /* the handler's own struct */
     const void *module_conf; /* the module's */
     struct spans listeners;  /* names; empty: all */
-    uint64_t listener_bits;  /* bit i: config->listeners[i]; all ones when none is named */
+    uint64_t listener_bits;  /* bit i: config->listeners[i]; when none is named, all ones
+                                but for those with https_redirect */
     struct spans hosts;      /* empty: any */
     struct spans paths;
     struct spans methods; /* empty: any */
@@ -212,6 +235,10 @@ struct config {
     struct server_conf server;
     struct listener_conf *listeners;
     unsigned listener_count;
+    struct tls_conf *tls;
+    unsigned tls_count;
+    const struct tls_layer *tls_layer; /* NULL: there is no TLS */
+    uint8_t tls_secret[TLS_SECRET];    /* the process's, for tickets */
     struct upstream_conf *upstreams;
     unsigned upstream_count;
     struct route_conf *routes;
@@ -230,6 +257,15 @@ struct config {
  * that was found is in *d either way (its arena is the caller's). */
 struct config *config_load(const char *path, const struct source *source,
                            const struct module *const *modules, struct diagnostics *d);
+
+/* The same file once more: what is the process's is taken over. */
+struct config *config_reload(const struct config *before, const struct source *source,
+                             struct diagnostics *d);
+
+/* For tests: with another record layer. */
+struct config *config_load_with(const char *path, const struct source *source,
+                                const struct module *const *modules, const struct tls_layer *layer,
+                                struct diagnostics *d);
 void config_free(struct config *config);
 
 const struct upstream_conf *config_upstream(const struct config *config, struct span name);

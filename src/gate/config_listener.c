@@ -6,15 +6,16 @@
 struct listener_raw {
     struct listener_conf conf;
     struct span client_ip_from;
+    int unknown_sni;
     uint64_t request_line, header, fields;
     int unused; /* of words that are only accepted */
 };
 
 #define AT(member, type) SETTING_MEMBER(struct listener_raw, member, type)
 
-static const char *const only_no[] = {"no", NULL}, *const only_off[] = {"off", NULL};
-static const char *const later_yes[] = {"yes", NULL}, *const later_proxy[] = {"v1", "v2", "any",
-                                                                              NULL};
+static const char *const unknown_words[] = {"default", "refuse", NULL};
+static const char *const only_off[] = {"off", NULL};
+static const char *const later_proxy[] = {"v1", "v2", "any", NULL};
 
 const struct setting listener_settings[] = {
     {.name = "listen",
@@ -22,21 +23,33 @@ const struct setting listener_settings[] = {
      .flags = SETTING_REQUIRED,
      .offset = AT(conf.listen, struct addresses),
      .help = "Where: :80, 10.0.0.1:80, [::1]:80, unix:/path or unix:@name."},
-    {.name = "tls", .flags = SETTING_LATER},
-    {.name = "unknown_sni", .flags = SETTING_LATER},
+    {.name = "tls",
+     .type = SETTING_NAMES,
+     .offset = AT(conf.tls_names, struct spans),
+     .help = "The [tls] sections clients choose among by name; the first for all others."},
+    {.name = "unknown_sni",
+     .type = SETTING_WORD,
+     .fallback = "default",
+     .words = unknown_words,
+     .offset = AT(unknown_sni, int),
+     .help = "Names no section has: the first section, or refused."},
     {.name = "h2c",
      .type = SETTING_BOOL,
      .fallback = "yes",
      .offset = AT(conf.h2c, bool),
      .help = "HTTP/2 by prior knowledge, where no TLS is spoken."},
     {.name = "https_redirect",
-     .type = SETTING_WORD,
+     .type = SETTING_BOOL,
      .fallback = "no",
-     .words = only_no,
-     .later = later_yes,
-     .offset = AT(unused, int),
+     .offset = AT(conf.https_redirect, bool),
      .help = "Whether all but the routes that name this listener go to https."},
-    {.name = "https_port", .flags = SETTING_LATER},
+    {.name = "https_port",
+     .type = SETTING_COUNT,
+     .fallback = "443",
+     .min = 1,
+     .max = 65535,
+     .offset = AT(conf.https_port, uint64_t),
+     .help = "The port they go to."},
     {.name = "trusted",
      .type = SETTING_NETS,
      .offset = AT(conf.trusted, struct nets),
@@ -73,7 +86,12 @@ const struct setting listener_settings[] = {
      .fallback = "0660",
      .offset = AT(conf.socket_mode, uint64_t),
      .help = "Permissions of unix sockets."},
-    {.name = "handshake_timeout", .flags = SETTING_LATER | SETTING_INHERIT},
+    {.name = "handshake_timeout",
+     .type = SETTING_DURATION,
+     .flags = SETTING_INHERIT,
+     .fallback = "10s",
+     .offset = AT(conf.handshake_timeout, uint64_t),
+     .help = "From accept to the end of the TLS handshake: closed."},
     {.name = "header_timeout",
      .type = SETTING_DURATION,
      .flags = SETTING_INHERIT,
@@ -298,6 +316,10 @@ static void listener_load(struct loading *l, struct conf_section *s, struct list
                                    .fields_max = (uint32_t)raw.fields};
     if (raw.request_line > raw.header && raw.header > 0)
         loading_say(l, SEVERITY_ERROR, "max_request_line", "more than max_header");
+    c->unknown_sni_refused = raw.unknown_sni == 1;
+    listener_tls_load(l, c);
+    if (c->https_redirect && c->tls_names.count > 0)
+        loading_say(l, SEVERITY_ERROR, "https_redirect", "this listener speaks TLS itself");
     client_ip_load(l, c, raw.client_ip_from);
     check_backlog(l, c);
     resolve_names(l, c);

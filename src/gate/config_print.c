@@ -42,6 +42,7 @@ void config_help(const struct module *const *modules, void (*line)(void *data, s
 {
     setting_help("[server]", server_settings, line, data);
     help_named("[listener ", "NAME", "]", listener_settings, line, data);
+    help_named("[tls ", "NAME", "]", tls_settings, line, data);
     help_named("[upstream ", "NAME", "]", upstream_settings, line, data);
     help_named("[route ", "NAME", "]", route_settings, line, data);
     for (const struct module *const *m = modules; *m; m++)

@@ -126,6 +126,9 @@ static void find_listeners(struct loading *l, struct route_conf *r)
     const char *words[LISTENERS_MAX];
 
     r->listener_bits = r->listeners.count ? 0 : UINT64_MAX;
+    for (unsigned i = 0; r->listeners.count == 0 && i < config->listener_count; i++)
+        if (config->listeners[i].https_redirect) /* serves what names it alone */
+            r->listener_bits &= ~(UINT64_C(1) << i);
     for (unsigned i = 0; i < r->listeners.count; i++) {
         struct span name = r->listeners.list[i];
         unsigned n = 0;

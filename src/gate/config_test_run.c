@@ -2,6 +2,7 @@
  * where neither disk nor origin decides, through the handler. */
 #include "gate/client.h"
 #include "gate/module.h"
+#include "gate/secure.h"
 
 struct running {
     const struct config *config;
@@ -40,12 +41,13 @@ static bool listens_on(const struct listener_conf *l, uint64_t port)
 static const struct listener_conf *listener_choose(struct running *r)
 {
     const struct test_conf *t = r->test;
-    bool plain = span_equal(t->scheme, SPAN("http"));
+    bool secure = span_equal(t->scheme, SPAN("https"));
 
     for (unsigned i = 0; i < r->config->listener_count; i++) {
         const struct listener_conf *l = &r->config->listeners[i];
-        if (t->listener.len > 0 ? span_equal(l->name, t->listener)
-                                : plain && (t->port == 0 || listens_on(l, t->port)))
+        if (t->listener.len > 0
+                ? span_equal(l->name, t->listener)
+                : secure == (l->tls_names.count > 0) && (t->port == 0 || listens_on(l, t->port)))
             return l;
     }
     return NULL;
@@ -118,8 +120,14 @@ static void answer(struct running *r)
     struct exchange *x = r->x;
     const struct handler *h;
 
-    if ((r->status = find_route(r)) != 0)
+    if ((r->status = find_route(r)) != 0) {
+        if (!x->route && x->listener->https_redirect && x->path.normal.len > 0 &&
+            secure_redirect(x)) {
+            r->status = x->response.status;
+            r->pure = true;
+        }
         return;
+    }
     h = x->route->handler;
     if (h->foresee)
         h->foresee(x, &r->foresight);

@@ -185,7 +185,22 @@ void conn_exchange_init(struct conn *c, struct exchange *x, const struct carrier
 {
     x->owner = &c->owner;
     x->carrier = carrier;
+    x->tls = c->tls;
+    x->tls_set = c->listener->tls_set;
     memcpy(&x->peer, c->peer, PEER_BYTES);
+}
+
+/* The handshake comes first, where there is one. */
+static void conn_secure(struct conn *c)
+{
+    if (!c->listener->tls_set)
+        return;
+    c->kind = &conn_tls_kind;
+    if (wire_accept_tls(&c->wire, c->listener->tls_set) < 0) {
+        worker_counted(&conn_worker(c)->stats.causes[CAUSE_out_of_memory]);
+        conn_close(c);
+    }
+    c->tls = wire_tls(&c->wire);
 }
 
 void conn_open(struct listener *l, int fd, const struct address *peer)
@@ -208,6 +223,7 @@ void conn_open(struct listener *l, int fd, const struct address *peer)
     c->draining = l->leaving;
     list_append(&w->conns, &c->node);
     wire_open(&c->wire, &w->wires, &c->owner, fd);
+    conn_secure(c);
     owner_wake(&c->owner);
 }
 

@@ -22,12 +22,17 @@ static const struct carrier h1_carrier = {
     .content_at_hand = h1_content_at_hand,
     .interim = h1_interim,
 };
+static const struct carrier h1_tls_carrier = {
+    .scheme = SPAN_INIT("https"),
+    .content_at_hand = h1_content_at_hand,
+    .interim = h1_interim,
+};
 
 /* --- an exchange: it begins, goes on, and is over ------------------------------------- */
 
 static void exchange_start(struct conn *c, struct exchange *x)
 {
-    conn_exchange_init(c, x, &h1_carrier);
+    conn_exchange_init(c, x, c->tls ? &h1_tls_carrier : &h1_carrier);
     *h1_of(x) = (struct h1_exchange){0};
     x->times.begun = c->since;
     x->times.head = conn_now(c);
@@ -213,7 +218,7 @@ static bool head_parse(struct conn *c, struct exchange *x)
 /* A connection that begins with HTTP/2's preface speaks HTTP/2 from there on. */
 static bool head_is_preface(struct conn *c)
 {
-    if (c->h1.requests > 0 || !c->listener->conf->h2c)
+    if (c->h1.requests > 0 || c->tls || !c->listener->conf->h2c)
         return false;
     switch (conn_h2_preface(wire_in(&c->wire))) {
     case PREFACE_NONE:

@@ -37,7 +37,11 @@ void h1_read_tunnel(struct conn *c)
         if (n == 0)
             return;
     }
-    if (c->wire.eof && wire_in(&c->wire).len == 0)
+    if (!c->wire.eof || wire_in(&c->wire).len > 0)
+        return;
+    if (c->wire.truncated)
+        flow_break(f, FAIL_CLOSED);
+    else
         flow_end(f);
 }
 

@@ -35,6 +35,7 @@ struct conn {
     struct listener *listener;
     const struct conn_kind *kind;
     struct wire wire;
+    struct tls *tls; /* the wire's; NULL: plain */
     struct io_timer timer;
     uint64_t since;       /* when the present wait began: idle, head, linger */
     uint64_t write_since; /* when the client last took bytes that wait; 0: none wait */
@@ -86,7 +87,7 @@ struct conn_kind {
     void (*end)(struct conn *c);
 };
 
-extern const struct conn_kind conn_h1_kind, conn_h2_kind;
+extern const struct conn_kind conn_h1_kind, conn_h2_kind, conn_tls_kind;
 
 /* It speaks HTTP/2 from its next byte on, the client's preface: after ALPN, or where that
  * preface came.  False: no memory, and the connection is closed. */

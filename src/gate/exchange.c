@@ -5,6 +5,7 @@
 #include "gate/client.h"
 #include "gate/edit.h"
 #include "gate/module.h"
+#include "gate/secure.h"
 #include "gate/worker_own.h"
 #include "http/status.h"
 
@@ -149,6 +150,8 @@ static enum cause exchange_prepare(struct exchange *x)
         return CAUSE_method_not_allowed;
     if ((cause = exchange_find_host(x)))
         return cause;
+    if (x->tls && secure_misdirected(x))
+        return CAUSE_misdirected;
     if (x->request.target.form == TARGET_ASTERISK)
         return CAUSE_NONE;
     if ((cause = exchange_find_path(x)) || (cause = exchange_find_route(x)) ||
@@ -160,11 +163,20 @@ static enum cause exchange_prepare(struct exchange *x)
     return CAUSE_NONE;
 }
 
+/* Nothing but the lack of a route is the matter. */
+static bool exchange_unserved(const struct exchange *x, enum cause cause)
+{
+    return !x->route && x->path.normal.len > 0 &&
+           (cause == CAUSE_no_route || cause == CAUSE_method_not_allowed);
+}
+
 void exchange_begin(struct exchange *x)
 {
     worker_counted(&x->worker->stats.requests);
     enum cause cause = exchange_prepare(x);
 
+    if (x->listener->https_redirect && exchange_unserved(x, cause) && secure_redirect(x))
+        return;
     if (cause == CAUSE_method_not_allowed)
         respond_failed_with(x, cause, FIELD_ALLOW, allow_text(x));
     else if (cause)
@@ -389,6 +401,8 @@ static void response_begin(struct exchange *x, int status)
     x->response_state = RESPONSE_STARTED;
     if (x->route && x->route->response_edits.count > 0)
         edits_apply(&x->route->response_edits, x, &x->response.fields);
+    if (x->tls)
+        secure_response(x);
 }
 
 void respond(struct exchange *x, int status, struct span content)

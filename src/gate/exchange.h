@@ -59,6 +59,8 @@ struct exchange {
     struct generation *generation;
     struct config *config; /* the generation it began under */
     const struct listener_conf *listener;
+    struct tls *tls;                /* the connection's; NULL: plain */
+    struct tls_set *tls_set;        /* the listener's sections as they are now */
     const struct route_conf *route; /* NULL: none, or not yet known */
     void *state;                    /* the handler's */
 
@@ -149,6 +151,9 @@ static inline void *exchange_state(const struct exchange *x)
 {
     return x->state;
 }
+/* Path and query as sent, also of an absolute form. */
+struct span exchange_uri(struct exchange *x);
+
 /* X-Request-Id: the trusted peer's, or made now; empty when the route says off. */
 struct span exchange_request_id(struct exchange *x);
 

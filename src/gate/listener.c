@@ -42,10 +42,19 @@ int listener_open(struct worker *w, struct port *port, int fd, struct generation
     g->users++;
     l->generation = g;
     l->conf = conf;
+    listener_tls_changed(l);
     io_adopt(w->io, &l->sock, fd);
     list_append(&w->listeners, &l->node);
     owner_wake(&l->owner);
     return 0;
+}
+
+void listener_tls_changed(struct listener *l)
+{
+    struct tls_set *old = l->tls_set;
+
+    l->tls_set = l->conf->tls_set ? tls_set_use(l->conf->tls_set) : NULL;
+    tls_set_done(old);
 }
 
 void listener_adopt(struct listener *l, struct generation *g, const struct listener_conf *conf)
@@ -55,6 +64,7 @@ void listener_adopt(struct listener *l, struct generation *g, const struct liste
     g->users++;
     l->generation = g;
     l->conf = conf;
+    listener_tls_changed(l);
     generation_done(l->worker, old);
     owner_wake(&l->owner);
 }
@@ -241,6 +251,7 @@ static void listener_gone(struct listener *l)
     list_remove(&l->node);
     owner_retire(&l->owner);
     generation_done(w, l->generation);
+    tls_set_done(l->tls_set);
     mem_free(l);
     worker_check_done(w);
 }

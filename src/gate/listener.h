@@ -15,6 +15,7 @@ struct listener {
     struct port *port;
     struct generation *generation; /* that conf belongs to */
     const struct listener_conf *conf;
+    struct tls_set *tls_set; /* as conf had it when it was last looked at; NULL: plain */
     struct io_sock sock;
     struct io_timer timer; /* while draining, full, or out of descriptors */
     uint64_t say_at;       /* when the next pause may be said */
@@ -31,7 +32,8 @@ struct listener {
 MUST_USE int listener_open(struct worker *w, struct port *port, int fd, struct generation *g,
                            const struct listener_conf *conf);
 void listener_adopt(struct listener *l, struct generation *g, const struct listener_conf *conf);
-void listener_leave(struct listener *l); /* accept what is there already, then close */
+void listener_tls_changed(struct listener *l); /* conf->tls_set is another */
+void listener_leave(struct listener *l);       /* accept what is there already, then close */
 
 /* One of its connections has gone. */
 void listener_conn_closed(struct listener *l);

@@ -18,6 +18,7 @@ struct route_asked { /* by a module */
 
 struct loading {
     struct config *config;
+    const struct tls_layer *tls_layer; /* NULL: this build has none */
     const struct module *const *modules;
     struct diagnostics *d;
     struct conf_section *server; /* never NULL */
@@ -52,6 +53,7 @@ const struct handler *handler_find(const struct loading *l, struct span name,
 
 /* Each fills its part of l->config. */
 void config_load_server(struct loading *l);
+void config_load_tls(struct loading *l);
 void config_load_listeners(struct loading *l);
 void loading_servers(struct loading *l, const struct lines *lines, struct upstream_conf *u);
 void config_load_upstreams(struct loading *l);
@@ -63,10 +65,11 @@ void config_load_tests(struct loading *l);
 void edits_load(struct loading *l, const char *key, const struct lines *lines, struct edits *edits);
 void conditions_load(struct loading *l, const char *key, const struct lines *lines, bool in_query,
                      struct conditions *conditions);
+void listener_tls_load(struct loading *l, struct listener_conf *c);
 void error_pages_load(struct loading *l, const struct lines *lines, struct error_pages *pages);
 
 extern const struct setting server_settings[], listener_settings[], upstream_settings[],
-    route_settings[], test_settings[];
+    route_settings[], test_settings[], tls_settings[];
 
 /* The tables that a section's keys come from, NULL-terminated; at most SECTION_TABLES_MAX. */
 enum { SECTION_TABLES_MAX = 8 };

@@ -1,5 +1,6 @@
 /* What ${...} stands for in an exchange. */
 #include "gate/exchange.h"
+#include "gate/secure.h"
 #include "gate/worker_own.h"
 
 static struct span variable_number(struct exchange *x, unsigned n)
@@ -14,8 +15,7 @@ static struct span variable_address(struct exchange *x, const struct address *a)
     return arena_copy(&x->arena, (struct span){text, address_print_ip(a, text)});
 }
 
-/* Path and query as sent, also of an absolute form. */
-static struct span variable_uri(struct exchange *x)
+struct span exchange_uri(struct exchange *x)
 {
     const struct target *t = &x->request.target;
 
@@ -89,7 +89,7 @@ static struct span variable_value(const struct template_part *p, struct exchange
     case VARIABLE_query:
         return x->request.target.query;
     case VARIABLE_uri:
-        return variable_uri(x);
+        return exchange_uri(x);
     case VARIABLE_route:
         return x->route ? x->route->name : (struct span){0};
     case VARIABLE_listener:
@@ -104,7 +104,19 @@ static struct span variable_value(const struct template_part *p, struct exchange
         return request_header(x, p->text);
     case VARIABLE_cookie_name:
         return request_cookie(x, p->text);
-    default: /* of TLS: there is none */
+    case VARIABLE_tls_version:
+        return secure_fact(x, TLS_FACT_VERSION);
+    case VARIABLE_tls_cipher:
+        return secure_fact(x, TLS_FACT_CIPHER);
+    case VARIABLE_tls_sni:
+        return secure_fact(x, TLS_FACT_SNI);
+    case VARIABLE_client_cert_subject:
+        return secure_fact(x, TLS_FACT_CERT_SUBJECT);
+    case VARIABLE_client_cert_sha256:
+        return secure_fact(x, TLS_FACT_CERT_SHA256);
+    case VARIABLE_client_cert_verified:
+        return secure_fact(x, TLS_FACT_CERT_VERIFIED);
+    default:
         return (struct span){0};
     }
 }

@@ -52,6 +52,9 @@
     ROW(client_gone, 499, "", "the client went away before the answer was complete", "normal")     \
     ROW(client_truncated, 400, "", "the client ended its content before its length",               \
         "the client gave up or was cut off")                                                       \
+    ROW(tls_failed, 0, "", "the TLS handshake failed",                                            \
+        "the error log at level debug says why")                                                   \
+    ROW(handshake_timeout, 0, "", "no TLS handshake within handshake_timeout", "slow client")      \
     ROW(no_route, 404, "", "no route matches", "see the routes and headgate -t")                   \
     ROW(method_not_allowed, 405, "", "routes match, but none for this method",                     \
         "Allow names the methods")                                                                 \

@@ -1,41 +1,26 @@
 /* A stream of bytes to and from a peer; see wire.h. */
-#include "net/wire.h"
+#include "net/wire_own.h"
 
 #include "base/mem.h"
 
 #include <assert.h>
 
-/* Bytes of a buffer, or of a file. */
-struct wire_piece {
-    struct buf *buf; /* NULL: of the file */
-    const char *ptr;
-    uint64_t len;
-    uint64_t offset;
-    int fd;
-};
-
-struct wire_out {
-    struct wire *wire;
-    struct io_sender sender;
-    struct io_op send;
-    uint64_t bytes; /* of all pieces */
-    uint32_t first, count;
-    uint32_t tail_room; /* free bytes behind the last piece, if that buffer is ours to fill */
-    struct wire_piece pieces[WIRE_PIECES];
-    struct io_vec vecs[WIRE_PIECES];
-};
-
 static void wire_gather(struct io_sender *sender);
 
 void wires_init(struct wires *all, struct io *io)
 {
-    all->io = io;
+    *all = (struct wires){.io = io};
     slab_init(&all->outs, sizeof(struct wire_out), 256);
+    slab_init(&all->ciphers, sizeof(struct wire_cipher), 256);
 }
 
 void wires_free(struct wires *all)
 {
     slab_free(&all->outs);
+    slab_free(&all->ciphers);
+    if (all->tls)
+        all->layer->worker_free(all->tls);
+    mem_free(all->record);
 }
 
 void wire_open(struct wire *w, struct wires *all, struct owner *owner, int fd)
@@ -47,13 +32,7 @@ void wire_open(struct wire *w, struct wires *all, struct owner *owner, int fd)
 
 /* --- reading ------------------------------------------------------------------ */
 
-static void wire_failed(struct wire *w, int fail)
-{
-    if (!w->fail)
-        w->fail = (int8_t)fail;
-}
-
-static bool stash_append(struct wire *w, struct span s)
+bool wire_stash_append(struct wire *w, struct span s)
 {
     size_t used = w->in.len;
     size_t need = used + s.len;
@@ -92,7 +71,9 @@ static void wire_received(struct wire *w)
 {
     struct slice *s = &w->recv.slice;
 
-    if (w->recv.fail == FAIL_CLOSED) {
+    if (w->tls && (!w->recv.fail || w->recv.fail == FAIL_CLOSED)) {
+        wire_tls_received(w, w->recv.fail ? (struct slice){0} : *s);
+    } else if (w->recv.fail == FAIL_CLOSED) {
         w->eof = true;
     } else if (w->recv.fail == FAIL_CANCELLED) {
         return;
@@ -100,7 +81,7 @@ static void wire_received(struct wire *w)
         w->eof = true;
         wire_failed(w, w->recv.fail);
     } else if (w->in.len > 0) {
-        if (!stash_append(w, (struct span){s->ptr, s->len}))
+        if (!wire_stash_append(w, (struct span){s->ptr, s->len}))
             wire_failed(w, FAIL_MEMORY);
     } else {
         w->in = (struct span){s->ptr, s->len};
@@ -112,14 +93,17 @@ void wire_take(struct wire *w, size_t n)
 {
     assert(n <= w->in.len);
     w->in = span_after(w->in, n);
+    if (w->tls && w->in.len == 0)
+        wire_tls_decrypt(w);
 }
 
 uint32_t wire_take_to(struct wire *w, struct flow *f, uint64_t n)
 {
     if (n > w->in.len)
         n = w->in.len;
-    if (w->lent && n > FLOW_COPY_MAX && f->count < FLOW_SLICES) {
-        struct slice s = {buf_ref(w->recv.slice.buf), w->in.ptr, (uint32_t)n};
+    struct buf *from = w->tls ? w->tls->from : w->recv.slice.buf;
+    if (w->lent && n > FLOW_COPY_MAX && f->count < FLOW_SLICES && from) {
+        struct slice s = {buf_ref(from), w->in.ptr, (uint32_t)n};
         if (!flow_give(f, s)) {
             buf_unref(s.buf);
             return 0;
@@ -134,12 +118,14 @@ uint32_t wire_take_to(struct wire *w, struct flow *f, uint64_t n)
 
 void wire_want(struct wire *w, uint32_t room)
 {
+    if (w->tls && !wire_tls_wants(w))
+        return;
     if (io_busy(&w->recv) || w->eof || w->fail)
         return;
     io_recv(w->all->io, &w->recv, &w->sock, room);
 }
 
-int wire_settle(struct wire *w)
+int wire_settle_in(struct wire *w)
 {
     if (w->in.len == 0) {
         w->in = (struct span){0};
@@ -150,23 +136,23 @@ int wire_settle(struct wire *w)
     }
     if (!w->lent)
         return 0;
-    /* stash_append() counts what is in `in` as being in the stash already. */
+    /* wire_stash_append() counts what is in `in` as being in the stash already. */
     struct span rest = w->in;
     w->in = (struct span){0};
-    if (stash_append(w, rest))
+    if (wire_stash_append(w, rest))
         return 0;
     wire_failed(w, FAIL_MEMORY);
     return FAIL_MEMORY;
 }
 
-/* --- writing ------------------------------------------------------------------ */
-
-static struct wire_piece *out_at(struct wire_out *out, unsigned i)
+int wire_settle(struct wire *w)
 {
-    return &out->pieces[(out->first + i) % WIRE_PIECES];
+    return w->tls ? wire_tls_settle(w) : wire_settle_in(w);
 }
 
-static struct wire_out *wire_out_get(struct wire *w)
+/* --- writing ------------------------------------------------------------------ */
+
+struct wire_out *wire_out_get(struct wire *w)
 {
     struct wire_out *out = w->out;
 
@@ -181,37 +167,11 @@ static struct wire_out *wire_out_get(struct wire *w)
     out->send = (struct io_op){.owner = w->owner};
     out->bytes = 0;
     out->first = out->count = out->tail_room = 0;
+    out->gathering = false;
+    out->cipher = NULL;
+    out->cipher_bytes = 0;
     w->out = out;
     return out;
-}
-
-static void out_drop_first(struct wire_out *out)
-{
-    struct wire_piece *p = out_at(out, 0);
-
-    if (p->buf)
-        buf_unref(p->buf);
-    out->first = (out->first + 1) % WIRE_PIECES;
-    if (--out->count == 0)
-        out->tail_room = 0;
-}
-
-static void out_sent(struct wire_out *out, uint64_t n)
-{
-    assert(n <= out->bytes);
-    out->bytes -= n;
-    while (n > 0) {
-        struct wire_piece *p = out_at(out, 0);
-        uint64_t part = n < p->len ? n : p->len;
-        p->len -= part;
-        n -= part;
-        if (p->buf)
-            p->ptr += part;
-        else
-            p->offset += part;
-        if (p->len == 0)
-            out_drop_first(out);
-    }
 }
 
 static void wire_out_free(struct wire *w)
@@ -220,16 +180,11 @@ static void wire_out_free(struct wire *w)
 
     while (out->count > 0)
         out_drop_first(out);
+    if (out->cipher)
+        wire_tls_drop_out(w);
     list_remove(&out->sender.node);
     slab_put(&w->all->outs, out, NULL);
     w->out = NULL;
-}
-
-/* The last step of saying something: have it gathered after the steps. */
-static void wire_push(struct wire *w)
-{
-    if (!io_busy(&w->out->send) && !w->fail)
-        io_gather(w->all->io, &w->out->sender);
 }
 
 static void wire_gather(struct io_sender *sender)
@@ -238,7 +193,19 @@ static void wire_gather(struct io_sender *sender)
     struct wire *w = out->wire;
     unsigned n = 0;
 
-    if (out->bytes == 0 || io_busy(&out->send) || w->fail)
+    if (io_busy(&out->send) || w->fail)
+        return;
+    if (w->tls) {
+        out->gathering = true;
+        n = wire_tls_gather(w);
+        out->gathering = false;
+        if (n > 0 && w->tls->notified && out->bytes == 0)
+            io_send_more(w->all->io, &out->send, &w->sock, out->vecs, n);
+        else if (n > 0)
+            io_send(w->all->io, &out->send, &w->sock, out->vecs, n);
+        return;
+    }
+    if (out->bytes == 0)
         return;
     struct wire_piece *p = out_at(out, 0);
     if (!p->buf) {
@@ -268,7 +235,11 @@ static void wire_sent(struct wire *w)
         return;
     }
     w->moved = true;
-    out_sent(out, out->send.count);
+    if (w->tls) {
+        wire_tls_sent(w, out->send.count);
+        return;
+    }
+    wire_out_sent(out, out->send.count);
     if (out->bytes > 0)
         wire_push(w);
 }
@@ -277,12 +248,14 @@ void wire_progress(struct wire *w)
 {
     if (io_take(&w->recv))
         wire_received(w);
+    if (w->tls)
+        wire_tls_progress(w);
     if (!w->out)
         return;
     if (io_take(&w->out->send))
         wire_sent(w);
     /* bytes, not count: a buffer may have been opened and not written to. */
-    if (w->out->bytes == 0 && !io_busy(&w->out->send)) {
+    if (w->out->bytes == 0 && !io_busy(&w->out->send) && (!w->tls || wire_tls_quiet(w))) {
         wire_out_free(w);
         if (w->finish)
             wire_finish(w);
@@ -390,7 +363,9 @@ bool wire_file(struct wire *w, int fd, uint64_t offset, uint64_t len)
 
 uint64_t wire_waiting(const struct wire *w)
 {
-    return w->out ? w->out->bytes : 0;
+    const struct wire_out *out = w->out;
+
+    return out ? out->bytes + out->cipher_bytes : 0;
 }
 
 /* Peers that take nothing must not use up the memory of those that do: a wire
@@ -414,12 +389,14 @@ bool wire_has_room(const struct wire *w)
         return false;
     if (!out)
         return true;
-    return out->bytes < wire_most(w) && out->count <= WIRE_PIECES - 4;
+    return wire_waiting(w) < wire_most(w) && out->count <= WIRE_PIECES - 4;
 }
 
 void wire_finish(struct wire *w)
 {
     w->finish = true;
+    if (w->tls && !w->fail && wire_tls_says_goodbye(w))
+        return;
     if (w->out || w->finished || w->fail || w->sock.fd < 0)
         return;
     w->finished = true;
@@ -450,7 +427,7 @@ bool wire_sending(const struct wire *w)
 
 bool wire_busy(const struct wire *w)
 {
-    return io_busy(&w->recv) || (w->out && io_busy(&w->out->send));
+    return io_busy(&w->recv) || (w->out && io_busy(&w->out->send)) || (w->tls && wire_tls_busy(w));
 }
 
 void wire_cancel(struct wire *w)
@@ -474,6 +451,8 @@ void wire_close(struct wire *w, bool reset)
     wire_drop(w);
     stash_free(w);
     w->in = (struct span){0};
+    if (w->tls)
+        wire_tls_free(w);
     if (w->sock.fd < 0)
         return;
     if (reset)

@@ -10,6 +10,12 @@
  *
  * The owner of a wire calls wire_progress() first and wire_settle() last in
  * its step.
+ *
+ * With TLS nothing changes for the owner, but that there is a handshake first
+ * (wire_ready).  What it reads was decrypted when the earlier bytes had been
+ * taken; what it says is encrypted when it is gathered, in full records.  A
+ * wire is readable while it holds lent ciphertext, decrypted bytes or a stash:
+ * wire_want() wakes the owner when no receive is needed for more.
  */
 #ifndef HEADGATE_NET_WIRE_H
 #define HEADGATE_NET_WIRE_H
@@ -17,6 +23,7 @@
 #include "base/flow.h"
 #include "base/slab.h"
 #include "io/io.h"
+#include "net/tls.h"
 
 enum {
     WIRE_PIECES = 32,       /* a power of two */
@@ -25,11 +32,17 @@ enum {
 };
 
 struct wire_out;
+struct wire_tls;
 
 /* What the wires of one worker share. */
 struct wires {
     struct io *io;
-    struct slab outs;
+    struct slab outs, ciphers;
+    struct tls_worker *tls; /* the layer's; made when it is first needed */
+    const struct tls_layer *layer;
+    char *record;            /* room for a record put together from pieces */
+    uint32_t handshake_turn; /* when these were counted: */
+    uint32_t handshakes;     /* steps of handshakes in one turn */
 };
 void wires_init(struct wires *all, struct io *io);
 void wires_free(struct wires *all);
@@ -42,18 +55,36 @@ struct wire {
     struct span in; /* unread bytes, contiguous: in the stash, or lent */
     char *stash;
     uint32_t stash_size;
-    bool lent : 1;        /* `in` is in the engine's buffer */
+    bool lent : 1;        /* `in` is in the engine's buffer, or was just decrypted */
     bool eof : 1;         /* the peer has finished; `in` may still hold bytes */
+    bool truncated : 1;   /* without saying so: over TLS that is no end of content */
     bool finish : 1;      /* FIN after the last byte */
     bool finished : 1;    /* FIN was sent, or is the only thing left to send */
     bool leaving : 1;     /* closing sends FIN */
     bool moved : 1;       /* bytes went out since wire_moved() was last asked */
     int8_t fail;          /* enum fail of a receive or a send; the wire is of no more use */
     struct wire_out *out; /* NULL when there is nothing to say and nothing in flight */
+    struct wire_tls *tls; /* NULL: plain */
 };
 
 /* Uses an accepted or connecting descriptor; fd -1: wire_dial() follows. */
 void wire_open(struct wire *w, struct wires *all, struct owner *owner, int fd);
+
+/* Speaks TLS from now on: to a client, after wire_open(), by one of the
+ * contexts of a set; or to an origin, once connected, with its name (for SNI
+ * and the certificate) and a session to resume or NULL. */
+MUST_USE int wire_accept_tls(struct wire *w, struct tls_set *set);
+MUST_USE int wire_connect_tls(struct wire *w, struct tls_context *context, struct span name,
+                              struct tls_session *session);
+
+/* Plain, or the handshake is over. */
+bool wire_ready(const struct wire *w);
+/* What makes no sense was received, a failed handshake included. */
+bool wire_broken(const struct wire *w);
+/* Not one byte has come. */
+bool wire_silent(const struct wire *w);
+/* For what was agreed; NULL: plain. */
+struct tls *wire_tls(const struct wire *w);
 
 /* Records what has completed.  Call first in the owner's step. */
 void wire_progress(struct wire *w);

@@ -1,4 +1,6 @@
 /* Configurations from text: what they come to, and what is refused. */
+#include "config.h"
+
 #include "tests/unit/gate/configs.h"
 
 #include <stdio.h>
@@ -69,8 +71,22 @@ static const struct mistake mistakes[] = {
      "a.ini:3:1: error: [route] needs a name: [route NAME]\n"},
     {LISTENER "[rout x]\n",
      "a.ini:3:1: error: there is no section type rout; did you mean \"route\"?\n"},
-    {LISTENER "[tls x]\n", "a.ini:3:1: error: [tls] is not supported by this build\n"},
-    {LISTENER "tls = x\n", "a.ini:3:1: error: tls is not supported by this build\n"},
+#ifdef TLS_VERSION
+    {LISTENER "[tls x]\n", "a.ini:3:1: error: [tls x] needs certificate\n"},
+    {LISTENER "tls = x\n", "a.ini:3:7: error: tls: there is no [tls x]\n"},
+    {LISTENER "[tls x]\ncertificate = x.pem\n",
+     "a.ini:4:15: error: certificate: x.pem: not found\n"},
+    {LISTENER "[tls x]\ncertificate = x.pem\nclient_verify = required\n",
+     "a.ini:5:17: error: client_verify: there is no client_ca\n"},
+    {LISTENER "[tls x]\ncertificate = x.pem\nhsts = 1\n",
+     "a.ini:5:8: error: hsts: \"1\": a duration needs a unit: us, ms, s, m, h or d\n"},
+    {LISTENER "[tls x]\ncertificate = x.pem\nhsts = 1d always\n",
+     "a.ini:5:8: error: hsts: \"always\": after the duration stand include_subdomains and "
+     "preload\n"},
+#else
+    {LISTENER "[tls x]\n",
+     "a.ini:3:1: error: [tls] is not supported by this build: it was configured without TLS\n"},
+#endif
     {"[server]\ncontrol = x\n" LISTENER,
      "a.ini:2:1: error: control is not supported by this build\n"},
     {"[server]\nresolver = system, 10.0.0.1\n" LISTENER,

@@ -58,7 +58,7 @@ START_TEST(twelve_mistakes_are_twelve_messages)
         "twelve.ini:21:11: error: handler: there is no handler plian; did you mean \"plain\"?\n"
         "twelve.ini:23:1: error: [route hello] is opened twice; the first is at twelve.ini"
         ":19\n"
-        "twelve.ini:26:1: error: [tls] is not supported by this build\n");
+        "twelve.ini:26:1: error: there is no section type tsl; did you mean \"tls\"?\n");
 }
 END_TEST
 

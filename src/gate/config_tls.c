@@ -1,0 +1,345 @@
+/* [tls NAME]: with which certificates, and how, clients are spoken to.
+ *
+ * What the files hold is made into a context at once, or refused; the bytes of
+ * keys do not stay in our memory.  The same is done again when a file changes
+ * (tls_watch.c), so building is apart from reading the section.
+ */
+#include "gate/loading.h"
+#include "gate/tls_build.h"
+#include "http/h2_hpack.h"
+
+struct tls_raw {
+    struct tls_conf conf;
+    int profile, verify;
+    struct line hsts;
+};
+
+#define AT(member, type) SETTING_MEMBER(struct tls_raw, member, type)
+
+static const char *const profiles[] = {"intermediate", "modern", NULL};
+static const char *const verify_words[] = {"off", "optional", "required", NULL}; /* tls_verify */
+static const char *const protocols[] = {"h2", "http/1.1", NULL};
+
+const struct setting tls_settings[] = {
+    {.name = "certificate",
+     .type = SETTING_FILES,
+     .flags = SETTING_REQUIRED,
+     .offset = AT(conf.certificates, struct spans),
+     .help = "PEM chains, the server's own certificate first; one per type of key or name."},
+    {.name = "key",
+     .type = SETTING_FILES,
+     .offset = AT(conf.keys, struct spans),
+     .help = "PEM keys; each certificate takes the one that fits; else they are in its file."},
+    {.name = "names",
+     .type = SETTING_HOSTS,
+     .offset = AT(conf.names, struct spans),
+     .help = "The names it is for; the certificates' DNS names if absent."},
+    {.name = "profile",
+     .type = SETTING_WORD,
+     .fallback = "intermediate",
+     .words = profiles,
+     .offset = AT(profile, int),
+     .help = "TLS 1.2 and 1.3 with authenticated ciphers and forward secrecy, or 1.3 alone."},
+    {.name = "ciphers",
+     .type = SETTING_TOKENS,
+     .offset = AT(conf.ciphers, struct spans),
+     .help = "OpenSSL's names, instead of the profile's; TLS_... are suites of 1.3."},
+    {.name = "groups",
+     .type = SETTING_TOKENS,
+     .offset = AT(conf.groups, struct spans),
+     .help = "OpenSSL's names of key exchange groups, instead of the profile's."},
+    {.name = "alpn",
+     .type = SETTING_WORD_ORDER,
+     .fallback = "h2, http/1.1",
+     .words = protocols,
+     .offset = AT(conf.alpn, struct spans),
+     .help = "Protocols in order of preference; a client that has none of them is refused."},
+    {.name = "tickets",
+     .type = SETTING_BOOL,
+     .fallback = "yes",
+     .offset = AT(conf.tickets, bool),
+     .help = "Whether clients may resume what they began, without state on our side."},
+    {.name = "ticket_rotation",
+     .type = SETTING_DURATION,
+     .fallback = "12h",
+     .min = NS_PER_S,
+     .offset = AT(conf.ticket_rotation, uint64_t),
+     .help = "How long a key issues tickets; it reads them for as long again."},
+    {.name = "ticket_keys",
+     .type = SETTING_FILES,
+     .offset = AT(conf.ticket_keys, struct spans),
+     .help = "Files of 80 random bytes, for fleets: the first issues, all read."},
+    {.name = "ocsp",
+     .type = SETTING_FILES,
+     .offset = AT(conf.ocsp, struct spans),
+     .help = "OCSP responses in DER, sent along with the certificate they are about."},
+    {.name = "client_ca",
+     .type = SETTING_FILE,
+     .offset = AT(conf.client_ca, struct span),
+     .help = "PEM certificates of those who certify clients."},
+    {.name = "client_crl",
+     .type = SETTING_FILE,
+     .offset = AT(conf.client_crl, struct span),
+     .help = "PEM lists of revoked clients' certificates."},
+    {.name = "client_verify",
+     .type = SETTING_WORD,
+     .words = verify_words,
+     .offset = AT(verify, int),
+     .help = "Whether clients need a certificate; required if there is a client_ca, else off."},
+    {.name = "hsts",
+     .type = SETTING_LINE,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .offset = AT(hsts, struct line),
+     .help = "Strict-Transport-Security: a duration [include_subdomains] [preload]."},
+    {.name = "watch",
+     .type = SETTING_DURATION,
+     .flags = SETTING_OFF,
+     .fallback = "10s",
+     .min = NS_PER_S / 10,
+     .offset = AT(conf.watch, uint64_t),
+     .help = "How often the files are looked at; changed ones are taken into use."},
+    {.name = "loose_keys",
+     .type = SETTING_BOOL,
+     .fallback = "no",
+     .offset = AT(conf.loose_keys, bool),
+     .help = "Whether keys may be readable by others than their owner and our group."},
+    {0},
+};
+
+/* --- values ---------------------------------------------------------------------------- */
+
+static void hsts_load(struct loading *l, const struct line *line, struct tls_conf *c)
+{
+    const char *why = NULL, *more = "", *preload = "";
+    uint64_t ns = 0;
+
+    if (line->words.count == 0)
+        return;
+    if (value_duration(line->words.list[0], &ns, &why) < 0 || ns < NS_PER_S)
+        loading_say_line(l, SEVERITY_ERROR, line, "hsts: \"%.*s\": %s",
+                         SPAN_ARG(line->words.list[0]), why ? why : "at least 1s");
+    for (unsigned i = 1; i < line->words.count; i++)
+        if (span_equal(line->words.list[i], SPAN("include_subdomains")))
+            more = "; includeSubDomains";
+        else if (span_equal(line->words.list[i], SPAN("preload")))
+            preload = "; preload";
+        else
+            loading_say_line(l, SEVERITY_ERROR, line,
+                             "hsts: \"%.*s\": after the duration stand include_subdomains and "
+                             "preload",
+                             SPAN_ARG(line->words.list[i]));
+    c->hsts = arena_print(&l->config->arena, "max-age=%llu%s%s",
+                          (unsigned long long)(ns / NS_PER_S), more, preload);
+    if (!c->hsts.ptr)
+        diagnostics_memory(l->d);
+}
+
+/* Words to what OpenSSL takes: "A:B", terminated. */
+static struct span list_join(struct loading *l, const struct spans *words, bool suites)
+{
+    struct span text = SPAN("");
+
+    for (unsigned i = 0; i < words->count; i++) {
+        if (span_starts(words->list[i], SPAN("TLS_")) != suites)
+            continue;
+        if (text.len > 0)
+            text = arena_join(&l->config->arena, text, SPAN(":"));
+        text = arena_join(&l->config->arena, text, words->list[i]);
+    }
+    const char *copy = arena_text(&l->config->arena, text);
+    if (!copy)
+        diagnostics_memory(l->d);
+    return (struct span){copy, copy ? text.len : 0};
+}
+
+/* What this build speaks, in the order written. */
+static void alpn_load(struct loading *l, struct tls_conf *c)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < c->alpn.count; i++)
+        if (hpack_available() || !span_equal(c->alpn.list[i], SPAN("h2")))
+            c->alpn.list[kept++] = c->alpn.list[i];
+    if (kept == 0 && c->alpn.count > 0)
+        loading_say(l, SEVERITY_ERROR, "alpn", "this build speaks http/1.1 only");
+    c->alpn.count = kept;
+}
+
+static void verify_load(struct loading *l, int word, struct tls_conf *c)
+{
+    bool ca = c->client_ca.len > 0;
+
+    c->verify = (enum tls_verify)word;
+    if (!conf_find(l->section, "client_verify"))
+        c->verify = ca ? TLS_VERIFY_REQUIRED : TLS_VERIFY_OFF;
+    if (c->verify != TLS_VERIFY_OFF && !ca)
+        loading_say(l, SEVERITY_ERROR, "client_verify", "there is no client_ca");
+    if (c->client_crl.len > 0 && !ca)
+        loading_say(l, SEVERITY_ERROR, "client_crl", "there is no client_ca");
+}
+
+/* --- files ------------------------------------------------------------------------------- */
+
+static bool key_is_loose(const struct tls_conf *c, const struct source_look *look)
+{
+    return (look->mode & 0006) || ((look->mode & 0060) && look->gid != 0 && look->gid != c->gid);
+}
+
+/* Where a key may be: in the files of certificates when there are no others. */
+static void keys_check(struct loading *l, struct tls_conf *c)
+{
+    const struct source *source = l->config->conf.source;
+    const struct spans *files = c->keys.count > 0 ? &c->keys : &c->certificates;
+    struct source_look look;
+
+    for (unsigned i = 0; source->look && !c->loose_keys && i < files->count; i++) {
+        char *name = arena_text(&l->config->arena, files->list[i]);
+        if (!name || source->look(source->data, name, &look) < 0 || !key_is_loose(c, &look))
+            continue;
+        loading_say(l, SEVERITY_ERROR, c->keys.count > 0 ? "key" : "certificate",
+                    "%s: mode %04o: a key readable by others; chmod 0600 (or 0640 for our group), "
+                    "or set loose_keys",
+                    name, look.mode & 07777);
+    }
+}
+
+static void identity_load(struct loading *l, struct tls_conf *c)
+{
+    const struct source *source = l->config->conf.source;
+    const struct server_conf *server = &l->config->server;
+    const char *user = arena_text(&l->config->arena, server->user);
+    const char *group = arena_text(&l->config->arena, server->group);
+
+    c->uid = c->gid = 0;
+    if (user && group && source->identity)
+        source->identity(source->data, server->user.len > 0 ? user : NULL,
+                         server->group.len > 0 ? group : NULL, &c->uid, &c->gid);
+}
+
+/* What the layer says about a file or a setting. */
+static const char *const about_keys[] = {
+    [TLS_ABOUT_CERTIFICATE] = "certificate",
+    [TLS_ABOUT_KEY] = "key",
+    [TLS_ABOUT_NAMES] = "names",
+    [TLS_ABOUT_CIPHERS] = "ciphers",
+    [TLS_ABOUT_GROUPS] = "groups",
+    [TLS_ABOUT_TICKET_KEYS] = "ticket_keys",
+    [TLS_ABOUT_OCSP] = "ocsp",
+    [TLS_ABOUT_CLIENT_CA] = "client_ca",
+    [TLS_ABOUT_CLIENT_CRL] = "client_crl",
+};
+
+const char *tls_about_key(enum tls_about about)
+{
+    return about_keys[about];
+}
+
+static void remark(void *data, enum tls_about about, bool warning, struct span text)
+{
+    struct loading *l = data;
+
+    loading_say(l, warning ? SEVERITY_WARNING : SEVERITY_ERROR, about_keys[about], "%.*s",
+                SPAN_ARG(text));
+}
+
+static void context_load(struct loading *l, struct tls_conf *c)
+{
+    struct tls_build build = {.source = l->config->conf.source,
+                              .layer = l->tls_layer,
+                              .secret = l->config->tls_secret,
+                              .say = remark,
+                              .say_data = l};
+    unsigned errors = l->d->errors;
+    int err = tls_build(&c->context, c, &build);
+
+    if (err == FAIL_MEMORY)
+        diagnostics_memory(l->d);
+    else if (err < 0 && l->d->errors == errors)
+        loading_say(l, SEVERITY_ERROR, NULL, "%s", fail_text(err));
+}
+
+static void tls_load(struct loading *l, struct conf_section *s, struct tls_conf *c)
+{
+    struct tls_raw raw = {0};
+    unsigned index = c->index, errors = l->d->errors;
+
+    l->section = s;
+    conf_fill(&l->config->conf, s, NULL, tls_settings, &raw, l->d);
+    *c = raw.conf;
+    c->name = s->name;
+    c->index = index;
+    c->modern = raw.profile == 1;
+    hsts_load(l, &raw.hsts, c);
+    alpn_load(l, c);
+    verify_load(l, raw.verify, c);
+    c->cipher_list = list_join(l, &c->ciphers, false);
+    c->suite_list = list_join(l, &c->ciphers, true);
+    c->group_list = list_join(l, &c->groups, false);
+    identity_load(l, c);
+    keys_check(l, c);
+    if (l->d->errors == errors)
+        context_load(l, c);
+}
+
+void config_load_tls(struct loading *l)
+{
+    struct config *config = l->config;
+    unsigned count = sections_count(config, "tls");
+
+    if (!(config->tls = loading_zalloc(l, (count ? count : 1) * sizeof *config->tls)))
+        return;
+    for (struct conf_section *s = sections_of(config->conf.sections, "tls"); s;
+         s = sections_of(s->next, "tls")) {
+        if (!l->tls_layer) {
+            diagnostics_say(l->d, SEVERITY_ERROR, s->at,
+                            "[tls] is not supported by this build: it was configured without TLS");
+            continue;
+        }
+        config->tls[config->tls_count].index = config->tls_count;
+        tls_load(l, s, &config->tls[config->tls_count]);
+        config->tls_count++;
+    }
+}
+
+/* --- listeners ------------------------------------------------------------------------------ */
+
+static const struct tls_conf *tls_find(const struct config *config, struct span name)
+{
+    for (unsigned i = 0; i < config->tls_count; i++)
+        if (span_equal(config->tls[i].name, name))
+            return &config->tls[i];
+    return NULL;
+}
+
+static void tls_missing(struct loading *l, struct span name)
+{
+    const char *words[64];
+    unsigned n = 0;
+
+    for (; n < l->config->tls_count && n < COUNT_OF(words); n++)
+        words[n] = arena_text(l->d->arena, l->config->tls[n].name);
+    loading_say(l, SEVERITY_ERROR, "tls", "there is no [tls %.*s]%s", SPAN_ARG(name),
+                did_you_mean(l, name, words, n));
+}
+
+void listener_tls_load(struct loading *l, struct listener_conf *c)
+{
+    struct config *config = l->config;
+    bool fine = true;
+
+    if (c->tls_names.count == 0)
+        return;
+    if (!(c->tls = loading_zalloc(l, c->tls_names.count * sizeof *c->tls)))
+        return;
+    for (unsigned i = 0; i < c->tls_names.count; i++) {
+        const struct tls_conf *t = tls_find(config, c->tls_names.list[i]);
+        if (!t && l->tls_layer)
+            tls_missing(l, c->tls_names.list[i]);
+        fine = fine && t && t->context;
+        if (t)
+            c->tls[c->tls_count++] = t->index;
+    }
+    if (fine && listener_set_new(config, c, &c->tls_set) < 0)
+        diagnostics_memory(l->d);
+}

@@ -1,0 +1,107 @@
+/* Contexts from sections and their files; see tls_build.h. */
+#include "gate/tls_build.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+#include <time.h>
+
+struct reading_files {
+    struct arena arena;
+    const struct tls_build *build;
+    bool failed, no_memory;
+};
+
+static void read_one(struct reading_files *r, enum tls_about about, struct span path,
+                     struct tls_file *f)
+{
+    const struct source *source = r->build->source;
+    char *name = arena_text(&r->arena, path);
+    int err = name ? source->read(source->data, &r->arena, name, &f->content) : FAIL_MEMORY;
+
+    f->path = path;
+    if (err == 0)
+        return;
+    f->content = (struct span){0};
+    r->failed = true;
+    r->no_memory = r->no_memory || err == FAIL_MEMORY;
+    struct span text = arena_print(&r->arena, "%.*s: %s", SPAN_ARG(path), fail_text(err));
+    r->build->say(r->build->say_data, about, false, text.ptr ? text : SPAN("out of memory"));
+}
+
+static void read_list(struct reading_files *r, enum tls_about about, const struct spans *paths,
+                      struct tls_files *files)
+{
+    if (paths->count == 0)
+        return;
+    if (!(files->list = arena_zalloc(&r->arena, paths->count * sizeof *files->list))) {
+        r->failed = r->no_memory = true;
+        return;
+    }
+    files->count = paths->count;
+    for (unsigned i = 0; i < paths->count; i++)
+        read_one(r, about, paths->list[i], &files->list[i]);
+}
+
+static void wipe(const struct tls_files *files)
+{
+    for (unsigned i = 0; i < files->count; i++)
+        if (files->list[i].content.len > 0)
+            explicit_bzero((char *)(uintptr_t)files->list[i].content.ptr,
+                           files->list[i].content.len);
+}
+
+int tls_build(struct tls_context **out, const struct tls_conf *c, const struct tls_build *build)
+{
+    struct reading_files r = {.build = build};
+    struct tls_settings s = {
+        .section = c->name,
+        .names = c->names.list,
+        .name_count = c->names.count,
+        .modern = c->modern,
+        .ciphers = c->cipher_list,
+        .suites = c->suite_list,
+        .groups = c->group_list,
+        .alpn = c->alpn.list,
+        .alpn_count = c->alpn.count,
+        .tickets = c->tickets,
+        .ticket_rotation_ns = c->ticket_rotation,
+        .secret = build->secret,
+        .verify = c->verify,
+        .hsts = c->hsts,
+        .now = (int64_t)time(NULL),
+        .say = build->say,
+        .say_data = build->say_data,
+    };
+
+    read_list(&r, TLS_ABOUT_CERTIFICATE, &c->certificates, &s.certificates);
+    read_list(&r, TLS_ABOUT_KEY, &c->keys, &s.keys);
+    read_list(&r, TLS_ABOUT_TICKET_KEYS, &c->ticket_keys, &s.ticket_keys);
+    read_list(&r, TLS_ABOUT_OCSP, &c->ocsp, &s.ocsp);
+    if (c->client_ca.len > 0)
+        read_one(&r, TLS_ABOUT_CLIENT_CA, c->client_ca, &s.client_ca);
+    if (c->client_crl.len > 0)
+        read_one(&r, TLS_ABOUT_CLIENT_CRL, c->client_crl, &s.client_crl);
+    int err = r.no_memory ? FAIL_MEMORY : r.failed ? FAIL_BAD : 0;
+    if (err == 0)
+        err = build->layer->context_new(out, &s);
+    wipe(&s.certificates);
+    wipe(&s.keys);
+    wipe(&s.ticket_keys);
+    arena_free(&r.arena);
+    return err;
+}
+
+int listener_set_new(const struct config *config, const struct listener_conf *c,
+                     struct tls_set **out)
+{
+    struct tls_context **list = mem_alloc(c->tls_count * sizeof *list);
+
+    if (!list)
+        return FAIL_MEMORY;
+    for (unsigned i = 0; i < c->tls_count; i++)
+        list[i] = config->tls[c->tls[i]].context;
+    int err = tls_set_new(out, list, c->tls_count, c->unknown_sni_refused);
+    mem_free(list);
+    return err;
+}

@@ -1,0 +1,27 @@
+/* Contexts from [tls] sections and their files, when they are read and when
+ * they have changed. */
+#ifndef HEADGATE_GATE_TLS_BUILD_H
+#define HEADGATE_GATE_TLS_BUILD_H
+
+#include "gate/config.h"
+
+struct tls_build {
+    const struct source *source;
+    const struct tls_layer *layer;
+    const uint8_t *secret;
+    tls_say_fn *say;
+    void *say_data;
+};
+
+/* Reads the files of a section.  Keys are wiped from our memory afterwards. */
+MUST_USE int tls_build(struct tls_context **out, const struct tls_conf *c,
+                       const struct tls_build *build);
+
+/* The contexts of a listener's sections as they are now. */
+MUST_USE int listener_set_new(const struct config *config, const struct listener_conf *c,
+                              struct tls_set **out);
+
+/* The name of the setting that a remark is about. */
+const char *tls_about_key(enum tls_about about);
+
+#endif
