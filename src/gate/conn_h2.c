@@ -453,6 +453,10 @@ static void h2_serve(struct conn *c)
     run_line(c);
     conn_times(c);
     conn_h2_flush(c);
+    if (h2_mute(&c->h2->session)) {
+        conn_h2_fail(c, H2_INTERNAL_ERROR, CAUSE_out_of_memory);
+        return;
+    }
     bool over = c->h2->open == 0 && (c->wire.eof || h2_drained(&c->h2->session));
     if (over && h2_out(&c->h2->session).len == 0)
         conn_linger(c);

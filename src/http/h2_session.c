@@ -180,7 +180,9 @@ static bool on_window(struct h2_session *s, const char *at, struct h2_event *ev)
     uint32_t by = h2_get32(at) & H2_STREAM_MASK, id = s->frame.stream;
     struct h2_stream *t = NULL;
 
-    if (by < TINY_UPDATE && !h2_control_counted(s, ev, 1))
+    if (by < TINY_UPDATE && s->updates > 0)
+        s->updates--;
+    else if (by < TINY_UPDATE && !h2_control_counted(s, ev, 1))
         return true;
     if (id != 0) {
         enum h2_place place = h2_place_of(s, id, &t);

@@ -131,6 +131,7 @@ struct h2_session {
     int64_t send_window, receive_window;
     uint32_t credit;
     uint32_t peer_window; /* SETTINGS_INITIAL_WINDOW_SIZE */
+    uint32_t updates;     /* small ones that are not counted */
     uint32_t peer_streams_max;
     bool peer_connects;
 
@@ -156,6 +157,11 @@ void h2_read(struct h2_session *s, struct span in, uint64_t now, size_t *used, s
 static inline bool h2_in_head(const struct h2_session *s)
 {
     return s->block_stream != 0;
+}
+/* Something could not be said for want of memory: the connection is of no more use. */
+static inline bool h2_mute(const struct h2_session *s)
+{
+    return s->no_memory;
 }
 static inline bool h2_settled(const struct h2_session *s)
 {

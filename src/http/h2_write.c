@@ -7,11 +7,13 @@
 
 #include <assert.h>
 
-enum { OUT_FIRST = 1024, DRAIN_NOTICED = 1, DRAIN_FINAL = 2 };
+enum { OUT_FIRST = 1024, DRAIN_NOTICED = 1, DRAIN_FINAL = 2, UPDATES_MAX = 10000 };
 
 /* Room for n more bytes; NULL, and the session fails, without memory. */
 static char *out_room(struct h2_session *s, size_t n)
 {
+    if (s->no_memory) /* what follows something that is missing means something else */
+        return NULL;
     if (s->out_sent == s->out_len)
         s->out_sent = s->out_len = 0;
     if (n <= s->out_room - s->out_len)
@@ -265,6 +267,10 @@ void h2_data(struct h2_session *s, struct h2_stream *stream, uint32_t n, bool en
     s->out_len += H2_FRAME_HEAD;
     stream->send_window -= (int32_t)n;
     s->send_window -= n;
+    /* Two updates may answer it, however small it is, unless it is the window that made
+     * it so: then it is the peer who asks for crumbs. */
+    if (n > 0 && stream->send_window > 0 && s->send_window > 0 && s->updates < UPDATES_MAX)
+        s->updates += 2;
     if (end)
         h2_stream_ended(s, stream, H2_LOCAL_ENDED);
 }

@@ -21,7 +21,7 @@ enum { SEEDS = 2000, TWICE_EVERY = 16, STORIES_MAX = 128, PATIENCE_S = 60 };
 
 static const struct story *const tables[] = {relay_stories,  serve_stories, forward_stories,
                                              gate_stories,   io_stories,    mrc_stories,
-                                             static_stories, NULL};
+                                             static_stories, h2_stories,    NULL};
 
 struct progress { /* shared with the child */
     uint64_t seed, played;
