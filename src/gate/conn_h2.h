@@ -23,7 +23,7 @@ struct h2_exchange {
     uint64_t left;       /* of a known length: bytes still owed */
     uint64_t file_mark;  /* conn_h2.said behind the last piece of a file */
     uint64_t rate_since; /* when the present window of asking began; 0: not asking */
-    uint64_t rate_from;  /* bytes_in then */
+    uint64_t rate_from;  /* conn_h2.received then */
     uint64_t wait_since; /* answered, content outstanding; or no window; 0: neither */
     uint32_t rest;       /* bytes nobody wanted */
     bool head_written;
@@ -42,6 +42,7 @@ struct conn_h2 {
     struct link_node ready[H2_URGENCIES];
     struct link_node waiting; /* for room on the wire */
     uint64_t said;            /* bytes ever handed to the wire */
+    uint64_t received;        /* bytes of content, of all streams */
     uint64_t head_since;      /* when the field section that is coming began; 0: none is */
     uint64_t drain_since;     /* when the client was told; 0: not yet */
     uint64_t sweep_at;        /* when all exchanges are looked at next */

@@ -80,6 +80,7 @@ bool conn_h2_content(struct conn *c, struct exchange *x, const struct h2_event *
     c->starved = n == 0;
     h2_took(&c->h2->session, n);
     x->bytes_in += n;
+    c->h2->received += n;
     /* To be told when there is room again, although there is some. */
     if (h->stream.receive_window < (int32_t)(f->limit / 2))
         f->starved = true;
@@ -122,6 +123,7 @@ static bool content_asked(const struct conn *c, const struct exchange *x)
            x->route->body_min_rate.amount && f->bytes < f->limit / 2;
 }
 
+/* What comes for other streams counts: whoever sends on many cannot choose which comes first. */
 static void rate_judge(struct conn *c, struct exchange *x)
 {
     struct h2_exchange *h = h2_of(x);
@@ -133,13 +135,13 @@ static void rate_judge(struct conn *c, struct exchange *x)
     }
     if (h->rate_since == 0) {
         h->rate_since = now;
-        h->rate_from = x->bytes_in;
+        h->rate_from = c->h2->received;
     }
     if (now < h->rate_since + RATE_WINDOW_NS)
         return;
     const struct rate *rate = &x->route->body_min_rate;
     uint64_t need = (uint64_t)((unsigned __int128)rate->amount * RATE_WINDOW_NS / rate->per_ns);
-    if (x->bytes_in - h->rate_from < need)
+    if (c->h2->received - h->rate_from < need)
         content_bad(c, x, CAUSE_body_too_slow);
     h->rate_since = 0;
 }
