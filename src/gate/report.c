@@ -32,8 +32,10 @@ static const struct counter engine_counters[] = {
     {"completions", offsetof(struct io_stats, completions)},
     {"wakes", offsetof(struct io_stats, wakes)},
     {"deferred", offsetof(struct io_stats, deferred)},
+    {"accepts", offsetof(struct io_stats, accepts)},
     {"receives", offsetof(struct io_stats, receives)},
     {"sends", offsetof(struct io_stats, sends)},
+    {"send_files", offsetof(struct io_stats, send_files)},
     {"short_sends", offsetof(struct io_stats, short_sends)},
     {"connects", offsetof(struct io_stats, connects)},
     {"closes", offsetof(struct io_stats, closes)},
@@ -90,7 +92,7 @@ static void say(const struct report *r, const char *text)
 static void say_counters(const struct report *r, const struct counter *rows, size_t count,
                          bool engine)
 {
-    char text[1024];
+    char text[2048];
     size_t used = 0;
 
     for (size_t i = 0; i < count && used < sizeof text; i++)
