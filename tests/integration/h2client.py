@@ -117,9 +117,9 @@ class Client:
             try:
                 piece = self.s.recv(1 << 18)
             except ConnectionResetError:
-                raise Ended from None
+                raise Ended(f"reset, {self.goaways}, {self.status}") from None
             if not piece:
-                raise Ended
+                raise Ended(f"closed, {self.goaways}")
             self.buffer += piece
         n = int.from_bytes(self.buffer[:3], "big")
         kind, flags = self.buffer[3], self.buffer[4]

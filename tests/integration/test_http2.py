@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -19,7 +20,7 @@ from h2client import (CALM, CANCEL, CLOSED, COMPRESSION, DATA, END, END_HEADERS,
                       HEADERS, MORE, NO_ERROR, PADDED, PING, PRIORITY, PROTOCOL, PUSH, REFUSED, RST,
                       SETTINGS, SIZE, WINDOW, WITH_PRIORITY, Client, Companion, Ended, data, frame,
                       get, headers, number, pack, ping, post, rst, settings, window)
-from harness import Skip, main, same, true, wait_for
+from harness import BUILD, Skip, main, same, true, wait_for
 from origin import Origin
 
 CONFIG = """
@@ -39,7 +40,7 @@ body = hi
 [route large]
 path = /files/*
 handler = static
-root = {dir}/files
+root = {files}
 strip_prefix = /files
 [route all]
 handler = {handler}
@@ -47,7 +48,8 @@ max_body = off
 body_min_rate = off
 """
 
-HANDLERS = {"static": "static\nroot = {dir}/files", "forward": "forward\nupstream = u"}
+FILES = tempfile.mkdtemp(prefix="files.", dir=BUILD)
+HANDLERS = {"static": "static\nroot = {files}", "forward": "forward\nupstream = u"}
 
 
 def start(gate, handler="forward", listener="", more="", **names):
@@ -58,21 +60,21 @@ def start(gate, handler="forward", listener="", more="", **names):
     origin = Origin()
     threading.Thread(target=origin.serve_forever, daemon=True).start()
     config = CONFIG.replace("{handler}", HANDLERS[handler]).replace("{listener}", listener)
-    g = gate(config.replace("{more}", more), origin=origin.port, wait=False, **names)
-    os.makedirs(os.path.join(g.dir, "files"))
-    with open(os.path.join(g.dir, "files", "index.html"), "w") as f:
-        f.write("the root")
-    with open(os.path.join(g.dir, "files", "large"), "wb") as f:
-        f.write(large())
-    g.process.kill()
-    g.process.wait()
-    g.start()
+    g = gate(config.replace("{more}", more), origin=origin.port, files=FILES, **names)
     g.origin = origin
     return g
 
 
 def large():
     return random.Random(7).randbytes(1_000_000)
+
+
+def write_files():
+    os.chmod(FILES, 0o755)
+    with open(os.path.join(FILES, "index.html"), "w") as f:
+        f.write("the root")
+    with open(os.path.join(FILES, "large"), "wb") as f:
+        f.write(large())
 
 
 # --- conformance -------------------------------------------------------------------------
@@ -263,7 +265,7 @@ def test_content_goes_both_ways(gate):
         streams = range(1, 17, 2)
         c.send(*[headers(s, post("/echo", te="trailers"), False) for s in streams])
         credit = {s: 262144 for s in streams}
-        credit[0] = 4 * 262144
+        credit[0] = 65535
         left = {s: content for s in streams}
 
         def note(kind, flags, stream, payload):
@@ -660,4 +662,6 @@ def test_requests_are_counted_against_keepalive_requests(gate):
         same(ends(c), NO_ERROR, "then it ends")
 
 
-main([t for n, t in list(globals().items()) if n.startswith("test_")], at_once=4)
+write_files()
+main([t for n, t in list(globals().items()) if n.startswith("test_")], at_once=4,
+     after=lambda: shutil.rmtree(FILES, ignore_errors=True))
