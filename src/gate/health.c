@@ -98,7 +98,7 @@ static bool eject_allowed(const struct upstream_conf *u)
 static void server_eject(const struct upstream_conf *u, struct server_state *s, uint64_t now,
                          bool again)
 {
-    uint32_t times = now - LOAD(s->back_at) < EJECT_FORGIVE_NS ? LOAD(s->ejections) : 0;
+    uint32_t times = health_back_for(s, now) < EJECT_FORGIVE_NS ? LOAD(s->ejections) : 0;
     uint64_t time = u->eject_time;
 
     for (uint32_t i = 0; i < times && time < EJECT_MAX_NS; i++)
@@ -106,7 +106,7 @@ static void server_eject(const struct upstream_conf *u, struct server_state *s, 
     if (time > EJECT_MAX_NS && EJECT_MAX_NS > u->eject_time)
         time = EJECT_MAX_NS;
     STORE(s->ejections, times + 1);
-    STORE(s->back_at, now);
+    STORE(s->back_at, now + time);
     STORE(s->ejected_until, now + time);
     server_clear(s);
     atomic_store(&s->probing, false);

@@ -31,7 +31,7 @@ struct server_state {
     _Atomic uint32_t ejections;              /* in a row */
     _Atomic uint64_t window_at;
     _Atomic uint64_t ejected_until; /* 0: it is not */
-    _Atomic uint64_t back_at;       /* when it last was ejected, or came back */
+    _Atomic uint64_t back_at;       /* when its last ejection is over, or it came back */
     atomic_bool probing;
     char line_after[CACHE_LINE];
 };
