@@ -58,20 +58,41 @@ static struct span common_lines(struct exchange *x)
     return worker_common_lines(x->worker, !hidden && !fields_get(f, FIELD_SERVER));
 }
 
-static char *put(char *at, struct span s)
+/* Lines are short: a call for each would cost more than the copying. */
+static inline char *put(char *at, struct span s)
 {
-    memcpy(at, s.ptr, s.len);
+    if (s.len >= 16) {
+        for (size_t i = 0; i + 16 <= s.len; i += 16)
+            memcpy(at + i, s.ptr + i, 16);
+        memcpy(at + s.len - 16, s.ptr + s.len - 16, 16); /* overlaps the last but one */
+    } else if (s.len >= 8) {
+        memcpy(at, s.ptr, 8);
+        memcpy(at + s.len - 8, s.ptr + s.len - 8, 8);
+    } else {
+        for (size_t i = 0; i < s.len; i++)
+            at[i] = s.ptr[i];
+    }
     return at + s.len;
 }
 
-enum { HEAD_LINES = 192 }; /* status, length, coding, connection, empty line */
+enum {
+    HEAD_LINES = 192,   /* status, length, coding, connection, empty line */
+    CONTENT_MAX = 1024, /* that is written with its head */
+};
+
+/* Content that is there already, all of it, and short. */
+static bool content_is_short(const struct response_writer *rw, const struct exchange *x)
+{
+    return x->response_state == RESPONSE_ENDED && !x->response_content.ended && !rw->no_content &&
+           x->content.len <= CONTENT_MAX;
+}
 
 static bool response_write_head(struct response_writer *rw, struct exchange *x, struct wire *w)
 {
     struct span common = common_lines(x), connection = connection_field(x);
     struct span status = status_line(x->response.status);
     size_t fields = h1_fields_bytes(&x->response.fields);
-    size_t need = HEAD_LINES + common.len + fields;
+    size_t need = HEAD_LINES + common.len + fields + CONTENT_MAX;
 
     bool large = need > IO_BUF_SIZE;
     if (large) { /* an origin's fields: one by one, after the rest */
@@ -97,6 +118,11 @@ static bool response_write_head(struct response_writer *rw, struct exchange *x, 
         at = put(at, connection);
     if (!large)
         at = put(at, SPAN("\r\n"));
+    if (!large && x->content.len > 0 && content_is_short(rw, x)) {
+        at = put(at, x->content);
+        x->bytes_out += x->content.len;
+        x->content.len = 0;
+    }
     wire_wrote(w, (uint32_t)(at - start));
     return !large || (say_fields(w, &x->response.fields) && wire_say(w, SPAN("\r\n")));
 }

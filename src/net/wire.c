@@ -389,7 +389,10 @@ bool wire_has_room(const struct wire *w)
         return false;
     if (!out)
         return true;
-    return wire_waiting(w) < wire_most(w) && out->count <= WIRE_PIECES - 4;
+    if (out->count > WIRE_PIECES - 4)
+        return false;
+    uint64_t waiting = wire_waiting(w);
+    return waiting < IO_BUF_SIZE || waiting < wire_most(w); /* the first is never too much */
 }
 
 void wire_finish(struct wire *w)
