@@ -182,6 +182,39 @@ static uint64_t keep_alive(const struct telling *t)
     return party_end(&p);
 }
 
+enum { WARM_AFTER = 4, WARM_ASKS = 40 };
+
+static void warm_checked(struct visitor *v, const struct ask *ask, const struct answer *a)
+{
+    uint64_t *before = v->data;
+
+    (void)ask;
+    (void)a;
+    if (v->answered < WARM_AFTER)
+        *before = mem_count();
+    EXPECT(mem_count() == *before, "request %u allocates %llu times", v->answered,
+           (unsigned long long)(mem_count() - *before));
+}
+
+/* What the first requests needed is kept: those behind take none from the system. */
+static uint64_t warm(const struct telling *t)
+{
+    struct party p;
+    uint64_t before = 0;
+
+    party_begin(&p, t, 0);
+    struct ask ask = ask_any(&p);
+    struct visitor *v = visitor_new(&p);
+    v->data = &before;
+    v->checked = warm_checked;
+    for (unsigned i = 0; i < WARM_ASKS; i++)
+        visitor_ask(v, ask);
+    visitor_go(&p, v);
+    EXPECT(sim_run(p.sim, party_over, &p, 3600 * NS_PER_S), "the answers come");
+    visitor_expect_all(v);
+    return party_end(&p);
+}
+
 static uint64_t pipelining(const struct telling *t)
 {
     struct party p;
@@ -507,6 +540,7 @@ static uint64_t no_descriptors(const struct telling *t)
 const struct story serve_stories[] = {
     {"serve.keep_alive", "one after the other, each is answered", keep_alive, 2},
     {"serve.pipelining", "all at once, answered in order", pipelining, 2},
+    {"serve.warm", "requests take no memory from the system once warm", warm, 0},
     {"serve.slow_client", "slow gets all of it, stuck is cut off", slow_client, 1},
     {"serve.vanishing", "clients vanish after any byte, the next is served", vanishing, 4},
     {"serve.limits", "what is refused hears why", limits, 2},
