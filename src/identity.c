@@ -7,12 +7,23 @@
 #include <linux/capability.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 bool identity_is_root(void)
 {
     return geteuid() == 0;
+}
+
+void identity_keep_secrets(void)
+{
+    const struct rlimit none = {0, 0};
+
+    setrlimit(RLIMIT_CORE, &none);
+#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
+    prctl(PR_SET_DUMPABLE, 0L); /* also where a program takes the dumps, whatever the limit */
+#endif
 }
 
 /* Permitted and effective: CAP_NET_BIND_SERVICE alone. */

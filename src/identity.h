@@ -13,4 +13,7 @@ MUST_USE int identity_drop(struct span user, struct span group, const int *files
 /* Are we root, and about to stay it? */
 bool identity_is_root(void);
 
+/* No core dumps: there are keys in memory. */
+void identity_keep_secrets(void);
+
 #endif

@@ -110,6 +110,7 @@ static int check(const char *path)
         print_count(config->route_count, "route", ", ");
         print_count(config->upstream_count, "upstream", ", ");
         print_count(config->test_count, "test", " passed\n");
+        config_tls_readers(config, print_line, stdout);
         printf("worst case: ");
         print_bytes(config_worst_case_bytes(config));
         printf(" of memory, when every connection and buffer is in use\n");

@@ -9,6 +9,7 @@
 #include "error_log.h"
 #include "gate/gate.h"
 #include "gate/report.h"
+#include "gate/tls_watch.h"
 #include "identity.h"
 #include "io/descriptor.h"
 #include "modules/modules_table.h"
@@ -77,6 +78,7 @@ struct crew {
     unsigned open, failed, running;
     _Atomic unsigned finished; /* workers that serve nobody any more */
     _Atomic unsigned standing; /* workers that touch nothing any more */
+    struct tls_watch *watch;   /* main's; NULL: nothing is watched */
     char pid_file[4096];       /* the one that was written, whatever a reload says */
 };
 
@@ -249,12 +251,14 @@ static void reloaded(const struct config *config, struct span later)
                 SPAN_ARG(later));
 }
 
-static void reload(void)
+/* True when there is a new generation. */
+static bool reload(void)
 {
     struct gate *gate = &crew.gate;
     struct arena arena = {0};
     struct diagnostics d = {.arena = &arena};
     struct config *config = config_reload(gate->config, &source_disk, &d);
+    bool adopted = false;
 
     if (config && d.errors == 0 && config->server.tests_required)
         config_run_tests(config, &d);
@@ -267,6 +271,7 @@ static void reload(void)
         if (config_keep_running(config, gate->config) == 0 && gate_adopt(gate, config, &d) == 0) {
             reloaded(config, later);
             config = NULL;
+            adopted = true;
         } else {
             gate->connections_max = most;
         }
@@ -277,6 +282,7 @@ static void reload(void)
         config_free(config);
     }
     arena_free(&arena);
+    return adopted;
 }
 
 /* Tells the workers something, unless they are ending already: a worker may act
@@ -319,18 +325,45 @@ static void serve_stuck(uint64_t give_up)
     _exit(1);
 }
 
+/* A signal; 0: it is time to look at something. */
+static int wait_for_news(const sigset_t *signals, uint64_t give_up)
+{
+    const uint64_t tick = 200 * NS_PER_MS, due = tls_watch_due(crew.watch);
+    uint64_t now = monotonic_ns(), wait = due > now ? due - now : tick;
+
+    if (give_up != TIME_NEVER)
+        wait = tick;
+    else if (due == TIME_NEVER)
+        return sigtimedwait(signals, NULL, NULL);
+    const struct timespec t = {.tv_sec = (time_t)(wait / NS_PER_S),
+                               .tv_nsec = (long)(wait % NS_PER_S)};
+    int sig = sigtimedwait(signals, NULL, &t);
+    return sig > 0 ? sig : 0;
+}
+
+/* Of the generation that has just become the newest. */
+static void watch_begin(void)
+{
+    tls_watch_free(crew.watch);
+    crew.watch = tls_watch_new(&crew.gate, &source_disk);
+    if (crew.gate.config->tls_count > 0)
+        identity_keep_secrets();
+}
+
 static void serve_until_done(const sigset_t *signals)
 {
-    const struct timespec tick = {.tv_nsec = 200 * (long)NS_PER_MS};
     uint64_t give_up = TIME_NEVER;
     unsigned terms = 0;
 
     while (crew_running() > 0) {
-        int sig = sigtimedwait(signals, NULL, give_up == TIME_NEVER ? NULL : &tick);
+        int sig = wait_for_news(signals, give_up);
         serve_stuck(give_up);
+        if (terms == 0 && tls_watch_due(crew.watch) <= monotonic_ns())
+            tls_watch_look(crew.watch, monotonic_ns());
         if (sig == SIGHUP && terms == 0) {
             settle();
-            reload();
+            if (reload())
+                watch_begin();
         } else if (sig == SIGUSR1) {
             error_log_reopen();
             order(gate_reopen_logs);
@@ -434,11 +467,13 @@ int serve(struct config *config)
         pid_remove();
         return 1;
     }
+    watch_begin();
     log_say(LOG_NOTICE, "serving");
     serve_until_done(&signals);
     for (unsigned i = 0; i < options.workers; i++)
         pthread_join(hands[i].thread, NULL);
     pid_remove();
+    tls_watch_free(crew.watch);
     gate_close(&crew.gate);
     free(hands);
     log_say(LOG_NOTICE, "done");

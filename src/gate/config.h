@@ -91,6 +91,7 @@ struct tls_conf {
     bool modern, tickets, loose_keys;
     uint64_t ticket_rotation, watch;
     uint32_t uid, gid;           /* who we shall be; 0: as we are */
+    struct source_look *looks;   /* at tls_conf_file(), before they were read; may be NULL */
     struct tls_context *context; /* main's to change, as listener_conf.tls_set */
 };
 
@@ -287,6 +288,10 @@ unsigned config_descriptors_spare(void); /* that modules may keep */
 
 /* Bytes in use when every connection, exchange and buffer there may be is there. */
 uint64_t config_worst_case_bytes(const struct config *config);
+
+/* Who will read each key, a line each; for -t. */
+void config_tls_readers(const struct config *config, void (*line)(void *data, struct span text),
+                        void *data);
 
 /* -T and --help-settings */
 void config_print(const struct config *config, void (*line)(void *data, struct span text),

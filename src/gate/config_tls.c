@@ -181,27 +181,60 @@ static void verify_load(struct loading *l, int word, struct tls_conf *c)
 
 /* --- files ------------------------------------------------------------------------------- */
 
-static bool key_is_loose(const struct tls_conf *c, const struct source_look *look)
-{
-    return (look->mode & 0006) || ((look->mode & 0060) && look->gid != 0 && look->gid != c->gid);
-}
-
-/* Where a key may be: in the files of certificates when there are no others. */
-static void keys_check(struct loading *l, struct tls_conf *c)
+/* As they are before they are read, so that no change is missed. */
+static void looks_load(struct loading *l, struct tls_conf *c)
 {
     const struct source *source = l->config->conf.source;
-    const struct spans *files = c->keys.count > 0 ? &c->keys : &c->certificates;
-    struct source_look look;
+    unsigned count = tls_conf_files(c);
 
-    for (unsigned i = 0; source->look && !c->loose_keys && i < files->count; i++) {
-        char *name = arena_text(&l->config->arena, files->list[i]);
-        if (!name || source->look(source->data, name, &look) < 0 || !key_is_loose(c, &look))
-            continue;
-        loading_say(l, SEVERITY_ERROR, c->keys.count > 0 ? "key" : "certificate",
-                    "%s: mode %04o: a key readable by others; chmod 0600 (or 0640 for our group), "
-                    "or set loose_keys",
-                    name, look.mode & 07777);
+    if (!source->look || !(c->looks = loading_zalloc(l, (count + 1) * sizeof *c->looks)))
+        return;
+    for (unsigned i = 0; i < count; i++) {
+        struct span path = tls_conf_file(c, i);
+        char *name = arena_text(&l->config->arena, path);
+        if (!name || source->look(source->data, name, &c->looks[i]) < 0)
+            c->looks[i] = (struct source_look){0};
+        else if (!c->loose_keys && tls_conf_file_is_key(c, i) && tls_key_is_loose(c, &c->looks[i]))
+            loading_say(l, SEVERITY_ERROR, c->keys.count > 0 ? "key" : "certificate",
+                        "%s: mode %04o: a key readable by others; chmod 0600 (or 0640 for our "
+                        "group), or set loose_keys",
+                        name, c->looks[i].mode & 07777);
     }
+}
+
+static bool readable_by(const struct source_look *look, uint32_t uid, uint32_t gid)
+{
+    if (uid == 0)
+        return true;
+    uint32_t bit = look->uid == uid ? 0400 : look->gid == gid ? 0040 : 0004;
+    return look->mode & bit;
+}
+
+void config_tls_readers(const struct config *config, void (*line)(void *data, struct span text),
+                        void *data)
+{
+    struct span user = config->server.user;
+    struct arena arena = {0};
+
+    for (unsigned i = 0; i < config->tls_count; i++) {
+        const struct tls_conf *c = &config->tls[i];
+        for (unsigned f = 0; c->looks && f < tls_conf_files(c); f++) {
+            if (!tls_conf_file_is_key(c, f))
+                continue;
+            struct span path = tls_conf_file(c, f);
+            bool can = readable_by(&c->looks[f], c->uid, c->gid);
+            struct span text = arena_print(
+                &arena, "key %.*s: mode %04o, read by root at start and by %.*s at reload%s",
+                SPAN_ARG(path), c->looks[f].mode & 07777, SPAN_ARG(user),
+                can ? "" : ", who cannot: give it to the group with 0640");
+            if (user.len == 0)
+                text = arena_print(&arena, "key %.*s: mode %04o, read by whoever starts headgate",
+                                   SPAN_ARG(path), c->looks[f].mode & 07777);
+            if (text.ptr)
+                line(data, text);
+        }
+    }
+    arena_free(&arena);
 }
 
 static void identity_load(struct loading *l, struct tls_conf *c)
@@ -277,7 +310,7 @@ static void tls_load(struct loading *l, struct conf_section *s, struct tls_conf 
     c->suite_list = list_join(l, &c->ciphers, true);
     c->group_list = list_join(l, &c->groups, false);
     identity_load(l, c);
-    keys_check(l, c);
+    looks_load(l, c);
     if (l->d->errors == errors)
         context_load(l, c);
 }

@@ -2,6 +2,7 @@
 #include "gate/gate.h"
 
 #include "gate/access_log.h"
+#include "gate/tls_build.h"
 #include "gate/upstream.h"
 #include "io/descriptor.h"
 
@@ -198,7 +199,7 @@ static void ports_unbind_new(struct gate *gate)
 
 /* --- orders --------------------------------------------------------------------------- */
 
-enum order_kind { ORDER_ADOPT, ORDER_DRAIN, ORDER_STOP, ORDER_LOGS, ORDER_STAND };
+enum order_kind { ORDER_ADOPT, ORDER_DRAIN, ORDER_STOP, ORDER_LOGS, ORDER_STAND, ORDER_TLS };
 
 struct order {
     struct io_message message;
@@ -226,6 +227,9 @@ static void order_arrived(struct io_message *m, struct io *io)
         break;
     case ORDER_LOGS:
         access_log_reopen(w);
+        break;
+    case ORDER_TLS:
+        worker_tls_changed(w);
         break;
     case ORDER_STAND:
         w->standing = true;
@@ -291,6 +295,29 @@ int gate_adopt(struct gate *gate, struct config *config, struct diagnostics *d)
     }
     atomic_fetch_sub_explicit(&old->users, 1, memory_order_acq_rel);
     return 0;
+}
+
+int gate_tls_change(struct gate *gate, struct tls_conf *conf, struct tls_context *context)
+{
+    struct config *config = gate->config;
+
+    assert(!gate_busy(gate));
+    tls_context_done(conf->context);
+    conf->context = context;
+    for (unsigned i = 0; i < config->listener_count; i++) {
+        struct listener_conf *l = &config->listeners[i];
+        struct tls_set *set = NULL;
+        bool has = false;
+        for (unsigned j = 0; j < l->tls_count; j++)
+            has = has || l->tls[j] == conf->index;
+        if (!has)
+            continue;
+        if (listener_set_new(config, l, &set) < 0)
+            return FAIL_MEMORY;
+        tls_set_done(l->tls_set);
+        l->tls_set = set;
+    }
+    return orders_give(gate, ORDER_TLS, NULL);
 }
 
 void gate_drain(struct gate *gate)

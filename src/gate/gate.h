@@ -69,6 +69,10 @@ bool gate_wants(const struct config *config, const struct listen_address *at);
  * address cannot be bound nothing changes, and the config stays the caller's. */
 MUST_USE int gate_adopt(struct gate *gate, struct config *config, struct diagnostics *d);
 
+/* A section's files have changed: connections from now on are spoken to by this
+ * context, which it takes over whatever happens. Not while orders are under way. */
+MUST_USE int gate_tls_change(struct gate *gate, struct tls_conf *conf, struct tls_context *context);
+
 void gate_drain(struct gate *gate);
 void gate_stop(struct gate *gate); /* cuts everything now */
 void gate_reopen_logs(struct gate *gate);

@@ -92,6 +92,61 @@ int tls_build(struct tls_context **out, const struct tls_conf *c, const struct t
     return err;
 }
 
+/* --- the files of a section ---------------------------------------------------------- */
+
+static unsigned files_lists(const struct tls_conf *c, const struct spans *lists[6],
+                            struct spans single[2])
+{
+    static const unsigned count = 6;
+
+    single[0] = (struct spans){(struct span *)(uintptr_t)&c->client_ca, c->client_ca.len > 0};
+    single[1] = (struct spans){(struct span *)(uintptr_t)&c->client_crl, c->client_crl.len > 0};
+    lists[0] = &c->certificates;
+    lists[1] = &c->keys;
+    lists[2] = &c->ticket_keys;
+    lists[3] = &c->ocsp;
+    lists[4] = &single[0];
+    lists[5] = &single[1];
+    return count;
+}
+
+unsigned tls_conf_files(const struct tls_conf *c)
+{
+    const struct spans *lists[6];
+    struct spans single[2];
+    unsigned n = 0;
+
+    for (unsigned i = 0, count = files_lists(c, lists, single); i < count; i++)
+        n += lists[i]->count;
+    return n;
+}
+
+struct span tls_conf_file(const struct tls_conf *c, unsigned i)
+{
+    const struct spans *lists[6];
+    struct spans single[2];
+
+    for (unsigned l = 0, count = files_lists(c, lists, single); l < count; l++) {
+        if (i < lists[l]->count)
+            return lists[l]->list[i];
+        i -= lists[l]->count;
+    }
+    return (struct span){0};
+}
+
+bool tls_conf_file_is_key(const struct tls_conf *c, unsigned i)
+{
+    unsigned certificates = c->certificates.count;
+
+    return c->keys.count == 0 ? i < certificates
+                              : i >= certificates && i < certificates + c->keys.count;
+}
+
+bool tls_key_is_loose(const struct tls_conf *c, const struct source_look *look)
+{
+    return (look->mode & 0006) || ((look->mode & 0060) && look->gid != 0 && look->gid != c->gid);
+}
+
 int listener_set_new(const struct config *config, const struct listener_conf *c,
                      struct tls_set **out)
 {

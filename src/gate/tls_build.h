@@ -17,6 +17,14 @@ struct tls_build {
 MUST_USE int tls_build(struct tls_context **out, const struct tls_conf *c,
                        const struct tls_build *build);
 
+/* All files of a section, in one order; certificates, then keys, come first. */
+unsigned tls_conf_files(const struct tls_conf *c);
+struct span tls_conf_file(const struct tls_conf *c, unsigned i);
+bool tls_conf_file_is_key(const struct tls_conf *c, unsigned i);
+
+/* May others than its owner and our group read it? */
+bool tls_key_is_loose(const struct tls_conf *c, const struct source_look *look);
+
 /* The contexts of a listener's sections as they are now. */
 MUST_USE int listener_set_new(const struct config *config, const struct listener_conf *c,
                               struct tls_set **out);

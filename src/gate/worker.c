@@ -304,6 +304,12 @@ void worker_drain(struct worker *w, uint64_t timeout_ns)
     owner_wake(&w->owner);
 }
 
+void worker_tls_changed(struct worker *w)
+{
+    for (struct link_node *n = w->listeners.next; n != &w->listeners; n = n->next)
+        listener_tls_changed(container_of(n, struct listener, node));
+}
+
 void worker_stop(struct worker *w)
 {
     struct link_node *next;
