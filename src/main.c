@@ -3,6 +3,7 @@
 
 #include "gate/config.h"
 #include "gate/module.h"
+#include "http/h2_hpack.h"
 #include "io/descriptor.h"
 #include "io/io.h"
 #include "modules/modules_table.h"
@@ -59,6 +60,8 @@ static int version(void)
     printf("feature  tls, built with %s\n", TLS_VERSION);
 #endif
     printf("feature  http/1.1\n");
+    if (hpack_available())
+        printf("feature  http/2, HPACK by nghttp2\n");
     return EXIT_FINE;
 }
 

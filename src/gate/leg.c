@@ -293,6 +293,26 @@ bool leg_keep_head(struct leg *leg, struct span head)
     return true;
 }
 
+bool leg_keep_trailers(struct leg *leg, const struct fields *trailers)
+{
+    struct arena *arena = &leg->x->arena;
+    struct fields kept = {.max = trailers->count};
+
+    if (trailers->count == 0)
+        return true;
+    if (!(kept.list = arena_alloc(arena, kept.max * sizeof *kept.list)))
+        return false;
+    for (unsigned i = 0; i < trailers->count; i++) {
+        const struct field *f = &trailers->list[i];
+        struct span name = arena_copy(arena, f->name), value = arena_copy(arena, f->value);
+        if (!name.ptr || (f->value.len > 0 && !value.ptr) ||
+            fields_add(&kept, (enum field_id)f->id, name, value) < 0)
+            return false;
+    }
+    leg->x->trailers = kept;
+    return true;
+}
+
 void leg_interim(struct leg *leg)
 {
     int status = leg->response.status;

@@ -26,6 +26,9 @@ void leg_borrow_fields(struct leg *leg);
  * bytes.  False: no memory. */
 bool leg_keep_head(struct leg *leg, struct span head);
 
+/* The response's, for the client; before leg_content_done().  False: no memory. */
+bool leg_keep_trailers(struct leg *leg, const struct fields *trailers);
+
 /* An interim head is complete: it is passed on. */
 void leg_interim(struct leg *leg);
 

@@ -60,7 +60,9 @@ static void h1_link_head_done(struct h1_link *l)
 
     l->origin_keeps =
         leg->response.keep_alive && framing != FRAMING_CLOSE && framing != FRAMING_TUNNEL;
-    h1_content_init(&l->content, framing, leg->response.content_length, &trailer_limits, NULL);
+    l->trailers = (struct fields){.list = leg->x->worker->pools->fields, .max = LEG_FIELDS_MAX};
+    h1_content_init(&l->content, framing, leg->response.content_length, &trailer_limits,
+                    &l->trailers);
     leg_head_done(leg);
 }
 
@@ -92,7 +94,12 @@ static void h1_link_read_content(struct h1_link *l)
         enum cause cause;
         enum parse parse = h1_content_next(&l->content, wire_in(w), &piece, &cause);
         leg->since = io_now(link_io(&l->base));
+        bool kept = parse != PARSE_DONE || leg_keep_trailers(leg, &l->trailers);
         wire_take(w, piece.skip);
+        if (!kept) {
+            leg_fail(leg, CAUSE_out_of_memory);
+            return;
+        }
         if (parse == PARSE_BAD) {
             leg_fail(leg, CAUSE_upstream_bad_chunk);
             return;

@@ -9,6 +9,7 @@ struct h1_link {
     struct link base;
     struct leg *leg;           /* NULL while idle, and at the end */
     struct h1_content content; /* of the response */
+    struct fields trailers;    /* behind it, while they are read: the slots are the worker's */
     uint32_t scanned;          /* of an incomplete head */
     bool request_chunked;
     bool origin_keeps; /* the origin will take another request */

@@ -37,6 +37,16 @@ def test_one_of_a_thing_is_one(gate):
     true("fine: 2 listeners, 1 route," in said, said)
 
 
+def test_the_version_names_what_is_spoken(gate):
+    g = gate("[server]\n[listener a]\nlisten = 127.0.0.1:{port}\n[route r]\nhandler = respond\n")
+    said = subprocess.run([HEADGATE, "-V"], capture_output=True, text=True, check=True).stdout
+    true(said.startswith("headgate ") and "\nengine   epoll\n" in said
+         and "\nmodule   respond: " in said and "\nfeature  http/1.1\n" in said, said)
+    with g.connect() as s:
+        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        same("\nfeature  http/2, " in said, not s.recv(5).startswith(b"H"))
+
+
 FAILING = PLAIN + "[test t]\nrequest = GET http://a/\nexpect_status = 500\n"
 
 

@@ -139,6 +139,18 @@ def test_content_of_every_framing_comes_through(gate):
     o.end()
 
 
+def test_what_comes_behind_chunked_content_is_passed_on(gate):
+    g, o = start(gate)
+    for _ in range(2):
+        with g.connect() as s:
+            s.sendall(b"GET /trailers HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            data = read_all(s)
+        same(data.partition(b"\r\n\r\n")[2], b"3\r\nabc\r\n0\r\nX-Sum: 1 2\r\nX-Empty: \r\n\r\n")
+    same(g.get("/trailers", version="1.0")[2], b"abc")
+    same(o.connections, 1)
+    o.end()
+
+
 def test_uploads_of_both_framings_arrive_whole(gate):
     g, o = start(gate)
     body = os.urandom(3_000_000)

@@ -289,6 +289,16 @@ def test_content_goes_both_ways(gate):
             sent[s] = True
 
 
+def test_what_comes_behind_an_origins_content_is_passed_on(gate):
+    g = start(gate)
+    with Client(g.port) as c:
+        c.send(*[headers(s, get("/trailers")) for s in (1, 3)])
+        c.wait(1, 3)
+        for s in (1, 3):
+            same(c.content[s], b"abc")
+            same(dict(c.trailers[s]), {"x-sum": "1 2", "x-empty": ""})
+
+
 def test_large_answers_come_whole_side_by_side(gate):
     g = start(gate)
     content = large()

@@ -1,7 +1,8 @@
 /* Plays stories: `sim [--seed N] [--seeds N] [--story NAME] [--trace] [--list]
  * [--patience SECONDS]`.
  *
- * The seeds are shared out among the stories.  Each story runs in a process
+ * The seeds, from 1 or N on, are shared out among the stories; --seed alone
+ * plays that one.  Each story runs in a process
  * of its own and says in shared memory how far it is, so that an assertion
  * that fails costs one story, and its seed is known.  Every 16th seed is
  * played twice and must end with the same hash.  Output is TAP, and a
@@ -30,10 +31,11 @@ struct progress { /* shared with the child */
 struct run {
     const struct story *stories[STORIES_MAX];
     size_t count;
-    uint64_t seed; /* 0: many */
+    uint64_t seed; /* the first; 0: 1 */
     uint64_t seeds;
     uint64_t patience_s;
     const char *only;
+    bool one; /* that seed alone */
     bool trace, terminal;
     struct progress *progress;
 };
@@ -52,7 +54,7 @@ static uint64_t share_of(const struct run *run, const struct story *story)
 {
     uint64_t all = 0, weight = story->weight ? story->weight : 1;
 
-    if (run->seed)
+    if (run->one)
         return 1;
     for (size_t i = 0; i < run->count; i++)
         all += run->stories[i]->weight ? run->stories[i]->weight : 1;
@@ -66,7 +68,7 @@ static void play_all(const struct run *run, const struct story *story)
 
     for (uint64_t seed = first; seed < first + n; seed++) {
         uint64_t hash = play(run, story, seed);
-        if (seed % TWICE_EVERY == 0 || run->seed)
+        if (seed % TWICE_EVERY == 0 || run->one)
             EXPECT(hash == play(run, story, seed), "another hash the second time");
         if (run->trace)
             printf("# hash %016llx\n", (unsigned long long)hash);
@@ -169,24 +171,27 @@ static uint64_t number(const char *text)
 
 static bool read_arguments(struct run *run, char **at)
 {
-    bool list = false;
+    bool list = false, many = false;
 
     for (; *at; at++) {
-        if (strcmp(*at, "--seed") == 0)
+        if (strcmp(*at, "--seed") == 0) {
             run->seed = number(*++at);
-        else if (strcmp(*at, "--seeds") == 0)
+        } else if (strcmp(*at, "--seeds") == 0) {
             run->seeds = number(*++at);
-        else if (strcmp(*at, "--patience") == 0)
+            many = true;
+        } else if (strcmp(*at, "--patience") == 0) {
             run->patience_s = number(*++at);
-        else if (strcmp(*at, "--story") == 0 && at[1])
+        } else if (strcmp(*at, "--story") == 0 && at[1]) {
             run->only = *++at;
-        else if (strcmp(*at, "--trace") == 0)
+        } else if (strcmp(*at, "--trace") == 0) {
             run->trace = true;
-        else if (strcmp(*at, "--list") == 0)
+        } else if (strcmp(*at, "--list") == 0) {
             list = true;
-        else
+        } else {
             usage();
+        }
     }
+    run->one = run->seed && !many;
     return list;
 }
 
