@@ -10,8 +10,9 @@
 #include "gate/upstream.h"
 
 struct waiter {
-    struct link_node node;     /* of the group's queue, under its lock; linked unless called */
+    struct link_node node;     /* of the group's queue, under its lock, as is `called` */
     struct io_message message; /* the call */
+    bool called;               /* and has not heard it yet */
     struct worker *worker;
     struct generation *generation; /* holds the group */
     struct group_state *group;
@@ -45,16 +46,27 @@ bool place_take(struct leg *leg)
     return leg->counted;
 }
 
+/* The first who waits and was not called yet. */
+static struct waiter *queue_next(struct group_state *g)
+{
+    for (struct link_node *n = g->queue.next; n != &g->queue; n = n->next) {
+        struct waiter *w = container_of(n, struct waiter, node);
+        if (!w->called)
+            return w;
+    }
+    return NULL;
+}
+
 static void queue_call(struct group_state *g)
 {
-    struct waiter *w = NULL;
-
     if (atomic_load(&g->waiting) == 0)
         return;
     pthread_mutex_lock(&g->lock);
-    struct link_node *node = list_pop(&g->queue);
-    if (node)
-        w = container_of(node, struct waiter, node);
+    struct waiter *w = queue_next(g);
+    if (w)
+        w->called = true;
+    else
+        g->unclaimed = true;
     pthread_mutex_unlock(&g->lock);
     if (w)
         io_post(w->worker->io, &w->message);
@@ -68,7 +80,7 @@ void place_give(struct leg *leg)
         atomic_fetch_sub(&leg->server->state->in_flight, 1);
     if (leg->counted_in_group)
         atomic_fetch_sub(&u->state->in_flight, 1);
-    if (leg->counted && u->limited)
+    if (leg->counted) /* also without a limit: a reload may have lifted it */
         queue_call(u->state);
     leg->counted = leg->counted_in_group = false;
 }
@@ -100,7 +112,7 @@ static void waiter_called(struct io_message *m, struct io *io)
         return;
     }
     pthread_mutex_lock(&g->lock);
-    list_prepend(&g->queue, &w->node);
+    w->called = false;
     pthread_mutex_unlock(&g->lock);
     w->leg->called = true;
     leg_tell(w->leg);
@@ -136,14 +148,15 @@ int queue_join(struct leg *leg)
     return 0;
 }
 
-bool queue_first(const struct leg *leg)
+bool queue_may_try(const struct leg *leg)
 {
     struct group_state *g = leg->upstream->state;
 
     pthread_mutex_lock(&g->lock);
-    bool first = g->queue.next == &leg->waiter->node;
+    bool may = g->unclaimed || g->queue.next == &leg->waiter->node;
+    g->unclaimed = false;
     pthread_mutex_unlock(&g->lock);
-    return first;
+    return may;
 }
 
 void queue_leave(struct leg *leg)
@@ -157,7 +170,7 @@ void queue_leave(struct leg *leg)
     leg->called = false;
     w->leg = NULL;
     pthread_mutex_lock(&w->group->lock);
-    bool called = !link_linked(&w->node);
+    bool called = w->called;
     list_remove(&w->node);
     pthread_mutex_unlock(&w->group->lock);
     if (unheard)

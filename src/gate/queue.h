@@ -1,10 +1,10 @@
 /* Limits of what is in flight, and waiting for a place below them.
  *
  * A group's queue belongs to the process.  Whoever finds no place stands at
- * its end; each place that is given back calls the first, by a message to its
- * worker, which tries again and stands first again if that fails.  Nobody who
- * comes later tries while somebody waits: first come, first served, whatever
- * the worker.
+ * its end; each place that is given back calls the first who was not called
+ * yet, by a message to its worker, which tries again and keeps its turn if that
+ * fails.  Nobody who comes later tries while somebody waits, not even while a
+ * call is on its way: first come, first served, whatever the worker.
  */
 #ifndef HEADGATE_GATE_QUEUE_H
 #define HEADGATE_GATE_QUEUE_H
@@ -22,7 +22,10 @@ bool queue_others_wait(const struct leg *leg);
 
 /* FAIL_FULL, FAIL_MEMORY. */
 MUST_USE int queue_join(struct leg *leg);
-bool queue_first(const struct leg *leg); /* nobody stands before it */
-void queue_leave(struct leg *leg);       /* idempotent */
+void queue_leave(struct leg *leg); /* idempotent */
+
+/* To be asked once, after joining: does nobody stand before it, or was a place
+ * given back for which all who did were called already? */
+bool queue_may_try(const struct leg *leg);
 
 #endif

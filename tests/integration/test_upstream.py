@@ -144,6 +144,20 @@ def test_calls_to_those_who_have_left_are_passed_on(gate):
         o.end()
 
 
+def test_who_sends_many_at_once_does_not_overtake_who_waits(gate):
+    for workers in (1, 4):
+        g, o = start(gate, "max_in_flight = 1\nqueue = 256 timeout=20s", workers=workers)
+        with g.connect(seconds=20) as many:
+            many.sendall(b"GET /hold/20 HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+            wait_for(lambda: o.requests > 2)
+            before = o.requests
+            with asks(g, "/waits") as waits:
+                same(read_response(waits)[0], 200)
+            true(o.requests - before < 10, f"{o.requests - before} went before, {workers} workers")
+        g.stop()
+        o.end()
+
+
 # --- health -----------------------------------------------------------------------------------
 
 
