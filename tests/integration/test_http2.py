@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -20,7 +21,7 @@ from h2client import (CALM, CANCEL, CLOSED, COMPRESSION, DATA, END, END_HEADERS,
                       HEADERS, MORE, NO_ERROR, PADDED, PING, PRIORITY, PROTOCOL, PUSH, REFUSED, RST,
                       SETTINGS, SIZE, WINDOW, WITH_PRIORITY, Client, Companion, Ended, data, frame,
                       get, headers, number, pack, ping, post, rst, settings, window)
-from harness import BUILD, Skip, main, same, true, wait_for
+from harness import BUILD, HEADGATE, Skip, main, same, true, wait_for
 from origin import Origin
 
 CONFIG = """
@@ -62,6 +63,25 @@ def start(gate, handler="forward", listener="", more="", **names):
     config = CONFIG.replace("{handler}", HANDLERS[handler]).replace("{listener}", listener)
     g = gate(config.replace("{more}", more), origin=origin.port, files=FILES, **names)
     g.origin = origin
+    g.wrap = None
+    return g
+
+
+def start_tls(gate, handler="forward", **more):
+    if not shutil.which("openssl"):
+        raise Skip("openssl is not there")
+    if "OpenSSL" not in subprocess.run([HEADGATE, "-V"], capture_output=True, text=True).stdout:
+        raise Skip("built without TLS")
+    pem = os.path.join(FILES, "pem", "one.pem")
+    g = start(gate, handler, listener="tls = one", more="""
+[tls one]
+certificate = %s
+watch = off
+loose_keys = yes""" % pem, **more)
+    context = ssl.create_default_context(cafile=pem)
+    context.set_alpn_protocols(["h2"])
+    g.wrap = lambda s: context.wrap_socket(s, server_hostname="localhost")
+    g.pem = pem
     return g
 
 
@@ -75,6 +95,15 @@ def write_files():
         f.write("the root")
     with open(os.path.join(FILES, "large"), "wb") as f:
         f.write(large())
+    os.mkdir(os.path.join(FILES, "pem"))
+    pem = os.path.join(FILES, "pem", "one.pem")
+    if shutil.which("openssl"):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                        "-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                        "-days", "2", "-keyout", pem + ".key", "-out", pem], check=True,
+                       capture_output=True)
+        with open(pem, "a") as f, open(pem + ".key") as key:
+            f.write(key.read())
 
 
 # --- conformance -------------------------------------------------------------------------
@@ -183,7 +212,7 @@ CASES = [
 
 
 def judge(g, name, said, codes, slowly):
-    with Client(g.port) as c:
+    with Client(g.port, wrap=g.wrap) as c:
         c.until(SETTINGS)
         # Where the connection ends at once, the rest cannot be said.
         try:
@@ -201,13 +230,13 @@ def judge(g, name, said, codes, slowly):
         true(any(f in wanted for f in found), f"{name}: {found}, wanted {wanted}")
 
 
-def conformance(gate, handler):
-    g = start(gate, handler)
+def conformance(gate, handler, tls=False):
+    g = start_tls(gate, handler) if tls else start(gate, handler)
     for name, said, codes in CASES:
         judge(g, name, said, codes, False)
         if len(said) < 400:
             judge(g, name + ", byte by byte", said, codes, True)
-    with Client(g.port) as c:
+    with Client(g.port, wrap=g.wrap) as c:
         same(c.ask(1)[0], 200, "and it still answers")
 
 
@@ -217,6 +246,10 @@ def test_what_is_not_http2_is_told_so_static(gate):
 
 def test_what_is_not_http2_is_told_so_forwarded(gate):
     conformance(gate, "forward")
+
+
+def test_what_is_not_http2_is_told_so_over_tls(gate):
+    conformance(gate, "static", True)
 
 
 def test_one_byte_of_window_is_one_byte_of_content(gate):
@@ -466,6 +499,30 @@ def test_curl_talks_with_it(gate):
     true(b"HTTP/2 200" in said(*curl, "-I", url + "/hello"), "HEAD")
     same(said(*curl, "-w", "%{http_code}", "-o", "/dev/null", "-d", "x" * 5000, url + "/hello"), b"200",
          "content nobody wants")
+
+
+def test_over_tls_it_is_the_same(gate):
+    g = start_tls(gate)
+    curl = (tool("curl"), "-s", "--max-time", "20", "--cacert", g.pem, "--resolve",
+            f"localhost:{g.port}:127.0.0.1")
+    url = f"https://localhost:{g.port}"
+    same(said(*curl, "-w", " %{http_version}", url + "/hello"), b"hi 2", "ALPN chooses HTTP/2")
+    same(said(*curl, "--http1.1", "-w", " %{http_version}", url + "/hello"), b"hi 1.1", "or HTTP/1.1")
+    same(said(*curl, url + "/files/large"), large(), "a large file")
+    same(len(said(*curl, url + "/large/700000")), 700000, "a large answer of an origin")
+    answer = said(*curl, "--data-binary", "@-", url + "/echo", stdin=large())
+    true(hashlib.sha256(large()).hexdigest().encode() in answer, answer[-300:])
+    true(b"X-Forwarded-Proto: https" in answer, answer)
+    if shutil.which("h2load"):
+        out = said("h2load", "-n", "400", "-c", "5", "-m", "20", f"https://127.0.0.1:{g.port}/files/large")
+        true(b"400 succeeded, 0 failed" in out, out)
+    with Client(g.port, wrap=g.wrap) as c:
+        c.send(*[headers(s, get("/files/large" if s % 4 == 1 else "/large/500000"))
+                 for s in range(1, 33, 2)])
+        c.wait(*range(1, 33, 2))
+        for s in range(1, 33, 2):
+            want = large() if s % 4 == 1 else (bytes(range(256)) * 2000)[:500000]
+            true(c.content[s] == want, f"stream {s}: {len(c.content[s])} bytes")
 
 
 def test_nghttp_talks_with_it(gate):
