@@ -26,7 +26,7 @@ static void section_begin(struct h2_session *s, enum section section)
     };
     const struct h2_frame *f = &s->frame;
 
-    s->section = section;
+    s->section = (uint8_t)section;
     s->block_stream = f->stream;
     s->block_bytes = s->block_frames = 0;
     s->block_end = f->flags & H2_FLAG_END_STREAM;
