@@ -337,6 +337,8 @@ void config_free(struct config *config)
     }
     for (unsigned i = 0; i < config->listener_count; i++)
         tls_set_done(config->listeners[i].tls_set);
+    for (unsigned i = 0; i < config->upstream_count; i++)
+        tls_context_done(config->upstreams[i].tls);
     for (unsigned i = 0; i < config->tls_count; i++)
         tls_context_done(config->tls[i].context);
     explicit_bzero(config->tls_secret, sizeof config->tls_secret);

@@ -102,6 +102,7 @@ struct group_state; /* gate/upstream.h */
 struct server_state;
 
 struct server_entry { /* a server of an upstream */
+    bool secure;      /* https */
     struct span text; /* as written, without options: its name in logs */
     struct span host; /* name or IP, or empty for unix */
     uint16_t port;
@@ -144,6 +145,11 @@ struct upstream_conf {
     uint64_t tries, retry_on, retry_buffer;
     uint64_t max_response_header;
     uint64_t family; /* enum address_family, NONE for any */
+    bool secure;     /* https */
+    bool tls_verify;
+    struct span tls_ca, tls_certificate, tls_key; /* files; empty: none */
+    struct span tls_name;                         /* empty: the server's */
+    struct tls_context *tls;                      /* NULL: plain */
 };
 
 enum edit_kind { EDIT_SET, EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_REMOVE_PREFIX };

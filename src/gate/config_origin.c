@@ -57,13 +57,15 @@ static void option_load(struct loading *l, const struct line *line, unsigned wor
 }
 
 /* Takes the scheme off the front; false: one we do not speak, and that was said. */
-static bool scheme_load(struct loading *l, const struct line *line, struct span *rest, bool *http)
+static bool scheme_load(struct loading *l, const struct line *line, struct span *rest, bool *http,
+                        bool *https)
 {
-    static const char *const later[] = {"https://", "h2c://", "srv:"};
+    static const char *const later[] = {"h2c://", "srv:"};
 
     *http = span_starts(*rest, SPAN("http://"));
-    if (*http)
-        *rest = span_after(*rest, 7);
+    *https = span_starts(*rest, SPAN("https://"));
+    if (*http || *https)
+        *rest = span_after(*rest, *https ? 8 : 7);
     for (size_t i = 0; i < COUNT_OF(later); i++)
         if (span_starts(*rest, span_of(later[i]))) {
             diagnostics_say(l->d, SEVERITY_ERROR, line->places[0],
@@ -78,7 +80,7 @@ static bool host_split(struct loading *l, const struct line *line, struct span r
 {
     size_t end =
         rest.len > 0 && rest.ptr[0] == '[' ? span_find(rest, ']') + 1 : span_find(rest, ':');
-    uint64_t port = 80;
+    uint64_t port = e->secure ? 443 : 80;
 
     if (span_find(rest, '/') < rest.len) {
         say_word(l, line, 0, "a server has no path; a route has rewrite");
@@ -150,10 +152,12 @@ static void address_load(struct loading *l, const struct line *line, uint64_t fa
     struct span text = line->words.list[0], rest = text, name;
     struct address a;
     const char *why;
-    bool http;
+    bool http, https;
 
-    if (!scheme_load(l, line, &rest, &http))
+    if (!scheme_load(l, line, &rest, &http, &https))
         return;
+    e->secure = https;
+    http = http || https;
     if (span_starts(rest, SPAN("unix:"))) {
         if (http || address_parse(&a, rest) < 0)
             say_word(l, line, 0, "a unix socket is unix:/path or unix:@name, at most 107 bytes");
@@ -171,7 +175,7 @@ static void address_load(struct loading *l, const struct line *line, uint64_t fa
         return;
     }
     if (brackets || value_host(&l->config->arena, e->host, false, &name, &why) < 0) {
-        say_word(l, line, 0, "not a server: [http://]HOST:PORT, [v6]:PORT or unix:PATH");
+        say_word(l, line, 0, "not a server: [http[s]://]HOST:PORT, [v6]:PORT or unix:PATH");
         return;
     }
     e->host = name;
@@ -193,6 +197,9 @@ void loading_servers(struct loading *l, const struct lines *lines, struct upstre
         address_load(l, &lines->list[i], u->family, e);
         for (unsigned w = 1; w < lines->list[i].words.count; w++)
             option_load(l, &lines->list[i], w, e);
+        u->secure = u->servers[0].secure;
+        if (e->secure != u->secure)
+            say_word(l, &lines->list[i], 0, "https beside http: one scheme for a group");
         may_be_used = may_be_used || (!e->down && e->weight > 0);
     }
     if (lines->count > 0 && !may_be_used)

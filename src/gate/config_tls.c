@@ -376,3 +376,41 @@ void listener_tls_load(struct loading *l, struct listener_conf *c)
     if (fine && listener_set_new(config, c, &c->tls_set) < 0)
         diagnostics_memory(l->d);
 }
+
+/* --- upstreams ------------------------------------------------------------------------------ */
+
+static void client_remark(void *data, enum tls_about about, bool warning, struct span text)
+{
+    static const char *const keys[] = {[TLS_ABOUT_CERTIFICATE] = "tls_certificate",
+                                       [TLS_ABOUT_KEY] = "tls_key",
+                                       [TLS_ABOUT_CLIENT_CA] = "tls_ca"};
+    struct loading *l = data;
+    const char *key = (size_t)about < COUNT_OF(keys) ? keys[about] : NULL;
+
+    loading_say(l, warning ? SEVERITY_WARNING : SEVERITY_ERROR, key, "%.*s", SPAN_ARG(text));
+}
+
+void upstream_tls_load(struct loading *l, struct upstream_conf *u)
+{
+    struct tls_build build = {.source = l->config->conf.source,
+                              .layer = l->tls_layer,
+                              .say = client_remark,
+                              .say_data = l};
+    unsigned errors = l->d->errors;
+
+    if (!u->secure)
+        return;
+    if (!l->tls_layer) {
+        loading_say(l, SEVERITY_ERROR, "server", "https:// is not supported by this build");
+        return;
+    }
+    if (u->tls_key.len > 0 && u->tls_certificate.len == 0)
+        loading_say(l, SEVERITY_ERROR, "tls_key", "there is no tls_certificate");
+    if (!u->tls_verify)
+        loading_say(l, SEVERITY_WARNING, "tls_verify", "anybody may be the origin");
+    int err = l->d->errors == errors ? tls_client_build(&u->tls, u, &build) : 0;
+    if (err == FAIL_MEMORY)
+        diagnostics_memory(l->d);
+    else if (err < 0 && l->d->errors == errors)
+        loading_say(l, SEVERITY_ERROR, NULL, "%s", fail_text(err));
+}

@@ -22,7 +22,7 @@ const struct setting upstream_settings[] = {
      .type = SETTING_LINES,
      .flags = SETTING_REQUIRED | SETTING_UNIX_FIRST,
      .offset = AT(servers, struct lines),
-     .help = "[http://]HOST:PORT or unix:PATH; weight=N, backup, down."},
+     .help = "[http[s]://]HOST:PORT or unix:PATH; weight=N, backup, down."},
     {.name = "balance",
      .type = SETTING_LINE, /* hash has words after it */
      .fallback = "p2c",
@@ -165,11 +165,27 @@ const struct setting upstream_settings[] = {
      .later = later_h2,
      .offset = AT(protocols, struct spans),
      .help = "What is spoken to the origin."},
-    {.name = "tls_verify", .flags = SETTING_LATER},
-    {.name = "tls_ca", .flags = SETTING_LATER},
-    {.name = "tls_name", .flags = SETTING_LATER},
-    {.name = "tls_certificate", .flags = SETTING_LATER},
-    {.name = "tls_key", .flags = SETTING_LATER},
+    {.name = "tls_verify",
+     .type = SETTING_BOOL,
+     .fallback = "yes",
+     .offset = AT(conf.tls_verify, bool),
+     .help = "Whether an https server's certificate must be valid and its own."},
+    {.name = "tls_ca",
+     .type = SETTING_FILE,
+     .offset = AT(conf.tls_ca, struct span),
+     .help = "PEM certificates of those who certify servers; the system's if absent."},
+    {.name = "tls_name",
+     .type = SETTING_HOST,
+     .offset = AT(conf.tls_name, struct span),
+     .help = "The name that is asked for and verified; the server's own if absent."},
+    {.name = "tls_certificate",
+     .type = SETTING_FILE,
+     .offset = AT(conf.tls_certificate, struct span),
+     .help = "Our PEM chain, for servers that ask."},
+    {.name = "tls_key",
+     .type = SETTING_FILE,
+     .offset = AT(conf.tls_key, struct span),
+     .help = "Its PEM key; in the same file if absent."},
     {0},
 };
 
@@ -309,6 +325,7 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     u->ejects =
         u->server_count > 1 && (u->eject_failures != VALUE_OFF || u->eject_error_rate != VALUE_OFF);
     u->counted = is_counted(u);
+    upstream_tls_load(l, u);
 }
 
 void config_load_upstreams(struct loading *l)

@@ -48,7 +48,7 @@ static void leg_go(struct leg *leg, struct pool_server *server)
     x->server = entry->text;
     x->tries++;
     leg->state = LEG_WAITING;
-    struct link *idle = pool_idle(server);
+    struct link *idle = pool_idle(server, leg->upstream);
     if (idle) {
         link_serve(idle, leg);
         return;
@@ -198,6 +198,7 @@ static bool is_servers_failure(const struct leg *leg, enum cause cause)
     case CAUSE_upstream_connect_refused:
     case CAUSE_upstream_connect_timeout:
     case CAUSE_upstream_unreachable:
+    case CAUSE_upstream_tls_failed:
     case CAUSE_upstream_reset_before_head:
     case CAUSE_upstream_head_timeout:
     case CAUSE_upstream_truncated_body:

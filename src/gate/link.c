@@ -1,6 +1,8 @@
 /* A connection to an origin, whatever is spoken on it; see link.h. */
 #include "gate/link.h"
 
+#include "gate/link_tls.h"
+
 #include <assert.h>
 
 static void link_step(struct owner *owner);
@@ -31,6 +33,10 @@ struct link *link_new(struct pool_server *server, const struct address *to, stru
     l->timer.at = l->timer.wheel_at = TIME_NEVER;
     l->since = io_now(w->io);
     l->connect_ns = leg->upstream->connect_timeout;
+    if (leg->upstream->tls) {
+        l->context = tls_context_use(leg->upstream->tls);
+        l->tls_name = leg->upstream->tls_name.len > 0 ? leg->upstream->tls_name : leg->server->host;
+    }
     wire_open(&l->wire, &w->wires, &l->owner, -1);
     list_append(&server->busy, &l->node);
     link_attach(l, leg);
@@ -74,6 +80,7 @@ static void link_gone(struct link *l)
         return;
     }
     wire_close(&l->wire, false);
+    link_tls_end(l);
     io_timer_clear(link_io(l), &l->timer);
     list_remove(&l->node);
     owner_retire(&l->owner);
@@ -109,13 +116,33 @@ static void link_dialled(struct link *l)
         l->protocol->fail(l, dial_cause(l->dial.fail), true);
         return;
     }
-    l->state = LINK_BUSY;
-    l->protocol->connected(l);
+    if (!l->context) {
+        l->state = LINK_BUSY;
+        l->protocol->connected(l);
+    } else if (link_tls_begin(l) < 0) {
+        l->tls_failed = true;
+        l->protocol->fail(l, CAUSE_out_of_memory, true);
+    }
+}
+
+static void link_secured(struct link *l)
+{
+    int done = l->tls_failed ? 0 : link_tls_go_on(l);
+
+    if (done > 0) {
+        l->state = LINK_BUSY;
+        l->protocol->connected(l);
+    } else if (done < 0) {
+        l->tls_failed = true;
+        l->protocol->fail(l, CAUSE_upstream_tls_failed, true);
+    }
 }
 
 static uint32_t link_room(struct link *l)
 {
-    if (l->starved || l->state == LINK_CONNECTING)
+    if (l->state == LINK_CONNECTING)
+        return wire_tls(&l->wire) ? IO_ROOM_SMALL : 0;
+    if (l->starved)
         return 0;
     if (l->state == LINK_IDLE)
         return wire_in(&l->wire).len == 0 ? IO_ROOM_SMALL : 0;
@@ -140,6 +167,8 @@ static void link_step(struct owner *owner)
     if (io_take(&l->dial))
         link_dialled(l);
     wire_progress(&l->wire);
+    if (l->state == LINK_CONNECTING && wire_tls(&l->wire))
+        link_secured(l);
     if (io_timer_take(&l->timer))
         link_timed_out(l);
     if (l->state == LINK_BUSY)
@@ -170,6 +199,8 @@ void link_release(struct link *l, struct leg *leg)
         link_close(l);
         return;
     }
+    if (l->context)
+        link_tls_keep(l);
     l->state = LINK_IDLE;
     l->since = io_now(link_io(l));
     pool_keep(l);

@@ -52,10 +52,14 @@ struct link {
     struct io_timer timer;
     struct address to;
     enum link_state state;
-    bool kept;           /* it is on the idle list; the pool's to write */
-    bool starved;        /* no memory to take content: reading pauses, and is tried again */
-    uint64_t connect_ns; /* timeout */
-    uint64_t since;      /* when it began to connect, or to be idle */
+    struct tls_context *context; /* counted; NULL: plain */
+    struct span tls_name;        /* until it is connected */
+    bool session_kept;           /* for the next one */
+    bool tls_failed;             /* and its leg was told */
+    bool kept;                   /* it is on the idle list; the pool's to write */
+    bool starved;                /* no memory to take content: reading pauses, and is tried again */
+    uint64_t connect_ns;         /* timeout */
+    uint64_t since;              /* when it began to connect, or to be idle */
 };
 
 extern const struct link_protocol link_h1;

@@ -157,7 +157,9 @@ static void h1_link_lost(struct h1_link *l)
     }
     if (leg->state != LEG_HEAD || wire_in(&l->base.wire).len > 0)
         return;
-    if (leg->x->tunnel || (!l->base.wire.fail && h1_content_ended(&l->content)))
+    /* Over TLS an end that was not said may be anybody's (RFC 9112, 9.8). */
+    bool ended = !l->base.wire.fail && !l->base.wire.truncated && h1_content_ended(&l->content);
+    if (leg->x->tunnel || ended)
         leg_content_done(leg);
     else
         leg_fail(leg, CAUSE_upstream_truncated_body);

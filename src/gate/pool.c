@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "gate/link.h"
+#include "gate/link_tls.h"
 
 #include <assert.h>
 
@@ -114,6 +115,7 @@ static void server_free_if_unused(struct pool_server *s)
         return;
     list_remove(&s->node);
     text_free(s->text);
+    server_tls_end(s);
     mem_free(s);
     pool_free_if_unused(p);
 }
@@ -212,7 +214,7 @@ void pools_free(struct worker *w)
 
 /* --- idle links ------------------------------------------------------------------------------ */
 
-struct link *pool_idle(struct pool_server *server)
+struct link *pool_idle(struct pool_server *server, const struct upstream_conf *conf)
 {
     struct link_node *next;
 
@@ -220,7 +222,7 @@ struct link *pool_idle(struct pool_server *server)
         struct link *l = link_of(n);
         next = n->next;
         pool_forget(l);
-        if (link_usable(l))
+        if (link_usable(l) && link_tls_fits(l, conf))
             return l;
         link_close(l);
     }

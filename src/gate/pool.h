@@ -21,6 +21,9 @@ struct pool_server {
     unsigned idle_count;
     unsigned views; /* generations that name it */
     unsigned next_address;
+    struct tls_session *session; /* of the last link, for the next; or NULL */
+    const struct tls_layer *session_layer;
+    uint8_t session_binding[TLS_BINDING];
     int64_t current_weight;           /* of smooth weighted round robin */
     uint64_t keepalive, keepalive_ns; /* of the newest generation */
 };
@@ -60,7 +63,7 @@ bool pools_close(struct worker *w);
 void pools_free(struct worker *w); /* after pools_close() and the last generation */
 
 /* An idle link to it, or NULL. */
-struct link *pool_idle(struct pool_server *server);
+struct link *pool_idle(struct pool_server *server, const struct upstream_conf *conf);
 
 /* Keeps a link for the next leg, or closes it when enough are kept. */
 void pool_keep(struct link *l);

@@ -92,6 +92,35 @@ int tls_build(struct tls_context **out, const struct tls_conf *c, const struct t
     return err;
 }
 
+int tls_client_build(struct tls_context **out, const struct upstream_conf *u,
+                     const struct tls_build *build)
+{
+    static const struct span alpn[] = {SPAN_INIT("http/1.1")};
+    struct reading_files r = {.build = build};
+    struct tls_client_settings s = {.section = u->name,
+                                    .name = u->tls_name,
+                                    .verify = u->tls_verify,
+                                    .alpn = alpn,
+                                    .alpn_count = COUNT_OF(alpn),
+                                    .now = (int64_t)time(NULL),
+                                    .say = build->say,
+                                    .say_data = build->say_data};
+
+    if (u->tls_ca.len > 0)
+        read_one(&r, TLS_ABOUT_CLIENT_CA, u->tls_ca, &s.ca);
+    if (u->tls_certificate.len > 0)
+        read_one(&r, TLS_ABOUT_CERTIFICATE, u->tls_certificate, &s.certificate);
+    if (u->tls_key.len > 0)
+        read_one(&r, TLS_ABOUT_KEY, u->tls_key, &s.key);
+    int err = r.no_memory ? FAIL_MEMORY : r.failed ? FAIL_BAD : 0;
+    if (err == 0)
+        err = build->layer->client_new(out, &s);
+    wipe(&(struct tls_files){&s.certificate, 1});
+    wipe(&(struct tls_files){&s.key, 1});
+    arena_free(&r.arena);
+    return err;
+}
+
 /* --- the files of a section ---------------------------------------------------------- */
 
 static unsigned files_lists(const struct tls_conf *c, const struct spans *lists[6],

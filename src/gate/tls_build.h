@@ -17,6 +17,10 @@ struct tls_build {
 MUST_USE int tls_build(struct tls_context **out, const struct tls_conf *c,
                        const struct tls_build *build);
 
+/* The same for an upstream whose servers are https. */
+MUST_USE int tls_client_build(struct tls_context **out, const struct upstream_conf *u,
+                              const struct tls_build *build);
+
 /* All files of a section, in one order; certificates, then keys, come first. */
 unsigned tls_conf_files(const struct tls_conf *c);
 struct span tls_conf_file(const struct tls_conf *c, unsigned i);

@@ -123,6 +123,7 @@ struct tls_settings {
 /* For origins. */
 struct tls_client_settings {
     struct span section; /* for remarks: the upstream's name */
+    struct span name;    /* that is verified; empty: each server's */
     bool verify;
     struct tls_file ca; /* path empty: the system's */
     struct tls_file certificate, key;

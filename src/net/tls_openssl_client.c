@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
@@ -62,6 +63,24 @@ static void alpn_set(SSL_CTX *ctx, const struct tls_client_settings *s)
         SSL_CTX_set_alpn_protos(ctx, wire, len);
 }
 
+/* By which rules a session was begun. */
+static bool binding_make(struct openssl_context *c, const struct tls_client_settings *s)
+{
+    const struct span parts[] = {s->name, s->ca.content, s->certificate.content};
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    uint8_t verify = s->verify;
+    bool fine = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) && EVP_DigestUpdate(md, &verify, 1);
+
+    for (unsigned i = 0; fine && i < COUNT_OF(parts); i++) {
+        uint64_t len = parts[i].len;
+        fine = EVP_DigestUpdate(md, &len, sizeof len) &&
+               EVP_DigestUpdate(md, parts[i].len ? parts[i].ptr : "", parts[i].len);
+    }
+    fine = fine && EVP_DigestFinal_ex(md, c->base.binding, NULL);
+    EVP_MD_CTX_free(md);
+    return fine;
+}
+
 int openssl_client_new(struct tls_context **out, const struct tls_client_settings *s)
 {
     struct openssl_context *c = mem_zalloc(sizeof *c);
@@ -80,7 +99,7 @@ int openssl_client_new(struct tls_context **out, const struct tls_client_setting
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_set_verify(ctx, s->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
-    bool fine = !s->verify || authorities_set(ctx, s, &say);
+    bool fine = binding_make(c, s) && (!s->verify || authorities_set(ctx, s, &say));
     own_set(ctx, s, &say);
     alpn_set(ctx, s);
     c->base.section = arena_copy(&c->arena, s->section);

@@ -814,6 +814,126 @@ def in_use(port):
             return True
 
 
+# --- origins ------------------------------------------------------------------------------------------------
+
+
+class SecureOrigin:
+    """An origin that speaks TLS: tells what it saw; /cut ends without close_notify."""
+
+    def __init__(self, name, client_ca=None):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(path(f"{name}.pem"), path(f"{name}.key"))
+        if client_ca:
+            self.context.load_verify_locations(path(f"{client_ca}.pem"))
+            self.context.verify_mode = ssl.CERT_REQUIRED
+        self.names, self.reused, self.protocols = [], [], []
+        self.context.sni_callback = lambda s, name, c: self.names.append(name)
+        self.context.set_alpn_protocols(["http/1.1"])
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            s, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(s,), daemon=True).start()
+
+    def serve(self, raw):
+        try:
+            s = self.context.wrap_socket(raw, server_side=True)
+            self.reused.append(s.session_reused)
+            self.protocols.append(s.selected_alpn_protocol())
+            data = b""
+            while True:
+                while b"\r\n\r\n" not in data:
+                    piece = s.recv(1 << 16)
+                    if not piece:
+                        return
+                    data += piece
+                head, _, data = data.partition(b"\r\n\r\n")
+                if b"/cut" in head or b"/end" in head:
+                    s.sendall(b"HTTP/1.1 200 OK\r\n\r\nall of it?")
+                    if b"/end" in head:
+                        s.unwrap()
+                    raw = socket.socket(fileno=os.dup(s.fileno()))
+                    s.detach()
+                    raw.shutdown(socket.SHUT_RDWR)
+                    return
+                who = (s.getpeercert() or {}).get("subject", ())
+                text = b"x" * 100_000 if b"/large" in head else repr(who).encode()
+                s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+        except (OSError, ssl.SSLError):
+            pass
+
+
+FORWARD = """
+[server]
+workers = 1
+access_log = {dir}/access.log
+log_level = info
+[listener a]
+listen = 127.0.0.1:{port}
+[upstream u]
+server = https://127.0.0.1:{origin}
+{more}
+[route all]
+handler = forward
+upstream = u
+"""
+
+
+def forwarded(gate, origin, *more):
+    return tls_gate(gate, FORWARD, origin=origin.port, more="\n".join(more).replace("{pki}", DIR))
+
+
+def test_origins_are_verified(gate):
+    o = SecureOrigin("one")
+    ca, name = f"tls_ca = {DIR}/root.pem", "tls_name = one.test"
+    for more, want in (((), 502), ((ca,), 502), ((name,), 502), ((ca, name), 200),
+                       ((ca, "tls_name = two.test"), 502), (("tls_verify = no",), 200),
+                       ((f"tls_ca = {DIR}/others.pem", name), 502)):
+        g = forwarded(gate, o, *more)
+        status, fields, _ = g.get("/")
+        same(status, want, more)
+        if want == 502:
+            true("upstream_tls_failed" in fields["proxy-status"], fields)
+            true("upstream_tls_failed: " in g.said(), g.said())
+    true("one.test" in o.names and "two.test" in o.names, o.names)
+
+
+def test_content_comes_from_secure_origins_and_sessions_are_resumed(gate):
+    o = SecureOrigin("one")
+    g = forwarded(gate, o, f"tls_ca = {DIR}/root.pem", "tls_name = one.test", "keepalive = off")
+    for _ in range(4):
+        status, _, content = g.get("/large")
+        same((status, len(content)), (200, 100_000))
+    same(o.reused, [False, True, True, True])
+    same(set(o.protocols), {"http/1.1"})
+    g = forwarded(gate, o, f"tls_ca = {DIR}/root.pem", "tls_name = one.test")
+    before = len(o.reused)
+    for _ in range(4):
+        same(g.get("/large")[0], 200)
+    same(len(o.reused), before + 1, "kept connections")
+
+
+def test_origins_that_ask_get_our_certificate(gate):
+    o = SecureOrigin("one", "partners")
+    base = (f"tls_ca = {DIR}/root.pem", "tls_name = one.test")
+    g = forwarded(gate, o, *base, f"tls_certificate = {DIR}/alice.pem", f"tls_key = {DIR}/alice.key")
+    status, _, content = g.get("/")
+    true(status == 200 and b"alice" in content, content)
+    same(forwarded(gate, o, *base).get("/")[0], 502)
+
+
+def test_content_is_all_there_only_if_the_origin_says_so(gate):
+    o = SecureOrigin("one")
+    g = forwarded(gate, o, f"tls_ca = {DIR}/root.pem", "tls_name = one.test")
+    same(g.get("/end")[2], b"all of it?")
+    answer = g.say(b"GET /cut HTTP/1.1\r\nHost: a\r\n\r\n", seconds=2)
+    true(not answer.endswith(b"0\r\n\r\n"), answer)
+    true(wait_for(lambda: "upstream_truncated_body" in g.read("access.log")), g.read("access.log"))
+
+
 # --- mistakes in the configuration -------------------------------------------------------------------------
 
 

@@ -1,0 +1,23 @@
+/* TLS to origins: a link's handshake, and what makes the next one shorter. */
+#ifndef HEADGATE_GATE_LINK_TLS_H
+#define HEADGATE_GATE_LINK_TLS_H
+
+#include "gate/link.h"
+
+/* The connection stands: begins the handshake.  FAIL_MEMORY. */
+MUST_USE int link_tls_begin(struct link *l);
+
+/* Part of the step while it lasts: 0 until something is decided, 1 when both
+ * sides are done, FAIL_BAD when it failed, which was logged. */
+int link_tls_go_on(struct link *l);
+
+/* The first response is over: keeps the session for the server's next link. */
+void link_tls_keep(struct link *l);
+
+/* Was it made by the rules that the group has now? */
+bool link_tls_fits(const struct link *l, const struct upstream_conf *conf);
+
+void link_tls_end(struct link *l);
+void server_tls_end(struct pool_server *server);
+
+#endif
