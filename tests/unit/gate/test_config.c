@@ -127,7 +127,7 @@ static const struct mistake mistakes[] = {
     {LISTENER "[upstream u]\nserver = ::1:80\n",
      "a.ini:4:10: error: server: \"::1:80\": after the host stands : and a port from 1 to 65535\n"},
     {LISTENER "[upstream u]\nserver = [::x]:80\n",
-     "a.ini:4:10: error: server: \"[::x]:80\": not a server: [http://]HOST:PORT, [v6]:PORT or "
+     "a.ini:4:10: error: server: \"[::x]:80\": not a server: [http[s]://]HOST:PORT, [v6]:PORT or "
      "unix:PATH\n"},
     {LISTENER "[upstream u]\nserver = https://10.0.0.1\nserver = http://10.0.0.2\n",
      "a.ini:5:10: error: server: \"http://10.0.0.2\": https beside http: one scheme for a group\n"},
