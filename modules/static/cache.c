@@ -311,13 +311,10 @@ struct file_entry *file_get(struct file_cache *cache, const struct file_root *ro
         e = NULL;
     }
     if (e) {
-        cache->hits++;
         list_remove(&e->used);
         list_append(&cache->used, &e->used);
-    } else {
-        cache->misses++;
-        if (!(e = file_new(cache, root, path)))
-            return NULL;
+    } else if (!(e = file_new(cache, root, path))) {
+        return NULL;
     }
     e->users++;
     if (!file_settled(e))

@@ -55,7 +55,6 @@ struct file_cache {
     uint32_t count;
     uint32_t open, open_max; /* entries that hold a descriptor */
     uint64_t bytes, bytes_max;
-    uint64_t hits, misses;
 };
 
 void file_cache_init(struct file_cache *cache, struct worker *w, uint64_t bytes_max);

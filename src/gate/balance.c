@@ -101,14 +101,16 @@ static int choose_random(struct choice *c, int except)
     if (sum == 0)
         return -1;
     uint64_t at = random_below(&exchange_io(c->x)->random, sum);
+    int last = -1; /* other workers may change who may serve meanwhile */
     for (unsigned i = 0; i < c->conf->server_count; i++) {
         if ((int)i == except || !may_serve(c, i))
             continue;
+        last = (int)i;
         if (at < weight(c, i))
-            return (int)i;
+            break;
         at -= weight(c, i);
     }
-    return -1;
+    return last;
 }
 
 /* Two are drawn by weight, and the second serves only if it is clearly better

@@ -42,6 +42,7 @@ struct exchange *exchange_new(struct worker *w, struct generation *g,
     x->response.fields.max = RESPONSE_FIELDS_INLINE;
     x->match.route = NULL;
     x->match.captures = 0;
+    x->match.methods_other = 0;
     flow_init(&x->request_content, &w->io->bufs, FLOW_LIMIT);
     flow_init(&x->response_content, &w->io->bufs, FLOW_LIMIT);
     return x;

@@ -281,7 +281,7 @@ int gate_adopt(struct gate *gate, struct config *config, struct diagnostics *d)
         err = orders_give(gate, ORDER_ADOPT, config);
     }
     if (err < 0) {
-        upstreams_leave(&gate->groups, config);
+        upstreams_leave(config);
         ports_unbind_new(gate);
         return err;
     }
@@ -356,7 +356,7 @@ void gate_sweep(struct gate *gate)
         }
         *at = old->before;
         log_say(LOG_INFO, "generation %llu has ended", (unsigned long long)old->generation);
-        upstreams_leave(&gate->groups, old);
+        upstreams_leave(old);
         config_free(old);
     }
     /* Addresses that no listener has any more may be bound again later. */
@@ -467,7 +467,7 @@ void gate_close(struct gate *gate)
         port_free(gate, container_of(gate->ports.next, struct port, node));
     for (struct config *c = gate->config, *before; c; c = before) {
         before = c->before;
-        upstreams_leave(&gate->groups, c);
+        upstreams_leave(c);
         config_free(c);
     }
     mem_free(gate->workers);

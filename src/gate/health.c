@@ -8,6 +8,7 @@ enum {
     RATE_MIN = 20,           /* requests, before a rate says anything */
     RETRY = 100000,          /* what one costs: a request earns its percentage of it */
     BUDGET_MAX = 100,        /* retries that may be saved up */
+    RATE_MAX = 1000000000,   /* retries in one period of a rate: no more are counted */
     HUNDRED_PERCENT = 100000 /* of SETTING_PERCENT */
 };
 #define RATE_WINDOW_NS   (10 * NS_PER_S)
@@ -48,7 +49,9 @@ bool health_enter(struct server_state *s, uint64_t now, bool *probe)
 
 static void window_count(struct server_state *s, uint64_t now, bool bad)
 {
-    if (now - LOAD(s->window_at) >= RATE_WINDOW_NS) {
+    uint64_t at = LOAD(s->window_at);
+
+    if (now > at && now - at >= RATE_WINDOW_NS) { /* another worker's turn may be ahead of ours */
         STORE(s->window_at, now);
         STORE(s->window_all, 0);
         STORE(s->window_bad, 0);
@@ -151,19 +154,21 @@ void budget_earn(const struct upstream_conf *u)
     ADD(g->budget, (int64_t)u->retry_budget);
 }
 
-/* What comes by time; whoever moves the clock on has it. */
+/* What comes by time, and is saved for no longer than the rate's own; whoever
+ * moves the clock on has it. */
 static void budget_accrue(const struct upstream_conf *u, uint64_t now)
 {
     struct group_state *g = u->state;
-    uint64_t at = LOAD(g->budget_at), most = NS_PER_S;
+    uint64_t at = LOAD(g->budget_at), per = u->retry_min.per_ns;
+    uint64_t amount = u->retry_min.amount < RATE_MAX ? u->retry_min.amount : RATE_MAX;
 
-    if (u->retry_min.amount == 0 || now <= at)
+    if (amount == 0 || now <= at)
         return;
-    uint64_t passed = now - at < most ? now - at : most;
-    uint64_t gain =
-        (uint64_t)((unsigned __int128)passed * u->retry_min.amount * RETRY / u->retry_min.per_ns);
-    if (gain > 0 && atomic_compare_exchange_strong(&g->budget_at, &at, now))
-        ADD(g->budget, (int64_t)gain);
+    uint64_t passed = now - at < per ? now - at : per;
+    int64_t gain = (int64_t)((unsigned __int128)passed * amount * RETRY / per);
+    int64_t room = (int64_t)amount * RETRY - LOAD(g->budget);
+    if (gain > 0 && atomic_compare_exchange_strong(&g->budget_at, &at, now) && room > 0)
+        ADD(g->budget, gain < room ? gain : room);
 }
 
 bool budget_draw(const struct upstream_conf *u, uint64_t now)

@@ -127,6 +127,7 @@ void leg_check(struct leg *leg)
     bool called = leg->called, late = io_timer_take(&leg->timer);
     leg->called = false;
     if (called && leg_try(leg)) {
+        leg->called = leg->state == LEG_FAILED; /* what it was called for is the next one's */
         leg_wait_over(leg);
     } else if (late) {
         leg_wait_over(leg);

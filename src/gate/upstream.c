@@ -110,15 +110,14 @@ int upstreams_adopt(struct link_node *groups, struct config *config)
 {
     for (unsigned i = 0; i < config->upstream_count; i++)
         if (group_adopt(groups, &config->upstreams[i]) < 0) {
-            upstreams_leave(groups, config);
+            upstreams_leave(config);
             return FAIL_MEMORY;
         }
     return 0;
 }
 
-void upstreams_leave(struct link_node *groups, struct config *config)
+void upstreams_leave(struct config *config)
 {
-    (void)groups;
     for (unsigned i = 0; i < config->upstream_count; i++) {
         struct upstream_conf *u = &config->upstreams[i];
         if (!u->state)

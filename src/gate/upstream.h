@@ -2,7 +2,7 @@
  *
  * main makes these when it takes a configuration over, and finds them again by
  * the group's name and the server's text: they survive a reload.  Workers only
- * read and write the numbers, relaxed, and only where a limit or an algorithm
+ * read and write the numbers, and only where a limit or an algorithm
  * needs them; each server has a cache line of its own.
  */
 #ifndef HEADGATE_GATE_UPSTREAM_H
@@ -55,13 +55,15 @@ struct group_state {
 
 /* Gives a configuration its states, and takes them away.  main only. */
 MUST_USE int upstreams_adopt(struct link_node *groups, struct config *config);
-void upstreams_leave(struct link_node *groups, struct config *config);
+void upstreams_leave(struct config *config);
 
 /* --- for workers ------------------------------------------------------------- */
 
+/* In one order with group_state.waiting: who waits and then finds no place is
+ * seen by whoever gives one back after that. */
 static inline uint32_t server_in_flight(const struct server_state *s)
 {
-    return atomic_load_explicit(&s->in_flight, memory_order_relaxed);
+    return atomic_load(&s->in_flight);
 }
 
 /* What it took lately, ns; halved for every 10 s in which nothing was learned,

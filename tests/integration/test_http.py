@@ -177,6 +177,11 @@ def test_connect_and_trace_are_405(gate):
     g = gate(CONFIG)
     same(g.get("/hello", method="TRACE")[0], 405)
     same(parse_response(g.say(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"))[0], 405)
+    with g.connect() as s:
+        for method, path, allow in ((b"POST", b"/get", "GET, HEAD"), (b"TRACE", b"/get", "")):
+            s.sendall(method + b" " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = read_response(s)
+            same((answer[0], answer[1].get("allow")), (405, allow))
 
 
 def test_an_absolute_target_names_the_host(gate):

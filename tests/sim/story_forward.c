@@ -789,6 +789,36 @@ static uint64_t limits(const struct telling *telling)
     return traffic_end(t);
 }
 
+/* Servers take no connection while many wait for a place: who is called to one that
+ * nobody can use any more leaves it to the next. */
+static uint64_t hopeless(const struct telling *telling)
+{
+    static const char text[] =
+        "[listener web]\nlisten = 192.0.2.1:80\n[upstream two]\nserver = 198.51.100.1:80\n"
+        "server = 198.51.100.2:80\nmax_in_flight = 1\nqueue = 256 timeout=1h\nretry_on = off\n"
+        "eject_failures = 1\nmax_ejected = 100%\neject_time = 10h\n"
+        "[route all]\nhandler = forward\nupstream = two\n";
+    struct traffic t = {.sim = story_world(telling, SIM_RACES),
+                        .at = story_address("192.0.2.1:80"),
+                        .hurried = true};
+
+    origins_open(&t.origins, t.sim);
+    for (unsigned i = 0; i < 2; i++) {
+        origins_add(&t.origins, i ? "198.51.100.2:80" : "198.51.100.1:80");
+        t.origins.servers[i].dialled = SIM_SILENT;
+    }
+    gateway_open(&t.gateway, t.sim, text, sim_random(t.sim, 2) ? 4 : 1);
+    for (unsigned n = 0; n < CLIENTS_MAX; n++) {
+        struct visitor *v = client_new(&t);
+        struct ask a = ask_origin(&t, ORIGIN_length);
+        visitor_ask(
+            v, (struct ask){.request = a.request, .len = a.len, .status = 503, .or_status = 504});
+        client_go(&t, v);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 60 * NS_PER_S), "nobody waits for what cannot come");
+    return traffic_end(&t);
+}
+
 const struct story forward_stories[] = {
     {"forward.calm", "every answer is whole, and to the request that was asked", calm, 4},
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
@@ -799,6 +829,7 @@ const struct story forward_stories[] = {
     {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
     {"forward.warm", "requests take no memory from the system once warm", warm, 0},
     {"forward.limits", "no more in flight than may be, and who waits has his turn", limits, 4},
+    {"forward.hopeless", "nobody waits for a place that nobody can use", hopeless, 0},
     {"forward.failing", "who fails is left out, and back when it is well", failing, 0},
     {"forward.ceiling", "without buffers reading pauses, and goes on", ceiling, 0},
     {"forward.shortage", "no memory, no descriptors: errors, never wrong answers", shortage, 4},

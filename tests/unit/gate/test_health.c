@@ -57,6 +57,22 @@ START_TEST(retries_are_a_share_of_requests_and_some_in_any_case)
 }
 END_TEST
 
+START_TEST(what_comes_by_time_is_saved_for_one_period_and_not_added_up)
+{
+    ck_assert_uint_eq(draws(1000), 10);
+    for (unsigned i = 0; i < 100; i++) {
+        now += NS_PER_S;
+        ck_assert(budget_draw(&conf, now));
+    }
+    ck_assert_uint_eq(draws(1000), 9);
+    conf.retry_min = (struct rate){6, 60 * NS_PER_S};
+    now += 10 * NS_PER_S;
+    ck_assert_uint_eq(draws(1000), 1);
+    now += 3600 * NS_PER_S;
+    ck_assert_uint_eq(draws(1000), 6);
+}
+END_TEST
+
 static void one_fails(unsigned i, bool probe)
 {
     health_bad(&conf, &servers[i], now, probe);
@@ -137,6 +153,18 @@ START_TEST(a_rate_counts_only_with_enough_requests_of_one_window)
 }
 END_TEST
 
+START_TEST(a_worker_whose_turn_began_earlier_begins_no_new_window)
+{
+    conf.eject_failures = VALUE_OFF;
+    conf.eject_error_rate = 50000;
+    for (unsigned i = 0; i < 20; i++) {
+        now = i % 2 ? now - 1000 : now + 1000;
+        one_fails(0, false);
+    }
+    ck_assert_uint_gt(away(0), 0);
+}
+END_TEST
+
 Suite *health_suite(void);
 
 Suite *health_suite(void)
@@ -146,6 +174,8 @@ Suite *health_suite(void)
 
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_test(t, retries_are_a_share_of_requests_and_some_in_any_case);
+    tcase_add_test(t, what_comes_by_time_is_saved_for_one_period_and_not_added_up);
+    tcase_add_test(t, a_worker_whose_turn_began_earlier_begins_no_new_window);
     tcase_add_test(t, each_ejection_is_longer_and_one_request_is_the_probe);
     tcase_add_loop_test(t, no_more_are_ejected_than_may_be, 0, 4);
     tcase_add_test(t, a_rate_counts_only_with_enough_requests_of_one_window);
