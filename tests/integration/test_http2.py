@@ -58,6 +58,8 @@ def start(gate, handler="forward", listener="", more="", **names):
         import hpack  # noqa: F401
     except ImportError:
         raise Skip("python3-hpack is not there") from None
+    if "feature  http/2" not in subprocess.run([HEADGATE, "-V"], capture_output=True, text=True).stdout:
+        raise Skip("built without HTTP/2")
     origin = Origin()
     threading.Thread(target=origin.serve_forever, daemon=True).start()
     config = CONFIG.replace("{handler}", HANDLERS[handler]).replace("{listener}", listener)

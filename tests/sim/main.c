@@ -8,6 +8,7 @@
  * played twice and must end with the same hash.  Output is TAP, and a
  * progress bar on a terminal.
  */
+#include "config.h"
 #include "tests/sim/story.h"
 
 #include <errno.h>
@@ -20,9 +21,14 @@
 
 enum { SEEDS = 2000, TWICE_EVERY = 16, STORIES_MAX = 128, PATIENCE_S = 60 };
 
-static const struct story *const tables[] = {relay_stories,  serve_stories, forward_stories,
-                                             gate_stories,   io_stories,    mrc_stories,
-                                             static_stories, h2_stories,    NULL};
+static const struct story *const tables[] = {
+    relay_stories, serve_stories, forward_stories, gate_stories,
+    io_stories,    mrc_stories,   static_stories,
+#ifdef HAVE_HTTP2
+    h2_stories,
+#endif
+    NULL,
+};
 
 struct progress { /* shared with the child */
     uint64_t seed, played;
