@@ -29,6 +29,7 @@ struct io_backend {
     void (*adopt)(struct io *io, struct io_sock *sock, int fd);
     void (*shutdown)(struct io *io, struct io_sock *sock);
     void (*close)(struct io *io, struct io_sock *sock, bool reset);
+    uint64_t (*taken)(struct io *io, const struct io_sock *sock);
     void (*discard)(struct io *io, int fd);
 
     int (*listen)(void *world, const struct io_listen *spec, int *fd);

@@ -217,6 +217,7 @@ const struct io_backend io_epoll_backend = {
     .adopt = ready_adopt,
     .shutdown = ready_shutdown,
     .close = epoll_close,
+    .taken = posix_taken,
     .discard = ready_discard,
     .listen = posix_listen,
     .listen_close = posix_listen_close,

@@ -342,6 +342,11 @@ void io_shutdown(struct io *io, struct io_sock *sock)
         io->backend->shutdown(io, sock);
 }
 
+uint64_t io_taken(struct io *io, const struct io_sock *sock)
+{
+    return sock->fd >= 0 ? io->backend->taken(io, sock) : 0;
+}
+
 static void sock_end(struct io *io, struct io_sock *sock, bool reset)
 {
     assert(!sock->recv && !sock->send);

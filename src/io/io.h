@@ -81,7 +81,7 @@ struct io_op {
     struct io_sock *sock;
     struct link_node node; /* the backend's */
     union {
-        struct slice slice;  /* of a receive; see io_recv */
+        struct slice slice; /* of a receive; see io_recv */
         struct {
             const struct io_vec *vec;
             uint32_t vec_count;
@@ -164,6 +164,10 @@ void io_shutdown(struct io *io, struct io_sock *sock);
 void io_close(struct io *io, struct io_sock *sock);
 void io_reset(struct io *io, struct io_sock *sock);
 
+/* Is another number whenever the peer's system has taken bytes since: one that is slow
+ * takes what it is sent long before an operation that sends much completes. */
+uint64_t io_taken(struct io *io, const struct io_sock *sock);
+
 /* Asks an operation in flight to end (FAIL_CANCELLED, unless it was faster). */
 void io_cancel(struct io *io, struct io_op *op);
 
@@ -212,22 +216,22 @@ static inline bool io_timer_take(struct io_timer *t)
 /* --- files, helper threads, names ------------------------------------------ */
 
 enum io_file_call {
-    IO_FILE_OPEN,  /* path below dir → result fd, and stat */
-    IO_FILE_STAT,  /* fd → stat */
-    IO_FILE_LOOK,  /* path below dir → stat, through links, without opening it */
-    IO_FILE_READ,  /* fd, base, len, offset → op.count (0 at the end) */
-    IO_FILE_WRITE, /* fd, base, len, offset → op.count, all of it unless it fails */
-    IO_FILE_SYNC,  /* fd (a directory too) */
+    IO_FILE_OPEN,   /* path below dir → result fd, and stat */
+    IO_FILE_STAT,   /* fd → stat */
+    IO_FILE_LOOK,   /* path below dir → stat, through links, without opening it */
+    IO_FILE_READ,   /* fd, base, len, offset → op.count (0 at the end) */
+    IO_FILE_WRITE,  /* fd, base, len, offset → op.count, all of it unless it fails */
+    IO_FILE_SYNC,   /* fd (a directory too) */
     IO_FILE_RENAME, /* path → path_to, both below dir */
 };
 /* Of IO_FILE_WRITE: wherever the descriptor is; for logs, which may be pipes. */
 #define IO_OFFSET_END UINT64_MAX
 
-enum { /* flags of IO_FILE_OPEN */
-    IO_OPEN_BENEATH = 1,  /* no link leads out of dir (openat2 RESOLVE_BENEATH) */
-    IO_OPEN_NO_LINKS = 2, /* no symbolic links at all */
-    IO_OPEN_WRITE = 4,    /* create or truncate, mode 0600 */
-    IO_OPEN_DIR = 8,
+enum {                       /* flags of IO_FILE_OPEN */
+       IO_OPEN_BENEATH = 1,  /* no link leads out of dir (openat2 RESOLVE_BENEATH) */
+       IO_OPEN_NO_LINKS = 2, /* no symbolic links at all */
+       IO_OPEN_WRITE = 4,    /* create or truncate, mode 0600 */
+       IO_OPEN_DIR = 8,
 };
 struct io_stat {
     uint64_t size, inode, device;
@@ -338,13 +342,13 @@ struct io {
     uint64_t now_ns;  /* monotonic */
     uint64_t wall_ns; /* since 1970 */
     struct random random;
-    struct buf_pool bufs;       /* 16 KiB, for whoever has bytes to keep or send */
-    struct buf_budget budget;   /* of all content buffers of this worker */
+    struct buf_pool bufs;     /* 16 KiB, for whoever has bytes to keep or send */
+    struct buf_budget budget; /* of all content buffers of this worker */
     struct io_stats stats;
     struct io_wheel *wheel;
-    char apart[CACHE_LINE];     /* others write here */
+    char apart[CACHE_LINE]; /* others write here */
     struct io_message *_Atomic mailbox;
-    _Atomic bool sleeping;      /* a poster must wake the thread */
+    _Atomic bool sleeping; /* a poster must wake the thread */
     char from_here[CACHE_LINE];
     struct io_helpers *helpers; /* threads for io_work; started at first use */
     uint32_t busy;              /* operations in flight */
@@ -373,18 +377,18 @@ void io_entropy(struct io *io, void *out, size_t len);
 enum { IO_BUF_SIZE = 16 * 1024 };
 
 enum { /* features that engine_disable names */
-    IO_NO_MULTISHOT_RECEIVE = 1 << 0,
-    IO_NO_PROVIDED_BUFFERS = 1 << 1,
-    IO_NO_POLL_FIRST = 1 << 2,
-    IO_NO_BULK_BUFFERS = 1 << 3,
-    IO_NO_SPLICE = 1 << 4,
+       IO_NO_MULTISHOT_RECEIVE = 1 << 0,
+       IO_NO_PROVIDED_BUFFERS = 1 << 1,
+       IO_NO_POLL_FIRST = 1 << 2,
+       IO_NO_BULK_BUFFERS = 1 << 3,
+       IO_NO_SPLICE = 1 << 4,
 };
 struct io_options {
     uint64_t buffer_memory; /* bytes, of this worker; 0 is no limit */
     uint32_t sockets_max;   /* how many there may be at a time */
     unsigned disable;
-    void *world;            /* the simulator's */
-    uint32_t helpers_max;   /* threads for io_work; 0 means 2 */
+    void *world;          /* the simulator's */
+    uint32_t helpers_max; /* threads for io_work; 0 means 2 */
 };
 
 /* Opens an engine; to be called on the thread that will turn it.  `why` is

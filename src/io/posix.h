@@ -16,6 +16,9 @@
 socklen_t posix_sockaddr(struct sockaddr_storage *out, const struct address *a);
 void posix_address(struct address *out, const struct sockaddr_storage *from, socklen_t len);
 
+/* For io_taken(). */
+uint64_t posix_taken(struct io *io, const struct io_sock *sock);
+
 /* A non-blocking stream socket to connect with, its TCP options set; `to` chooses the family. */
 MUST_USE int posix_stream(const struct address *to, int *fd);
 

@@ -506,6 +506,13 @@ static void sim_shutdown(struct io *io, struct io_sock *sock)
     sim_fin(sim, sim_end_of(sim, sock->fd));
 }
 
+static uint64_t sim_sock_taken(struct io *io, const struct io_sock *sock)
+{
+    const struct sim_end *end = sim_end_of(sim_io_of(io)->sim, sock->fd);
+
+    return end->other ? end->other->taken : 0;
+}
+
 static void sim_sock_close(struct io *io, struct io_sock *sock, bool reset)
 {
     struct sim *sim = sim_io_of(io)->sim;
@@ -564,6 +571,7 @@ const struct io_backend io_sim_backend = {
     .cancel = sim_op_cancel,
     .adopt = sim_adopt,
     .shutdown = sim_shutdown,
+    .taken = sim_sock_taken,
     .close = sim_sock_close,
     .discard = sim_discard,
     .listen = sim_listen,

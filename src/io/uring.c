@@ -334,6 +334,7 @@ const struct io_backend io_uring_backend = {
     .adopt = uring_adopt,
     .shutdown = uring_shutdown,
     .close = uring_close,
+    .taken = posix_taken,
     .discard = uring_discard,
     .listen = posix_listen,
     .listen_close = posix_listen_close,

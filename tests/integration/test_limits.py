@@ -429,6 +429,27 @@ def test_a_client_that_takes_nothing_is_cut(gate):
     g.origin.end()
 
 
+def test_a_client_that_takes_little_is_not_cut(gate):
+    """What it takes comes out of the kernel, long before there is room there for more."""
+    g = start(gate, forward=True, listener="write_timeout = 2s")
+    with contextlib.ExitStack() as stack:
+        readers = []
+        for target in ("/large/100000000", "/large/100000001"):
+            s = stack.enter_context(socket.socket())
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            s.settimeout(10)
+            s.connect(("127.0.0.1", g.port))
+            s.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            readers.append(s)
+        began = time.monotonic()
+        while time.monotonic() - began < 7:
+            for s in readers:
+                true(s.recv(10000), "it was cut")
+            time.sleep(0.1)
+        same([a["cause"] for a in accesses(g) if a.get("cause")], [])
+    g.origin.end()
+
+
 # --- memory ---------------------------------------------------------------------------------
 
 
