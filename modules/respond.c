@@ -6,7 +6,9 @@ struct respond_conf {
     struct span type;
     struct template *body;
     struct span body_file;
-    struct span content; /* of body_file */
+    struct span content;      /* of body_file */
+    struct prepared prepared; /* when it has no variables */
+    bool is_prepared;
 };
 
 static const struct setting respond_settings[] = {
@@ -33,14 +35,28 @@ static const struct setting respond_settings[] = {
     {0},
 };
 
+static bool is_constant(const struct template *body)
+{
+    return !body || (body->constant && body->count > 0);
+}
+
 static void respond_load(struct loading *l, void *conf)
 {
     struct respond_conf *r = conf;
+    struct prepared *p = &r->prepared;
 
     if (r->body && r->body_file.len > 0)
         loading_say(l, SEVERITY_ERROR, "body_file", "body is set too: one of them");
     else if (r->body_file.len > 0)
         loading_read(l, "body_file", r->body_file, 1024 * 1024, &r->content);
+    if (!is_constant(r->body))
+        return;
+    p->status = (int)r->status;
+    p->content = r->body ? r->body->parts[0].text : r->content;
+    if (p->content.len > 0)
+        p->fields[p->count++] =
+            (struct field){field_name(FIELD_CONTENT_TYPE), r->type, FIELD_CONTENT_TYPE};
+    r->is_prepared = prepared_make(p, loading_arena(l)) == 0;
 }
 
 static void respond_answer(struct exchange *x)
@@ -48,9 +64,12 @@ static void respond_answer(struct exchange *x)
     const struct respond_conf *r = exchange_conf(x);
     struct span content = r->content;
 
+    if (r->is_prepared) {
+        respond_prepared(x, &r->prepared);
+        return;
+    }
     if (r->body)
-        content = r->body->constant && r->body->count ? r->body->parts[0].text
-                                                      : template_text(r->body, x);
+        content = template_text(r->body, x);
     if (r->body && !content.ptr) {
         respond_failed(x, CAUSE_out_of_memory);
         return;

@@ -325,6 +325,12 @@ static void mrc_process_stop(void *process, void *const *states, unsigned worker
 
 /* --- event ------------------------------------------------------------------------- */
 
+/* No content: clients that leave it unread would lose the connection. */
+static const struct prepared counted = {
+    .status = 200,
+    .lines = SPAN_INIT("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"),
+};
+
 static void event_answer(struct exchange *x)
 {
     const struct mrc_conf *m = exchange_module_conf(x);
@@ -348,8 +354,7 @@ static void event_answer(struct exchange *x)
     }
     struct user_hash user = user_hash(&shard->process->key, event.user);
     count_prefetch(&shard->count, user);
-    /* No content: clients that leave it unread would lose the connection. */
-    respond(x, 200, (struct span){0});
+    respond_prepared(x, &counted);
     count_event(&shard->count, user, event.value); /* before anything is sent */
 }
 

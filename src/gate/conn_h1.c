@@ -19,11 +19,13 @@ static void h1_interim(struct exchange *x, int status, const struct fields *fiel
 
 static const struct carrier h1_carrier = {
     .scheme = SPAN_INIT("http"),
+    .lines = true,
     .content_at_hand = h1_content_at_hand,
     .interim = h1_interim,
 };
 static const struct carrier h1_tls_carrier = {
     .scheme = SPAN_INIT("https"),
+    .lines = true,
     .content_at_hand = h1_content_at_hand,
     .interim = h1_interim,
 };

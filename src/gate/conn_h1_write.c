@@ -52,6 +52,9 @@ static struct span common_lines(struct exchange *x)
 {
     const struct fields *f = &x->response.fields;
 
+    if (f->count == 0)
+        return worker_common_lines(x->worker,
+                                   !(x->route && x->route->response_edits.removes_server));
     if (fields_get(f, FIELD_DATE))
         return (struct span){0};
     bool hidden = x->route && x->route->response_edits.removes_server;
@@ -90,9 +93,12 @@ static bool content_is_short(const struct response_writer *rw, const struct exch
 static bool response_write_head(struct response_writer *rw, struct exchange *x, struct wire *w)
 {
     struct span common = common_lines(x), connection = connection_field(x);
-    struct span status = status_line(x->response.status);
-    size_t fields = h1_fields_bytes(&x->response.fields);
-    size_t need = HEAD_LINES + common.len + fields + CONTENT_MAX;
+    struct span begin = x->head_lines;
+    size_t fields = x->response.fields.count ? h1_fields_bytes(&x->response.fields) : 0;
+
+    if (begin.len == 0)
+        begin = status_line(x->response.status);
+    size_t need = HEAD_LINES + begin.len + common.len + fields + CONTENT_MAX;
 
     bool large = need > IO_BUF_SIZE;
     if (large) { /* an origin's fields: one by one, after the rest */
@@ -102,15 +108,15 @@ static bool response_write_head(struct response_writer *rw, struct exchange *x, 
     char *start = wire_room(w, (uint32_t)need), *at = start;
     if (!at)
         return false;
-    if (status.len)
-        at = put(at, status);
+    if (begin.len)
+        at = put(at, begin);
     else
         at += h1_write_status(at, HEAD_LINES, x->response.status);
     if (common.len)
         at = put(at, common);
     if (fields)
         at += h1_write_fields(at, fields, &x->response.fields);
-    if (response_has_length(rw, x))
+    if (x->head_lines.len == 0 && response_has_length(rw, x))
         at += h1_write_length(at, 64, x->content_length);
     if (rw->chunked)
         at = put(at, SPAN("Transfer-Encoding: chunked\r\n"));

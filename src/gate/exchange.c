@@ -7,9 +7,15 @@
 #include "gate/module.h"
 #include "gate/secure.h"
 #include "gate/worker_own.h"
+#include "http/h1_write.h"
 #include "http/status.h"
 
-enum { FLOW_LIMIT = 64 * 1024, EXCHANGE_ARENA_MAX = 4 * 1024 * 1024 };
+enum {
+    FLOW_LIMIT = 64 * 1024,
+    EXCHANGE_ARENA_MAX = 4 * 1024 * 1024,
+    PREPARED_LINES = 128, /* status and length */
+    PREPARED_MAX = 512,   /* longer ones are not worth it */
+};
 
 /* The order of the members decides what a new exchange has to clear. */
 #define CLEARED offsetof(struct exchange, peer)
@@ -413,6 +419,44 @@ void respond(struct exchange *x, int status, struct span content)
     x->content_known = true;
     x->content_length = content.len;
     x->response_state = RESPONSE_ENDED;
+}
+
+static size_t prepared_lines(const struct prepared *p, char *at, size_t room)
+{
+    size_t len = h1_write_status(at, room, p->status);
+
+    for (unsigned i = 0; i < p->count; i++)
+        len += h1_write_field(at + len, room - len, p->fields[i].name, p->fields[i].value);
+    return len + h1_write_length(at + len, room - len, p->content.len);
+}
+
+int prepared_make(struct prepared *p, struct arena *arena)
+{
+    char room[PREPARED_MAX];
+    size_t need = PREPARED_LINES;
+
+    for (unsigned i = 0; i < p->count; i++) {
+        const struct field *f = &p->fields[i];
+        if (!span_is_token(f->name) || !span_is_field_value(f->value) ||
+            field_is_framing((enum field_id)f->id))
+            return FAIL_BAD;
+        need += f->name.len + f->value.len + 4;
+    }
+    p->lines = (struct span){0};
+    if (need > sizeof room || status_has_no_content(p->status)) /* not said as the others */
+        return 0;
+    p->lines = arena_copy(arena, (struct span){room, prepared_lines(p, room, sizeof room)});
+    return p->lines.ptr ? 0 : FAIL_MEMORY;
+}
+
+void respond_prepared(struct exchange *x, const struct prepared *p)
+{
+    if (p->lines.len > 0 && x->carrier->lines && x->route->response_edits.count == 0)
+        x->head_lines = p->lines;
+    else
+        for (unsigned i = 0; i < p->count; i++)
+            response_field_passed(x, &p->fields[i]);
+    respond(x, p->status, p->content);
 }
 
 void respond_file(struct exchange *x, int status, int fd, uint64_t offset, uint64_t len)

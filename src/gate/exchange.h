@@ -22,6 +22,7 @@ struct exchange;
 /* What the connection that carries an exchange does for it. */
 struct carrier {
     struct span scheme; /* "http", "https" */
+    bool lines;         /* it writes heads as text: those of struct prepared are of use */
 
     /* All of the request's content if it has arrived already, without moving
      * it; false when it has not. */
@@ -81,6 +82,7 @@ struct exchange {
     int file;            /* or from a file: fd, -1 when not; the handler's to close */
     uint64_t file_offset, file_left;
     struct fields trailers; /* of the response, after chunked content */
+    struct span head_lines; /* of a prepared response, not in `response`; empty: it is not */
 
     enum cause cause;    /* why it went wrong; CAUSE_NONE: it did not */
     bool broken;         /* the response has begun and must be cut off */
@@ -202,6 +204,22 @@ int response_field_passed(struct exchange *x, const struct field *f);
 
 /* The whole response: status and content, which must stay valid until the exchange ends. */
 void respond(struct exchange *x, int status, struct span content);
+
+/* A response that is always the same, put together once: with the configuration, in
+ * its arena.  FAIL_BAD: a name or a value that no head may have. */
+enum { PREPARED_FIELDS = 2 };
+struct prepared {
+    int status;
+    unsigned count;
+    struct field fields[PREPARED_FIELDS];
+    struct span content;
+    struct span
+        lines; /* status line, fields and length as HTTP/1 says them; empty: each time anew */
+};
+MUST_USE int prepared_make(struct prepared *p, struct arena *arena);
+
+/* What respond() does, with less work. */
+void respond_prepared(struct exchange *x, const struct prepared *p);
 
 /* A part of a file as content; the handler keeps fd open until ended(). */
 void respond_file(struct exchange *x, int status, int fd, uint64_t offset, uint64_t len);

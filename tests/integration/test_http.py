@@ -69,6 +69,47 @@ def test_head_has_the_length_and_no_content(gate):
     same((status, fields["content-length"], content), (200, "5", b""))
 
 
+PREPARED = """
+[listener web]
+listen = 127.0.0.1:{port}
+[route plain]
+path = /plain
+handler = respond
+body = hello
+[route edited]
+path = /edited
+handler = respond
+body = hello
+response_header = set Content-Type text/html
+response_header = add X-One 1
+[route empty]
+path = /empty
+handler = respond
+status = 204
+[route moved]
+path = /moved
+handler = respond
+status = 404
+type = text/html
+body = <p>gone
+"""
+
+
+def test_an_answer_prepared_with_the_configuration_is_said_once_and_edited(gate):
+    g = gate(PREPARED)
+    raw = g.say(b"GET /plain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").lower()
+    for name in (b"content-type:", b"content-length:", b"date:", b"server:", b"connection: close"):
+        same((name, raw.count(name)), (name, 1))
+    status, fields, content = g.get("/plain")
+    same((status, fields["content-type"], content), (200, "text/plain; charset=utf-8", b"hello"))
+    status, fields, content = g.get("/edited")
+    same((status, fields["content-type"], fields["x-one"], content), (200, "text/html", "1", b"hello"))
+    status, fields, content = g.get("/moved")
+    same((status, fields["content-type"], content), (404, "text/html", b"<p>gone"))
+    status, fields, _ = g.get("/empty")
+    same((status, "content-length" in fields, "content-type" in fields), (204, False, False))
+
+
 def test_http_1_0_closes_unless_asked_to_keep_alive(gate):
     g = gate(CONFIG)
     same(parse_response(g.say(b"GET /hello HTTP/1.0\r\n\r\n"))[2], b"hello")
