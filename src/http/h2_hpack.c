@@ -116,9 +116,24 @@ size_t hpack_bound(const struct fields *first, const struct fields *fields)
     return bound_of(first) + bound_of(fields);
 }
 
+/* Of ASCII: adding brings the top bit of bytes from 'A' on, and of those behind 'Z'. */
+static bool eight_have_capital(const char *at)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t bytes;
+
+    memcpy(&bytes, at, sizeof bytes);
+    return (bytes + ones * (0x80 - 'A')) & ~(bytes + ones * (0x80 - 'Z' - 1)) & (ones << 7);
+}
+
 static bool is_low(struct span name)
 {
-    for (size_t i = 0; i < name.len; i++)
+    size_t i = 0;
+
+    for (; i + 8 <= name.len; i += 8)
+        if (eight_have_capital(name.ptr + i))
+            return false;
+    for (; i < name.len; i++)
         if (name.ptr[i] >= 'A' && name.ptr[i] <= 'Z')
             return false;
     return true;
