@@ -190,8 +190,9 @@ static void forward_switch(struct exchange *x, struct leg *leg)
         respond_failed(x, CAUSE_upstream_upgrade_refused);
         return;
     }
-    response_field(x, FIELD_UPGRADE, f->value);
-    respond_start(x, 101, VALUE_OFF);
+    if (x->request.protocol.len == 0)
+        response_field(x, FIELD_UPGRADE, f->value);
+    respond_start(x, x->request.protocol.len ? 200 : 101, VALUE_OFF); /* RFC 8441, 5 */
     leg_tunnel(leg);
 }
 
@@ -293,6 +294,7 @@ static const struct handler forward_handler = {
     .state_size = sizeof(struct forwarding),
     .load = forward_load,
     .answer = forward_answer,
+    .switches = true,
     .foresee = forward_foresee,
     .ended = forward_ended,
 };

@@ -236,13 +236,30 @@ static struct span forward_host(struct exchange *x, const struct forward_conf *c
     return template_text(conf->host_header, x);
 }
 
+/* What HTTP/1 asks of a WebSocket client and HTTP/2 does not (RFC 8441, 5.1): a number that only
+ * shows that the origin has understood. */
+static int add_websocket_key(struct exchange *x, struct fields *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *key = arena_alloc(&x->arena, 24);
+
+    if (!key || !span_equal_nocase(x->request.protocol, SPAN("websocket")))
+        return key ? 0 : FAIL_MEMORY;
+    for (unsigned i = 0; i < 22; i++)
+        key[i] = digits[random_below(&exchange_io(x)->random, i < 21 ? 64 : 4) * (i < 21 ? 1 : 16)];
+    key[22] = key[23] = '=';
+    return fields_add(out, FIELD_OTHER, SPAN("Sec-WebSocket-Key"), (struct span){key, 24});
+}
+
 /* The one token both sides may switch to. */
 static struct span upgrade_token(const struct exchange *x, const struct forward_conf *conf)
 {
     if (!x->request.upgrade || x->request.framing != FRAMING_NONE || x->request.version < HTTP_1_1)
         return (struct span){0};
     for (unsigned i = 0; i < conf->upgrade.count; i++)
-        if (fields_has_item(&x->request.fields, FIELD_UPGRADE, conf->upgrade.list[i]))
+        if (x->request.protocol.len
+                ? span_equal_nocase(x->request.protocol, conf->upgrade.list[i])
+                : fields_has_item(&x->request.fields, FIELD_UPGRADE, conf->upgrade.list[i]))
             return conf->upgrade.list[i];
     return (struct span){0};
 }
@@ -272,6 +289,8 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
         if (field_passes(x, f))
             err = fields_add(fields, (enum field_id)f->id, f->name, f->value);
     }
+    if (err == 0 && x->request.protocol.len)
+        err = add_websocket_key(x, fields);
     if (err == 0)
         err = add_forwarded(x, conf, fields);
     struct span id = exchange_request_id(x);

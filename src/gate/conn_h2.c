@@ -7,6 +7,7 @@
 #include "gate/conn_h2.h"
 
 #include "base/mem.h"
+#include "gate/module.h"
 
 enum {
     REQUESTS_MAX = 64,        /* a step */
@@ -237,7 +238,7 @@ static void exchange_start(struct conn *c, struct exchange *x, const struct h2_e
     x->request_content.producer = &h->owner;
     x->times.begun = h2->head_since ? h2->head_since : conn_now(c);
     x->times.head = conn_now(c);
-    if (ev->end) {
+    if (ev->end || c->h2->session.head.protocol.ptr) { /* a tunnel is to come */
         h->content_done = true;
         flow_end(&x->request_content);
     }
@@ -263,6 +264,9 @@ static void on_request(struct conn *c, const struct h2_event *ev)
         respond_failed(x, cause);
     } else {
         exchange_begin(x);
+        bool switches = x->route && x->route->handler->switches;
+        if (x->request.protocol.len && !switches && !response_started(x))
+            respond_failed(x, CAUSE_method_not_allowed);
     }
     if (ev->end)
         exchange_answer(x);
@@ -627,6 +631,7 @@ bool conn_h2_begin(struct conn *c)
     const struct listener_conf *conf = c->listener->conf;
     struct conn_h2 *h2 = mem_alloc(sizeof *h2);
     const struct h2_limits limits = {
+        .connects = true,
         .streams_max = (uint32_t)conf->h2_max_streams,
         .window = (uint32_t)conf->h2_window,
         .header_max = conf->limits.head_max,

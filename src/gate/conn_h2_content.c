@@ -67,7 +67,7 @@ bool conn_h2_content(struct conn *c, struct exchange *x, const struct h2_event *
 
     if (!h->done && !h->content_done && max != VALUE_OFF && x->bytes_in + n > max && x->route)
         content_bad(c, x, CAUSE_content_too_large);
-    if (h->done || h->content_done || !x->route) {
+    if (h->done || (h->content_done && !x->tunnel) || !x->route) {
         content_drop(c, x, n);
         return true;
     }
@@ -92,6 +92,9 @@ void conn_h2_want(struct conn *c, struct exchange *x)
 {
     struct h2_exchange *h = h2_of(x);
 
+    if (x->tunnel &&
+        (h->stream.state & (H2_REMOTE_ENDED | H2_GONE))) /* perhaps before it was one */
+        flow_end(&x->request_content);
     if (!x->content_wanted || h->continue_said)
         return;
     h->continue_said = true;

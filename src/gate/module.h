@@ -42,6 +42,9 @@ struct handler {
     /* The exchange is going away, however it ended; may be NULL. */
     void (*ended)(struct exchange *x);
 
+    /* It can switch protocols: extended CONNECTs of HTTP/2 (request.protocol) are for it. */
+    bool switches;
+
     /* For [test] sections.  answer() needs neither worker nor I/O and ends at
      * the first call: a test may run it. */
     bool pure;

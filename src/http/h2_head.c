@@ -400,6 +400,13 @@ enum cause h2_head_request(const struct h2_head *h, bool end, uint32_t path_max,
     else
         r->framing = end ? FRAMING_NONE : FRAMING_CHUNKED;
     r->content_length = h->content_length;
+    /* RFC 8441, 4: what HTTP/1 asks for with GET and Upgrade. */
+    if (h->protocol.ptr) {
+        r->method = METHOD_GET;
+        r->method_name = SPAN("GET");
+        r->framing = FRAMING_NONE;
+        r->upgrade = true;
+    }
     enum cause cause = request_target(h, r), host = request_host(h, r);
     if (h->cause)
         return h->cause;

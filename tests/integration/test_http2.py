@@ -475,6 +475,41 @@ def test_the_urgent_come_first(gate):
         same(len(c.content.get(1, b"")), 30000, "reprioritised")
 
 
+def connect(path="/switch/websocket", protocol="websocket"):
+    return [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":path", path),
+            (":authority", "a"), ("sec-websocket-version", "13")]
+
+
+def test_a_websocket_is_a_stream(gate):
+    g = start(gate)
+    with Client(g.port) as c:
+        c.until(SETTINGS)
+        c.send(headers(1, connect(), False))
+        while 1 not in c.status:
+            c.next()
+        same(c.status[1], 200, "RFC 8441, 5")
+        true("upgrade" not in c.fields[1], c.fields[1])
+        sent = b""
+        for i in range(20):
+            piece = bytes([i]) * (1 + 700 * i)
+            sent += piece
+            c.send(data(1, piece))
+            while len(c.content.get(1, b"")) < len(sent):
+                c.next()
+            same(c.ask(3 + 2 * i, get("/hello")), (200, b"hi"), "and others beside it")
+        true(c.content[1] == sent, "echoed")
+        c.send(data(1, b"", True))
+        c.wait(1)
+        true(1 in c.ended, "it ends as it should")
+        for stream, fields, status in ((101, connect("/hello"), 405), (103, connect("/echo"), 200),
+                                       (105, connect("/echo", "h3"), 200)):
+            c.send(headers(stream, fields))
+            c.wait(stream)
+            same(c.status[stream], status, fields)
+        true(b"Sec-WebSocket-Key: " in c.content[103] and b"GET /echo" in c.content[103], c.content[103])
+        true(b"Upgrade" not in c.content[105], "what may not be switched to is not asked for")
+
+
 # --- other people's clients -----------------------------------------------------------------
 
 
