@@ -146,7 +146,7 @@ int access_log_open(struct worker *w, const struct log_target *target)
     log->format = target->format;
     owner_init(&log->owner, &w->io->owners, access_log_step);
     log->timer.owner = &log->owner;
-    log->timer.at = log->timer.wheel_at = TIME_NEVER;
+    log->timer.at = TIME_NEVER;
     log->write.op.owner = &log->owner;
     char *path = mem_alloc(target->path.len);
     log->path = (struct span){path, target->path.len};

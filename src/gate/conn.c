@@ -244,7 +244,7 @@ void conn_open(struct listener *l, int fd, const struct address *peer)
     owner_init(&c->owner, &w->io->owners, conn_step);
     conn_set_peer(c, *peer);
     c->timer.owner = &c->owner;
-    c->timer.at = c->timer.wheel_at = TIME_NEVER;
+    c->timer.at = TIME_NEVER;
     c->since = io_now(w->io);
     c->draining = l->leaving;
     list_append(&w->conns, &c->node);

@@ -109,7 +109,7 @@ static void leg_wait(struct leg *leg)
     }
     leg->state = LEG_QUEUED;
     leg->timer =
-        (struct io_timer){.owner = leg->x->owner, .at = TIME_NEVER, .wheel_at = TIME_NEVER};
+        (struct io_timer){.owner = leg->x->owner, .at = TIME_NEVER};
     io_timer_set(io, &leg->timer, io_now(io) + leg->upstream->queue_timeout);
     if (queue_may_try(leg) && leg_try(leg)) /* a place may have been given back just before */
         leg_wait_over(leg);

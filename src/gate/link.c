@@ -30,7 +30,7 @@ struct link *link_new(struct pool_server *server, const struct address *to, stru
     owner_init(&l->owner, &w->io->owners, link_step);
     l->dial.owner = &l->owner;
     l->timer.owner = &l->owner;
-    l->timer.at = l->timer.wheel_at = TIME_NEVER;
+    l->timer.at = TIME_NEVER;
     l->since = io_now(w->io);
     l->connect_ns = leg->upstream->connect_timeout;
     if (leg->upstream->tls) {

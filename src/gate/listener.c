@@ -36,7 +36,7 @@ int listener_open(struct worker *w, struct port *port, int fd, struct generation
     l->sock.fd = -1;
     owner_init(&l->owner, &w->io->owners, listener_step);
     l->timer.owner = &l->owner;
-    l->timer.at = l->timer.wheel_at = TIME_NEVER;
+    l->timer.at = TIME_NEVER;
     for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
         l->accepts[i] = (struct io_accept){.op.owner = &l->owner, .fd = -1};
     g->users++;

@@ -196,8 +196,8 @@ int worker_open(struct worker *w, const char **why)
     *why = "out of memory";
     owner_init(&w->owner, &w->io->owners, worker_step);
     w->drain_timer.owner = w->reload_timer.owner = &w->owner;
-    w->drain_timer.at = w->drain_timer.wheel_at = TIME_NEVER;
-    w->reload_timer.at = w->reload_timer.wheel_at = TIME_NEVER;
+    w->drain_timer.at = TIME_NEVER;
+    w->reload_timer.at = TIME_NEVER;
     wires_init(&w->wires, w->io);
     slab_init(&w->conns_slab, conn_size(), 1024);
     slab_init(&w->exchanges_slab, sizeof(struct exchange), 256);

@@ -20,9 +20,8 @@ struct io_backend {
     void (*free)(struct io *io);
 
     /* op->kind, sock and arguments are set; must not complete it inside.
-     * io.c keeps sock->recv and sock->send for all kinds but IO_ACCEPT, of
-     * which several may be in flight: those are the backend's to remember.
-     * op->more is the room of an IO_RECV until the backend puts it to its own use. */
+     * io.c keeps sock->send; what receives is the backend's to remember, and
+     * of IO_ACCEPT several may be in flight. */
     void (*start)(struct io *io, struct io_op *op);
     void (*cancel)(struct io *io, struct io_op *op);
 

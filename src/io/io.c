@@ -116,15 +116,9 @@ static void op_begin(struct io *io, struct io_op *op, struct io_sock *sock, enum
     op->done = op->cancelled = false;
     op->state = 0;
     op->fail = 0;
-    op->count = op->more = 0;
+    op->count = 0;
     op->sock = sock;
     io->busy++;
-}
-
-static void op_receives(struct io_op *op)
-{
-    assert(!op->sock->recv);
-    op->sock->recv = op;
 }
 
 static void op_sends(struct io_op *op)
@@ -155,8 +149,7 @@ void io_recv(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t roo
     assert(sock->fd >= 0);
     op_begin(io, op, sock, IO_RECV);
     op->slice = (struct slice){0};
-    op->more = room;
-    op_receives(op);
+    op->room = room;
     io->backend->start(io, op);
 }
 
@@ -201,7 +194,6 @@ void io_poll(struct io *io, struct io_op *op, struct io_sock *sock)
     assert(sock->fd >= 0);
     op_begin(io, op, sock, IO_POLL);
     op->poll_fd = sock->fd;
-    op_receives(op);
     io->backend->start(io, op);
 }
 
@@ -259,12 +251,14 @@ void io_cancel(struct io *io, struct io_op *op)
         io->backend->cancel(io, op);
 }
 
-static void count_outcome(struct io *io, const struct io_op *op, enum io_kind kind)
+static void count_outcome(struct io *io, struct io_op *op, enum io_kind kind)
 {
     struct io_stats *s = &io->stats;
 
     io_count(&s->completions, 1);
     if (op->fail < 0) {
+        if (kind == IO_RECV)
+            op->slice = (struct slice){0};
         if (op->fail != FAIL_CLOSED && op->fail != FAIL_CANCELLED)
             io_count(&s->errors, 1);
         return;
@@ -301,7 +295,7 @@ void io_complete(struct io *io, struct io_op *op, int fail, uint32_t count)
     assert(io_busy(op));
     op->kind = IO_IDLE;
     op->done = true;
-    op->fail = fail;
+    op->fail = (int8_t)fail;
     op->count = count;
     if (op->sock && op->sock->recv == op)
         op->sock->recv = NULL;
@@ -349,7 +343,7 @@ uint64_t io_taken(struct io *io, const struct io_sock *sock)
 
 static void sock_end(struct io *io, struct io_sock *sock, bool reset)
 {
-    assert(!sock->recv && !sock->send);
+    assert(!sock->send);
     if (sock->fd < 0)
         return;
     io->backend->close(io, sock, reset);

@@ -63,8 +63,11 @@ struct io_sock {
     int fd;
     uint8_t flags;
     uint8_t spare[3];
-    struct io_op *recv, *send; /* in flight; accept and poll count as recv, connect as send */
-    void *queue;               /* slices received ahead of io_recv() */
+    union {
+        struct io_op *recv;  /* where sockets are watched: in flight, accept and poll included */
+        struct inlet *inlet; /* of io_uring */
+    };
+    struct io_op *send; /* in flight, connect included */
 };
 
 /* One operation in flight, or the outcome of the last one.  The caller sets
@@ -72,28 +75,32 @@ struct io_sock {
 struct io_op {
     struct owner *owner; /* woken at completion */
     uint8_t kind;        /* enum io_kind; IO_IDLE unless in flight */
-    bool done;           /* completed and not yet looked at; the owner clears it (io_take) */
-    bool cancelled;      /* io_cancel() was called */
+    bool done : 1;       /* completed and not yet looked at; the owner clears it (io_take) */
+    bool cancelled : 1;  /* io_cancel() was called */
     uint8_t state;       /* the backend's */
-    int32_t fail;        /* outcome: 0 or an enum fail */
+    int8_t fail;         /* outcome: 0 or an enum fail */
     uint32_t count;      /* outcome: bytes moved */
-    uint32_t more;       /* the backend's */
     struct io_sock *sock;
-    struct link_node node; /* the backend's */
     union {
-        struct slice slice; /* of a receive; see io_recv */
-        struct {
-            const struct io_vec *vec;
-            uint32_t vec_count;
-            bool more; /* something follows */
-        } send;
-        struct {
-            int fd;
-            uint32_t len;
-            uint64_t offset;
-        } file;
-        const struct address *to; /* of a connect */
-        int poll_fd;
+        struct slice slice;        /* outcome of a receive; see io_recv */
+        struct {                   /* while it is in flight */
+            struct link_node node; /* the backend's */
+            union {
+                uint32_t room; /* of a receive */
+                struct {
+                    const struct io_vec *vec;
+                    uint32_t vec_count;
+                    bool more; /* something follows */
+                } send;
+                struct {
+                    int fd;
+                    uint32_t len;
+                    uint64_t offset;
+                } file;
+                const struct address *to; /* of a connect */
+                int poll_fd;
+            };
+        };
     };
 };
 
@@ -192,25 +199,26 @@ void io_listen_close(const struct io_backend *backend, void *world, int fd);
 
 /* --- time --------------------------------------------------------------- */
 
-/* Wakes its owner when it is due, and sets fired.  Not an operation: setting
+/* Wakes its owner when it is due.  Not an operation: setting
  * and clearing take effect at once.  Moving a deadline later is one store; the
  * wheel notices when the earlier one comes.  Resolution is 1 ms. */
 struct io_timer {
     struct link_node node;
     struct owner *owner;
     uint64_t at;       /* deadline, ns of io_now(); TIME_NEVER when none */
-    uint64_t wheel_at; /* where the wheel has it */
-    bool fired;
+    uint64_t wheel_at; /* where the wheel has it; out of it, whether it fired */
 };
+#define IO_TIMER_FIRED UINT64_MAX
 void io_timer_set(struct io *io, struct io_timer *t, uint64_t at_ns);
 void io_timer_clear(struct io *io, struct io_timer *t); /* before its memory goes */
 
 /* True once for each time it fired. */
 static inline bool io_timer_take(struct io_timer *t)
 {
-    bool fired = t->fired;
-    t->fired = false;
-    return fired;
+    if (t->wheel_at != IO_TIMER_FIRED)
+        return false;
+    t->wheel_at = 0;
+    return true;
 }
 
 /* --- files, helper threads, names ------------------------------------------ */

@@ -241,7 +241,7 @@ void posix_linger_none(int fd)
 
 static void file_outcome(struct io_file *f, ssize_t n)
 {
-    f->op.fail = n < 0 ? fail_from_errno(errno) : 0;
+    f->op.fail = n < 0 ? (int8_t)fail_from_errno(errno) : 0;
     f->op.count = n < 0 ? 0 : (uint32_t)n;
 }
 
@@ -443,7 +443,7 @@ void posix_resolve(struct io_resolve *r)
     struct addrinfo hints = {.ai_family = families[r->family], .ai_socktype = SOCK_STREAM};
     int error = getaddrinfo(r->host, NULL, &hints, &list);
     if (error != 0) {
-        r->work.op.fail = resolve_fail(error);
+        r->work.op.fail = (int8_t)resolve_fail(error);
         resolve_localhost(r);
         return;
     }

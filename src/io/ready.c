@@ -350,7 +350,7 @@ static void try_reads(struct ready *r)
             continue;
         }
         bool scarce = buf_scarce(&r->bufs);
-        if (scarce && op->more > IO_ROOM_SMALL) {
+        if (scarce && op->room > IO_ROOM_SMALL) {
             list_remove(&op->node);
             list_append(&later, &op->node);
             io_count(&r->io.stats.buffers_empty, 1);
@@ -412,6 +412,10 @@ void ready_start(struct io *io, struct io_op *op)
 {
     struct io_sock *sock = op->sock;
 
+    if (op->kind == IO_RECV || op->kind == IO_POLL) {
+        assert(!sock->recv);
+        sock->recv = op;
+    }
     if (hopeful(op) || !(sock->flags & SOCK_WATCHED))
         enqueue(ready_of(io), op);
     else

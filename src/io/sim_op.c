@@ -204,7 +204,7 @@ static void recv_complete(struct sim_flight *f)
 {
     struct sim_end *end = f->end;
     struct sim *sim = f->io->sim;
-    size_t most = end->here - end->from, room = f->op->more;
+    size_t most = end->here - end->from, room = f->op->room;
 
     if (most == 0 || cancel_wins(f)) {
         if (f->op->cancelled)

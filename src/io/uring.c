@@ -161,7 +161,7 @@ static void uring_close(struct io *io, struct io_sock *sock, bool reset)
 {
     if (reset)
         posix_linger_none(sock->fd);
-    if (sock->queue)
+    if (sock->inlet)
         inlet_close(uring_of(io), sock, !reset && sock->flags & SOCK_HOLDS);
     else
         close(sock->fd);

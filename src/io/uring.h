@@ -106,22 +106,22 @@ enum inlet_mode {
 };
 
 /* Outlives the io_sock it was made for until the kernel has let go of it.
- * io_sock.queue points here. */
+ * io_sock.inlet points here.  Every connection that waits has one, so it is small. */
 struct inlet {
-    struct link_node node;         /* in uring.ready or .starved */
-    struct io_op *op;              /* the receive that waits, or NULL */
-    struct ring_buf *first, *last; /* slices ahead of io_recv(), by buf.next */
-    uint64_t starved_ns;           /* since when */
-    uint32_t unclaimed;            /* bytes in those slices */
-    uint32_t room;                 /* of the latest io_recv() */
+    struct link_node node; /* in uring.ready or .starved */
+    struct io_op *op;      /* the receive that waits, or NULL */
+    struct ring_buf *last; /* of the slices ahead of io_recv(), in a ring by buf.next; or NULL */
+    uint32_t unclaimed;    /* bytes in those slices */
+    uint32_t room;         /* of the latest io_recv() */
     int fd;
-    int16_t end;     /* what comes after the slices: 0 (more), or an enum fail */
-    uint8_t mode;    /* enum inlet_mode: what is with the kernel now */
-    bool cancelling; /* asked the kernel to let go */
-    bool full;       /* the latest slice filled its buffer: there is more where it came from */
-    bool end_missed; /* multishot is not to be trusted with this socket */
-    bool starved;    /* found no buffer; is in uring.starved, or will be when it matters */
-    bool closing;    /* the socket's user is gone; close fd when the kernel lets go */
+    enum inlet_mode mode : 3; /* what is with the kernel now */
+    bool cancelling : 1;      /* asked the kernel to let go */
+    bool full : 1;       /* the latest slice filled its buffer: there is more where it came from */
+    bool end_missed : 1; /* multishot is not to be trusted with this socket */
+    bool starved : 1;    /* found no buffer; is in uring.starved, or will be when it matters */
+    bool closing : 1;    /* the socket's user is gone; close fd when the kernel lets go */
+    int8_t end;          /* what comes after the slices: 0 (more), or an enum fail */
+    uint16_t starved_ms; /* since when, by a clock that goes round */
 };
 
 void inlet_start(struct uring *u, struct io_op *op);

@@ -81,7 +81,7 @@ struct io_op *request_end(struct uring *u, struct request *r)
 
 void uring_finish_later(struct uring *u, struct io_op *op, int fail, uint32_t count)
 {
-    op->fail = fail;
+    op->fail = (int8_t)fail;
     op->count = count;
     op->state = OP_FINISHED;
     list_append(&u->finished, &op->node);
@@ -172,7 +172,7 @@ static void connect_start(struct uring *u, struct io_op *op)
         uring_finish_later(u, op, fail, 0);
         return;
     }
-    *op->sock = (struct io_sock){.fd = fd, .recv = op->sock->recv, .send = op->sock->send};
+    *op->sock = (struct io_sock){.fd = fd, .send = op->sock->send};
     connect_send_off(u, op);
 }
 

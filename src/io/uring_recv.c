@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 enum {
-    FEED_MAX = 32, /* starved ones served from memory in one turn */
+    FEED_MAX = 32,  /* starved ones served from memory in one turn */
+    STARVED_MS = 5, /* how long before memory is asked for a buffer */
 };
-#define STARVED_NS (5 * NS_PER_MS) /* how long before memory is asked for a buffer */
 
 /* --- records --------------------------------------------------------------- */
 
@@ -54,22 +54,23 @@ static void inlet_end(struct uring *u, struct inlet *in)
 static void queue_put(struct inlet *in, struct ring_buf *b, uint32_t len)
 {
     b->len = len;
-    if (in->last)
+    b->buf.next = &b->buf;
+    if (in->last) {
+        b->buf.next = in->last->buf.next;
         in->last->buf.next = &b->buf;
-    else
-        in->first = b;
+    }
     in->last = b;
     in->unclaimed += len;
 }
 
 static struct ring_buf *queue_take(struct inlet *in)
 {
-    struct ring_buf *b = in->first;
-    struct buf *next = b->buf.next;
+    struct ring_buf *b = container_of(in->last->buf.next, struct ring_buf, buf);
 
-    in->first = next ? container_of(next, struct ring_buf, buf) : NULL;
-    if (!next)
+    if (b == in->last)
         in->last = NULL;
+    else
+        in->last->buf.next = b->buf.next;
     b->buf.next = NULL;
     in->unclaimed -= b->len;
     return b;
@@ -77,7 +78,7 @@ static struct ring_buf *queue_take(struct inlet *in)
 
 static void queue_drop(struct inlet *in)
 {
-    while (in->first)
+    while (in->last)
         buf_unref(&queue_take(in)->buf);
 }
 
@@ -157,7 +158,7 @@ static void inlet_arm(struct uring *u, struct inlet *in)
     }
     uring_send_off(u, sqe, in, TAG_INLET);
     io_count(armed(u, mode), 1);
-    in->mode = (uint8_t)mode;
+    in->mode = mode;
     in->starved = false;
 }
 
@@ -179,7 +180,7 @@ static void inlet_starve(struct uring *u, struct inlet *in)
 
 static void inlet_stand_in_line(struct uring *u, struct inlet *in)
 {
-    in->starved_ns = u->io.now_ns;
+    in->starved_ms = (uint16_t)(u->io.now_ns / NS_PER_MS);
     list_append(&u->starved, &in->node);
 }
 
@@ -207,12 +208,12 @@ static void inlet_receive_now(struct uring *u, struct inlet *in)
     if (n == 0)
         in->end = FAIL_CLOSED;
     else if (errno != EAGAIN && errno != EINTR)
-        in->end = (int16_t)fail_from_errno(errno);
+        in->end = (int8_t)fail_from_errno(errno);
 }
 
 static bool inlet_can_answer(const struct inlet *in)
 {
-    return in->op && (in->first || in->end || in->op->cancelled);
+    return in->op && (in->last || in->end || in->op->cancelled);
 }
 
 static void inlet_answer(struct uring *u, struct inlet *in)
@@ -221,7 +222,7 @@ static void inlet_answer(struct uring *u, struct inlet *in)
 
     in->op = NULL;
     list_remove(&in->node);
-    if (!in->first) {
+    if (!in->last) {
         io_complete(&u->io, op, in->end ? in->end : FAIL_CANCELLED, 0);
         return;
     }
@@ -261,7 +262,7 @@ static void inlet_received(struct uring *u, struct inlet *in, struct ring_buf *b
         buf_unref(&b->buf);
         return;
     }
-    if (!in->op || in->first)
+    if (!in->op || in->last)
         io_count(&u->io.stats.slices_unclaimed, 1);
     queue_put(in, b, (uint32_t)len);
 }
@@ -283,7 +284,7 @@ static void inlet_failed(struct uring *u, struct inlet *in, enum inlet_mode mode
             in->end = FAIL_IO;
         break;
     default:
-        in->end = (int16_t)fail_from_errno(error);
+        in->end = (int8_t)fail_from_errno(error);
     }
 }
 
@@ -311,15 +312,15 @@ void inlet_completed(struct uring *u, struct inlet *in, int res, unsigned flags)
 void inlet_start(struct uring *u, struct io_op *op)
 {
     struct io_sock *sock = op->sock;
-    struct inlet *in = sock->queue;
+    struct inlet *in = sock->inlet;
 
-    if (!in && !(in = sock->queue = inlet_new(u, sock->fd))) {
+    if (!in && !(in = sock->inlet = inlet_new(u, sock->fd))) {
         uring_finish_later(u, op, FAIL_MEMORY, 0);
         return;
     }
     assert(!in->op);
     in->op = op;
-    in->room = op->more;
+    in->room = op->room;
     if (inlet_can_answer(in))
         list_append(&u->ready, &in->node);
     else if (in->mode == INLET_OFF)
@@ -331,7 +332,7 @@ void inlet_start(struct uring *u, struct io_op *op)
 /* What is with the kernel stays there, for the next io_recv(). */
 void inlet_cancel(struct uring *u, struct io_op *op)
 {
-    struct inlet *in = op->sock->queue;
+    struct inlet *in = op->sock->inlet;
 
     if (!in || in->op != op)
         return; /* its outcome is on the way */
@@ -344,10 +345,10 @@ void inlet_cancel(struct uring *u, struct io_op *op)
  * left waiting for that: shutting down sends both, and ends the receive. */
 void inlet_close(struct uring *u, struct io_sock *sock, bool flush)
 {
-    struct inlet *in = sock->queue;
+    struct inlet *in = sock->inlet;
 
     assert(!in->op);
-    sock->queue = NULL;
+    sock->inlet = NULL;
     queue_drop(in);
     in->closing = true;
     if (in->mode == INLET_OFF)
@@ -378,6 +379,7 @@ void inlets_feed(struct uring *u)
 {
     struct inlet *in = starved_first(u);
     uint32_t back = group_free(&u->small);
+    uint64_t now_ms = u->io.now_ns / NS_PER_MS;
 
     if (u->small.count && back >= u->small.count / 8) {
         for (; in && back > 0; back--, in = starved_first(u)) {
@@ -388,7 +390,7 @@ void inlets_feed(struct uring *u)
         return;
     }
     for (int n = 0; in && n < FEED_MAX; n++, in = starved_first(u)) {
-        if (u->io.now_ns - in->starved_ns < STARVED_NS)
+        if ((uint16_t)(now_ms - in->starved_ms) < STARVED_MS)
             return;
         list_remove(&in->node);
         in->starved = false;

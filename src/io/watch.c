@@ -75,7 +75,7 @@ void watch_start(struct io *io, struct io_watch *w)
 {
     owner_init(&w->looker, &io->owners, watch_step);
     w->look = (struct io_file){.op.owner = &w->looker};
-    w->timer = (struct io_timer){.owner = &w->looker, .at = TIME_NEVER, .wheel_at = TIME_NEVER};
+    w->timer = (struct io_timer){.owner = &w->looker, .at = TIME_NEVER};
     owner_wake(&w->looker);
 }
 

@@ -96,9 +96,9 @@ static void wheel_insert(struct io_wheel *w, struct io_timer *t)
 
 void wheel_set(struct io_wheel *w, struct io_timer *t, uint64_t at_ns)
 {
-    t->fired = false;
     t->at = at_ns;
     if (!link_linked(&t->node)) {
+        t->wheel_at = 0;
         if (at_ns == TIME_NEVER)
             return;
         w->count++;
@@ -113,8 +113,8 @@ void wheel_set(struct io_wheel *w, struct io_timer *t, uint64_t at_ns)
 
 void wheel_clear(struct io_wheel *w, struct io_timer *t)
 {
-    t->fired = false;
     t->at = TIME_NEVER;
+    t->wheel_at = 0;
     if (!link_linked(&t->node))
         return;
     list_remove(&t->node);
@@ -125,7 +125,7 @@ static void wheel_fire(struct io_wheel *w, struct io_timer *t)
 {
     w->count--;
     t->at = TIME_NEVER;
-    t->fired = true;
+    t->wheel_at = IO_TIMER_FIRED;
     owner_wake(t->owner);
 }
 

@@ -69,7 +69,7 @@ int main(void)
     if (!wheel)
         abort();
     for (unsigned i = 0; i < TIMERS; i++) {
-        timers[i] = (struct io_timer){.owner = &owner, .at = TIME_NEVER, .wheel_at = TIME_NEVER};
+        timers[i] = (struct io_timer){.owner = &owner, .at = TIME_NEVER};
         delays[i] = NS_PER_S + random_below(&random, 59 * NS_PER_S);
     }
     double kept = sizeof *timers;

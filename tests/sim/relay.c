@@ -137,7 +137,7 @@ static void pair_new(struct relay *r, int fd)
     p->relay = r;
     owner_init(&p->owner, &r->io->owners, pair_step);
     p->connect.owner = p->idle.owner = &p->owner;
-    p->idle.at = p->idle.wheel_at = TIME_NEVER;
+    p->idle.at = TIME_NEVER;
     io_adopt(r->io, &p->client, fd);
     p->origin.fd = -1;
     p->ways[0] = (struct way){.from = &p->client, .to = &p->origin};
@@ -196,7 +196,7 @@ void relay_start(struct relay *r, struct io *io, int fd, const struct address *o
     owner_init(&r->owner, &io->owners, relay_step);
     list_init(&r->pairs);
     r->timer.owner = &r->owner;
-    r->timer.at = r->timer.wheel_at = TIME_NEVER;
+    r->timer.at = TIME_NEVER;
     for (int i = 0; i < RELAY_ACCEPTS; i++)
         r->accepts[i].op.owner = &r->owner;
     io_adopt(io, &r->sock, fd);

@@ -12,12 +12,9 @@ Suite *uring_limits_suite(void);
 int main(void)
 {
     static suite_fn *const suites[] = {
-        wheel_suite,
-        mailbox_suite,
+        wheel_suite, mailbox_suite,
 #ifdef HAVE_URING
-        uring_suite,
-        uring_chaos_suite,
-        uring_limits_suite,
+        uring_suite, uring_chaos_suite, uring_limits_suite,
 #endif
     };
 

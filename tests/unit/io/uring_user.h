@@ -212,7 +212,7 @@ static inline void stream_bytes(struct user *u, size_t total)
 
 static inline const struct inlet *inlet(const struct user *u)
 {
-    return u->sock.queue;
+    return u->sock.inlet;
 }
 
 #endif
