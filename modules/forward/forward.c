@@ -162,7 +162,7 @@ static bool forward_begin(struct exchange *x, const struct forward_conf *conf, s
     /* The request's fields are quoted for as long as the exchange lives. */
     enum cause cause = exchange_keep(x) < 0 ? CAUSE_out_of_memory : CAUSE_NONE;
     if (!cause)
-        cause = forward_request(x, conf, conf->upstream, &leg->request);
+        cause = forward_request(x, conf, &leg->request);
     if (cause) {
         respond_failed(x, cause);
         return false;

@@ -26,7 +26,7 @@ struct forward_conf {
 
 /* The request as the origin gets it.  CAUSE_NONE, or why it cannot be sent. */
 enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
-                           const struct upstream_conf *upstream, struct leg_request *out);
+                           struct leg_request *out);
 
 /* The origin's fields onto the response. False: no memory. */
 bool forward_response(struct exchange *x, const struct response *from);

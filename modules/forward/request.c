@@ -224,15 +224,10 @@ static bool add_via(struct exchange *x, struct fields *out, int *err)
     return own <= OWN_VIAS_MAX;
 }
 
-static struct span forward_host(struct exchange *x, const struct forward_conf *conf,
-                                const struct upstream_conf *upstream)
+static struct span forward_host(struct exchange *x, const struct forward_conf *conf)
 {
     if (!conf->host_header)
         return x->request.host;
-    if (span_equal(conf->host_header->source, SPAN("server"))) {
-        struct span server = upstream->server_count ? upstream->servers[0].text : x->request.host;
-        return span_starts(server, SPAN("unix:")) ? SPAN("localhost") : server;
-    }
     return template_text(conf->host_header, x);
 }
 
@@ -265,7 +260,7 @@ static struct span upgrade_token(const struct exchange *x, const struct forward_
 }
 
 enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
-                           const struct upstream_conf *upstream, struct leg_request *out)
+                           struct leg_request *out)
 {
     uint32_t max = x->request.fields.count + EXTRA_FIELDS + x->route->request_edits.count;
     struct fields *fields = &out->fields;
@@ -280,7 +275,8 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
         return CAUSE_out_of_memory;
     if (!out->target.ptr)
         return CAUSE_bad_path;
-    struct span host = forward_host(x, conf, upstream);
+    out->servers_host = conf->host_header && span_equal(conf->host_header->source, SPAN("server"));
+    struct span host = forward_host(x, conf);
     if (!host_is_valid(host))
         return CAUSE_bad_host;
     err = add(fields, FIELD_HOST, host.ptr ? host : SPAN(""));

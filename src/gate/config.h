@@ -39,16 +39,14 @@ struct server_conf {
     uint64_t workers;        /* VALUE_AUTO */
     struct span engine;      /* "auto" ... */
     uint64_t engine_disable; /* IO_NO_* bits */
-    struct span user, group, pid_file, control;
+    struct span user, group, pid_file;
     uint64_t max_connections; /* VALUE_AUTO */
     uint64_t buffer_memory;   /* VALUE_AUTO */
     uint64_t drain_timeout, reload_timeout;
     bool tests_required;
     struct log_target access_log, error_log;
-    int log_level;             /* enum log_level */
-    struct span server_header; /* empty: off */
-    struct spans resolvers;    /* "system" alone: the system's */
-    uint64_t resolver_timeout, resolver_ttl_min, resolver_ttl_max;
+    int log_level;                  /* enum log_level */
+    struct span server_header;      /* empty: off */
     struct error_pages error_pages; /* of requests without a route */
     bool share_ports;               /* test only: from HEADGATE_SHARE_PORTS in the environment */
 };
@@ -101,10 +99,11 @@ enum hash_on { HASH_CLIENT_IP, HASH_PATH, HASH_HEADER, HASH_COOKIE };
 struct group_state; /* gate/upstream.h */
 struct server_state;
 
-struct server_entry { /* a server of an upstream */
-    bool secure;      /* https */
-    struct span text; /* as written, without options: its name in logs */
-    struct span host; /* name or IP, or empty for unix */
+struct server_entry {      /* a server of an upstream */
+    bool secure;           /* https */
+    struct span text;      /* as written, without options: its name in logs */
+    struct span host;      /* name or IP, or empty for unix */
+    struct span authority; /* the host and perhaps the port, as written: its own Host */
     uint16_t port;
     struct address *addresses; /* resolved when the configuration was read */
     unsigned address_count;

@@ -163,10 +163,12 @@ static void address_load(struct loading *l, const struct line *line, uint64_t fa
             say_word(l, line, 0, "a unix socket is unix:/path or unix:@name, at most 107 bytes");
         else
             one_address(l, e, &a);
+        e->authority = SPAN("localhost");
         return;
     }
     if (!host_split(l, line, rest, http, e))
         return;
+    e->authority = rest;
     bool brackets = e->host.len >= 2 && e->host.ptr[0] == '[';
     struct span ip = brackets ? (struct span){e->host.ptr + 1, e->host.len - 2} : e->host;
     if (address_parse_ip(&a, ip) == 0 && brackets == (a.family == ADDRESS_IPV6)) {

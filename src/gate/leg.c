@@ -48,6 +48,8 @@ static void leg_go(struct leg *leg, struct pool_server *server)
     x->server = entry->text;
     x->tries++;
     leg->state = LEG_WAITING;
+    if (leg->request.servers_host)
+        leg->request.fields.list[0].value = entry->authority;
     struct link *idle = pool_idle(server, leg->upstream);
     if (idle) {
         link_serve(idle, leg);

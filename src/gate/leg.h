@@ -31,6 +31,7 @@ struct leg_request {
     struct span method, target;
     struct fields fields;
     struct span upgrade; /* the token asked for; empty: none; at most LEG_UPGRADE_MAX */
+    bool servers_host; /* the first field, Host, is to be the own one of the server that is tried */
 };
 
 /* Request content sent so far, as long as it may be kept for another try. */

@@ -95,6 +95,28 @@ def test_fields_are_added_and_hop_by_hop_ones_removed(gate):
     o.end()
 
 
+def test_each_server_gets_its_own_name_if_asked_for(gate):
+    """Also where it is written with its scheme, and on the try after another server failed."""
+    dead = free_port()
+    first, second = Origin(), Origin()
+    names = [f"http://127.0.0.1:{first.port}", f"localhost:{second.port}"]
+    g = gate("[listener a]\nlisten = 127.0.0.1:{port}\n[upstream u]\nbalance = round_robin\n"
+             f"server = {names[0]}\nserver = {names[1]}\n"
+             "[upstream dead]\nbalance = round_robin\n"
+             f"server = 127.0.0.1:{dead}\nserver = {names[1]} backup\n"
+             "[route all]\nhandler = forward\nupstream = u\nhost_header = server\n"
+             "[route dead]\npath = /dead\nhandler = forward\nupstream = dead\nhost_header = server\n")
+
+    def host(path):
+        head = g.get(path)[2].decode().split("\n")
+        return [line for line in head if line.startswith("Host: ")]
+    same({host("/x")[0] for _ in range(4)},
+         {f"Host: 127.0.0.1:{first.port}", f"Host: localhost:{second.port}"})
+    same(host("/dead"), [f"Host: localhost:{second.port}"])
+    first.end()
+    second.end()
+
+
 def test_a_trusted_peer_is_appended_to(gate):
     g, o = start(gate, CONFIG.replace("[upstream u]", "trusted = 127.0.0.0/8\n[upstream u]"))
     _, _, content = g.get("/x", fields="X-Forwarded-For: 9.9.9.9, 127.0.0.5\r\n"
