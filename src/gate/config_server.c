@@ -6,7 +6,6 @@ struct server_raw {
     int engine, tests;
     struct line access_log, error_log;
     struct lines resolver;
-    struct line resolver_ttl;
 };
 
 #define AT(member, type) SETTING_MEMBER(struct server_raw, member, type)

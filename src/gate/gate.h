@@ -23,8 +23,7 @@ struct port {
 
 struct gate {
     const struct io_backend *backend;
-    void *world;            /* the simulator's */
-    const char *engine_why; /* why a better engine was not taken; NULL */
+    void *world; /* the simulator's */
     struct worker *workers;
     unsigned worker_count;
     struct config *config; /* the newest generation */

@@ -67,7 +67,7 @@ struct wire {
     struct wire_tls *tls; /* NULL: plain */
 };
 
-/* Uses an accepted or connecting descriptor; fd -1: wire_dial() follows. */
+/* Uses an accepted or connecting descriptor; fd -1: io_connect() on its sock follows. */
 void wire_open(struct wire *w, struct wires *all, struct owner *owner, int fd);
 
 /* Speaks TLS from now on: to a client, after wire_open(), by one of the
@@ -79,8 +79,6 @@ MUST_USE int wire_connect_tls(struct wire *w, struct tls_context *context, struc
 
 /* Plain, or the handshake is over. */
 bool wire_ready(const struct wire *w);
-/* What makes no sense was received, a failed handshake included. */
-bool wire_broken(const struct wire *w);
 /* Not one byte has come. */
 bool wire_silent(const struct wire *w);
 /* For what was agreed; NULL: plain. */

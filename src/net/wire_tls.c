@@ -75,11 +75,6 @@ bool wire_ready(const struct wire *w)
     return !w->tls || w->tls->tls->ready;
 }
 
-bool wire_broken(const struct wire *w)
-{
-    return w->tls && w->tls->broken;
-}
-
 bool wire_silent(const struct wire *w)
 {
     return w->tls && !w->tls->heard;
