@@ -48,6 +48,11 @@ void sim_say_trace(struct sim *sim, const char *format, ...)
     fflush(sim->options.trace);
 }
 
+uint64_t sim_seed(const struct sim *sim)
+{
+    return sim->options.seed;
+}
+
 uint64_t sim_now(const struct sim *sim)
 {
     return sim->now;

@@ -43,6 +43,7 @@ struct sim *sim_new(const struct sim_options *options);
  * that happened.  Engines must have been freed. */
 uint64_t sim_end(struct sim *sim);
 
+uint64_t sim_seed(const struct sim *sim);
 uint64_t sim_now(const struct sim *sim);
 uint64_t sim_random(struct sim *sim, uint64_t below); /* for scripts: the world's own dice */
 void sim_note(struct sim *sim, uint64_t value);       /* into the hash */
@@ -68,6 +69,16 @@ void sim_after(struct sim *sim, uint64_t ns, void (*call)(void *data), void *dat
 
 /* --- the far ends ------------------------------------------------------------ */
 
+/* What clients' bytes become on the network, and back: for stories over TLS.
+ * say: malloc'd; `first` of the connection, `end`: they finish.  hear: how many
+ * raw bytes at the front make something whole, and what. */
+struct sim_codec {
+    char *(*say)(struct span plain, bool first, bool end, size_t *len);
+    size_t (*hear)(struct span raw, char *out, size_t *len);
+};
+/* For clients that connect from now on; NULL: none. */
+void sim_codec(struct sim *sim, const struct sim_codec *codec);
+
 /* One end of a connection, played by a script.  Freed with the world. */
 struct sim_peer {
     struct sim *sim;
@@ -83,6 +94,10 @@ struct sim_peer {
     uint64_t connected_at, ended_at, heard_at; /* heard_at: the last bytes */
     char *text;                                /* all that was heard */
     size_t len, room;
+    const struct sim_codec *codec; /* NULL: none */
+    char *raw;                     /* heard, and not yet whole */
+    size_t raw_len;
+    bool said; /* the beginning */
 };
 
 static inline struct span sim_heard(const struct sim_peer *peer)

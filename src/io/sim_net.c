@@ -452,30 +452,63 @@ static void client_arrived(struct sim *sim, void *data, uint64_t value)
     speak(sim, s);
 }
 
+void sim_codec(struct sim *sim, const struct sim_codec *codec)
+{
+    sim->codec = codec;
+}
+
 struct sim_peer *sim_connect(struct sim *sim, const struct address *to, const struct address *from)
 {
     struct sim_speaker *s = speaker_new(sim);
 
     s->peer.from = *from;
     s->peer.to = *to;
+    s->peer.codec = sim->codec;
     sim_at(sim, sim->now + latency(sim), client_arrived, s, 0);
     return &s->peer;
 }
 
 /* --- scripts: hearing ------------------------------------------------------------------------ */
 
+static void text_room(struct sim_peer *p, size_t len)
+{
+    if (p->len + len <= p->room)
+        return;
+    p->room = (p->len + len) * 2;
+    p->text = realloc(p->text, p->room);
+    assert(p->text);
+}
+
+static void heard_coded(struct sim_peer *p, const char *bytes, size_t len)
+{
+    size_t used, plain, at = 0;
+
+    p->raw = realloc(p->raw, p->raw_len + len);
+    assert(p->raw);
+    memcpy(p->raw + p->raw_len, bytes, len);
+    p->raw_len += len;
+    text_room(p, p->raw_len);
+    while ((used = p->codec->hear((struct span){p->raw + at, p->raw_len - at}, p->text + p->len,
+                                  &plain)) > 0) {
+        at += used;
+        p->len += plain;
+    }
+    p->raw_len -= at;
+    memmove(p->raw, p->raw + at, p->raw_len);
+}
+
 static void heard(struct sim_speaker *s, size_t len)
 {
     struct sim_peer *p = &s->peer;
     struct sim_end *end = p->end;
 
-    if (p->len + len > p->room) {
-        p->room = (p->len + len) * 2;
-        p->text = realloc(p->text, p->room);
-        assert(p->text);
+    if (p->codec) {
+        heard_coded(p, end->in + end->from, len);
+    } else {
+        text_room(p, len);
+        memcpy(p->text + p->len, end->in + end->from, len);
+        p->len += len;
     }
-    memcpy(p->text + p->len, end->in + end->from, len);
-    p->len += len;
     p->heard_at = p->sim->now;
     sim_note(p->sim, sim_hash(len, end->in + end->from, len));
     sim_consume(p->sim, end, len);
@@ -667,14 +700,29 @@ static void speak(struct sim *sim, struct sim_speaker *s)
     sim_at(sim, sim->now + random_below(&sim->random, 2000), speak_now, s, 0);
 }
 
+static void say(struct sim_peer *peer, struct span bytes, bool end, size_t piece, uint64_t gap_ns)
+{
+    size_t len;
+
+    if (!peer->codec) {
+        if (!end)
+            script_add(peer, SAY, bytes, piece, gap_ns);
+        return;
+    }
+    char *coded = peer->codec->say(bytes, !peer->said, end, &len);
+    peer->said = true;
+    script_add(peer, SAY, (struct span){coded, len}, piece, gap_ns);
+    free(coded);
+}
+
 void sim_say(struct sim_peer *peer, struct span bytes)
 {
-    script_add(peer, SAY, bytes, SIZE_MAX, 0);
+    say(peer, bytes, false, SIZE_MAX, 0);
 }
 
 void sim_say_slowly(struct sim_peer *peer, struct span bytes, size_t piece, uint64_t gap_ns)
 {
-    script_add(peer, SAY, bytes, piece, gap_ns);
+    say(peer, bytes, false, piece, gap_ns);
 }
 
 void sim_pause(struct sim_peer *peer, uint64_t ns)
@@ -684,11 +732,13 @@ void sim_pause(struct sim_peer *peer, uint64_t ns)
 
 void sim_finish(struct sim_peer *peer)
 {
+    say(peer, (struct span){0}, true, SIZE_MAX, 0);
     script_add(peer, FINISH, (struct span){0}, 0, 0);
 }
 
 void sim_close(struct sim_peer *peer)
 {
+    say(peer, (struct span){0}, true, SIZE_MAX, 0);
     script_add(peer, CLOSE, (struct span){0}, 0, 0);
 }
 
@@ -711,6 +761,7 @@ void sim_speakers_free(struct sim *sim)
         while (s->script)
             script_next(s);
         free(s->peer.text);
+        free(s->peer.raw);
         free(s);
     }
 }

@@ -130,6 +130,7 @@ struct sim {
     unsigned descriptors_open;
     struct sim_speaker *speakers;
     struct sim_origin *origins;
+    const struct sim_codec *codec;
     struct sim_file *files;
     struct sim_name *names;
     struct sim_buf *kept[SIM_BUFS_KEPT]; /* given back, poisoned, not to be written */

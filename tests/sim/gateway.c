@@ -2,15 +2,50 @@
 #include "tests/sim/gateway.h"
 
 #include "modules/modules_table.h"
+#include "tests/sim/toy.h"
 
 /* --- the configuration, from memory ------------------------------------------------- */
 
+struct text {
+    const char *ini;
+    bool tls;
+};
+
+/* Every listener speaks the toy. */
+static struct span text_over_tls(struct arena *arena, const char *ini)
+{
+    static const char section[] = "\n[tls toy]\ncertificate = toy\n", line[] = "tls = toy\n";
+    char *out = arena_alloc(arena, 4 * strlen(ini) + sizeof section);
+    size_t len = 0;
+
+    if (!out)
+        return (struct span){0};
+    while (*ini) {
+        size_t n = strcspn(ini, "\n") + 1;
+        bool listener = strncmp(ini, "[listener ", 10) == 0;
+        memcpy(out + len, ini, n);
+        len += n;
+        ini += n;
+        if (listener) {
+            memcpy(out + len, line, sizeof line - 1);
+            len += sizeof line - 1;
+        }
+    }
+    memcpy(out + len, section, sizeof section - 1);
+    return (struct span){out, len + sizeof section - 1};
+}
+
 static int text_read(void *data, struct arena *arena, const char *path, struct span *text)
 {
-    (void)arena;
+    const struct text *t = data;
+
+    if (t->tls && strcmp(path, "toy") == 0) { /* it will be wiped, as keys are */
+        *text = arena_copy(arena, SPAN("toy"));
+        return text->ptr ? 0 : FAIL_MEMORY;
+    }
     if (strcmp(path, "sim.ini") != 0)
         return FAIL_NOT_FOUND;
-    *text = span_of(data);
+    *text = t->tls ? text_over_tls(arena, t->ini) : span_of(t->ini);
     return 0;
 }
 
@@ -35,14 +70,13 @@ static void print_problem(void *data, struct span text)
     fprintf(data, "# %.*s\n", SPAN_ARG(text));
 }
 
-static struct config *config_of(const char *text, struct arena *arena)
+static struct config *config_of(const char *ini, bool tls, struct arena *arena)
 {
-    struct source source = {.read = text_read,
-                            .glob = text_glob,
-                            .environment = text_environment,
-                            .data = (void *)(uintptr_t)text};
+    struct text text = {ini, tls};
+    struct source source = {
+        .read = text_read, .glob = text_glob, .environment = text_environment, .data = &text};
     struct diagnostics d = {.arena = arena};
-    struct config *config = config_load("sim.ini", &source, modules_table, &d);
+    struct config *config = config_load_with("sim.ini", &source, modules_table, &toy_layer, &d);
 
     diagnostics_print(&d, print_problem, stderr);
     EXPECT(config && d.errors == 0, "a configuration without mistakes");
@@ -77,9 +111,10 @@ void gateway_open(struct gateway *g, struct sim *sim, const char *text, unsigned
     const char *why = "";
     int err;
 
-    *g = (struct gateway){.sim = sim};
+    *g = (struct gateway){.sim = sim, .tls = sim_seed(sim) % 4 == 3};
+    sim_codec(sim, g->tls ? &toy_codec : NULL);
     log_set((struct log_sink){log_quiet, g}, LOG_DEBUG);
-    err = gate_open(&g->gate, config_of(text, &arena), &options, &d);
+    err = gate_open(&g->gate, config_of(text, g->tls, &arena), &options, &d);
     diagnostics_print(&d, print_problem, stderr);
     EXPECT(err == 0, "%s", fail_text(err));
     for (unsigned i = 0; i < workers; i++) {
@@ -105,7 +140,7 @@ void gateway_reload(struct gateway *g, const char *text)
     int err;
 
     EXPECT(sim_run(g->sim, gateway_quiet, g, 60 * NS_PER_S), "orders are carried out");
-    err = gate_adopt(&g->gate, config_of(text, &arena), &d);
+    err = gate_adopt(&g->gate, config_of(text, g->tls, &arena), &d);
     diagnostics_print(&d, print_problem, stderr);
     EXPECT(err == 0, "%s", fail_text(err));
     arena_free(&arena);

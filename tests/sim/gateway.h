@@ -9,6 +9,7 @@ enum { GATEWAY_WORKERS_MAX = 8 };
 
 struct gateway {
     struct sim *sim;
+    bool tls; /* every fourth seed is played over toy.h */
     struct gate gate;
 };
 

@@ -1,0 +1,18 @@
+/* A record layer without cryptography, for stories over "TLS".
+ *
+ * A record is five bytes of head (kind, "TL", length) and a body that is
+ * XORed.  The client begins with a hello and what it says next; the server
+ * answers the hello, and is ready when the client's second flight is there.
+ * So whatever a wire does about records, handshakes and close_notify is
+ * played, with every fault, by the stories that there are.
+ */
+#ifndef HEADGATE_TESTS_SIM_TOY_H
+#define HEADGATE_TESTS_SIM_TOY_H
+
+#include "io/sim.h"
+#include "net/tls.h"
+
+extern const struct tls_layer toy_layer;
+extern const struct sim_codec toy_codec; /* the clients' side */
+
+#endif
