@@ -145,6 +145,31 @@ static uint64_t calm(const struct telling *telling)
     return meeting_end(&m);
 }
 
+/* Nobody waits for anything but the network. */
+static uint64_t prompt(const struct telling *telling)
+{
+    struct meeting m;
+    struct caller *c;
+
+    meeting_begin(&m, telling, SIM_SHORT | SIM_RACES, "");
+    c = caller_new(&m);
+    c->at_once = 1 + (unsigned)sim_random(m.sim, 4);
+    c->first_window = H2_WINDOW_START;
+    c->slow = c->sloppy = false;
+    for (unsigned i = 0; i < 6; i++) {
+        struct span path = arena_print(&m.arena, "/length/%u/%u%c", m.ids, 2000, 0);
+        caller_asks(c, (struct call){.method = "GET",
+                                     .path = path.ptr,
+                                     .status = 200,
+                                     .id = m.ids++,
+                                     .content_len = 2000});
+    }
+    caller_go(&m, c);
+    EXPECT(sim_run(m.sim, meeting_over, &m, 500 * NS_PER_MS), "the answers come at once");
+    caller_expect_all(c);
+    return meeting_end(&m);
+}
+
 /* Some streams are reset by the client, some cut by their origin, among others. */
 static uint64_t resets(const struct telling *telling)
 {
@@ -320,6 +345,7 @@ static uint64_t garbage(const struct telling *telling)
 
 const struct story h2_stories[] = {
     {"h2.calm", "every stream gets its own answer, whole", calm, 4},
+    {"h2.prompt", "an answer does not wait for anything else", prompt, 1},
     {"h2.resets", "a stream that is cut costs no other", resets, 3},
     {"h2.one_sleeps", "who takes nothing holds up nobody, and is cut", one_sleeps, 1},
     {"h2.vanishing", "a client may go at any byte", vanishing, 2},
