@@ -7,8 +7,6 @@
 
 #include "http/status.h"
 
-#include <stdio.h>
-
 bool conn_h2_flush(struct conn *c)
 {
     struct h2_session *s = &c->h2->session;
@@ -76,20 +74,31 @@ static bool head_waits(const struct exchange *x)
     return flow_empty(f) && !f->ended;
 }
 
+enum { LENGTH_DIGITS = 20 };
+
+static struct span length_text(char digits[LENGTH_DIGITS], uint64_t n)
+{
+    char *at = digits + LENGTH_DIGITS;
+
+    do
+        *--at = (char)('0' + n % 10);
+    while (n /= 10);
+    return (struct span){at, (size_t)(digits + LENGTH_DIGITS - at)};
+}
+
 static void write_head(struct conn *c, struct exchange *x)
 {
     struct h2_exchange *h = h2_of(x);
     int status = x->response.status;
     struct field list[4];
     struct fields own = {.list = list, .max = COUNT_OF(list)};
-    char digits[24];
+    char digits[LENGTH_DIGITS];
 
     h->no_content = x->request.method == METHOD_HEAD || status_has_no_content(status);
     h->left = x->content_length;
     add_common(x, &own);
     if (has_length(x)) {
-        int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)x->content_length);
-        add_own(&own, SPAN("content-length"), (struct span){digits, (size_t)n});
+        add_own(&own, SPAN("content-length"), length_text(digits, x->content_length));
     }
     const struct flow *f = &x->response_content;
     bool in_one = x->response_state == RESPONSE_ENDED && !f->ended;
