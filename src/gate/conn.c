@@ -90,41 +90,9 @@ static uint64_t conn_wait_deadline(struct conn *c)
     return c->since + (c->draining ? DRAIN_LINGER_NS : LINGER_NS);
 }
 
-enum { WRITE_LOOKS = 4 };
-
-static void write_goes_on(struct conn *c)
-{
-    c->write_since = conn_now(c);
-    c->write_looks = 0;
-}
-
 static uint64_t conn_write_deadline(struct conn *c)
 {
-    if (wire_waiting(&c->wire) == 0) {
-        c->write_since = 0;
-        return TIME_NEVER;
-    }
-    if (wire_moved(&c->wire) || c->write_since == 0)
-        write_goes_on(c);
-    return after(c->write_since,
-                 c->listener->conf->write_timeout / WRITE_LOOKS * (c->write_looks + 1U));
-}
-
-/* A slow client takes what the system has of ours long before there is room
- * for more: it is looked at now and then, and cut when it took nothing. */
-static bool client_is_stuck(struct conn *c)
-{
-    uint32_t taken = (uint32_t)io_taken(conn_worker(c)->io, &c->wire.sock);
-
-    if (taken != c->write_taken) {
-        c->write_taken = taken;
-        write_goes_on(c);
-        return false;
-    }
-    if (c->write_looks == WRITE_LOOKS - 1)
-        return true;
-    c->write_looks++;
-    return false;
+    return wire_patience(&c->wire, c->listener->conf->write_timeout);
 }
 
 static void conn_blame(struct conn *c, enum cause cause)
@@ -138,7 +106,7 @@ static void conn_timer_fired(struct conn *c)
 {
     uint64_t now = conn_now(c);
 
-    if (conn_write_deadline(c) <= now && client_is_stuck(c)) {
+    if (conn_write_deadline(c) <= now && wire_stuck(&c->wire)) {
         conn_blame(c, CAUSE_write_timeout);
         c->reset = true;
         conn_close(c);
@@ -211,7 +179,7 @@ void conn_exchange_init(struct conn *c, struct exchange *x, const struct carrier
 {
     x->owner = &c->owner;
     x->carrier = carrier;
-    x->tls = c->tls;
+    x->tls = wire_tls(&c->wire);
     x->tls_set = c->listener->tls_set;
     memcpy(&x->peer, c->peer, PEER_BYTES);
 }
@@ -226,7 +194,6 @@ static void conn_secure(struct conn *c)
         worker_counted(&conn_worker(c)->stats.causes[CAUSE_out_of_memory]);
         conn_close(c);
     }
-    c->tls = wire_tls(&c->wire);
 }
 
 void conn_open(struct listener *l, int fd, const struct address *peer)

@@ -34,7 +34,7 @@ static const struct carrier h1_tls_carrier = {
 
 static void exchange_start(struct conn *c, struct exchange *x)
 {
-    conn_exchange_init(c, x, c->tls ? &h1_tls_carrier : &h1_carrier);
+    conn_exchange_init(c, x, wire_is_tls(&c->wire) ? &h1_tls_carrier : &h1_carrier);
     *h1_of(x) = (struct h1_exchange){0};
     x->times.begun = c->since;
     x->times.head = conn_now(c);
@@ -220,7 +220,7 @@ static bool head_parse(struct conn *c, struct exchange *x)
 /* A connection that begins with HTTP/2's preface speaks HTTP/2 from there on. */
 static bool head_is_preface(struct conn *c)
 {
-    if (c->h1.requests > 0 || c->tls || !c->listener->conf->h2c)
+    if (c->h1.requests > 0 || wire_is_tls(&c->wire) || !c->listener->conf->h2c)
         return false;
     switch (conn_h2_preface(wire_in(&c->wire))) {
     case PREFACE_NONE:

@@ -227,7 +227,7 @@ static void exchange_start(struct conn *c, struct exchange *x, const struct h2_e
     struct h2_exchange *h = h2_of(x);
 
     *h = (struct h2_exchange){.conn = c};
-    conn_exchange_init(c, x, c->tls ? &h2_tls_carrier : &h2_carrier);
+    conn_exchange_init(c, x, wire_is_tls(&c->wire) ? &h2_tls_carrier : &h2_carrier);
     owner_init(&h->owner, &conn_worker(c)->io->owners, exchange_woken);
     x->owner = &h->owner;
     list_append(&h2->exchanges, &h->node);

@@ -35,23 +35,19 @@ struct conn {
     struct listener *listener;
     const struct conn_kind *kind;
     struct wire wire;
-    struct tls *tls; /* the wire's; NULL: plain */
     struct io_timer timer;
-    uint64_t since;       /* when the present wait began: idle, head, linger */
-    uint64_t write_since; /* when the client last took bytes that wait; 0: none wait */
+    uint64_t since; /* when the present wait began: idle, head, linger */
     union {
         struct conn_h1 h1;
         struct conn_h2 *h2;
     };
-    uint32_t write_taken;     /* what io_taken() said last */
-    uint32_t discarded;       /* bytes nobody wanted, of this request or while lingering */
-    unsigned state : 2;       /* enum conn_state */
-    unsigned write_looks : 2; /* since then, when it had not */
-    bool draining : 1;        /* it is to end soon */
-    bool starved : 1;         /* no memory to take content: reading pauses, and is tried again */
-    bool reset : 1;           /* close by RST: the client must not take what it has for all */
-    bool head_begun : 1;      /* some bytes of a head are there */
-    char peer[PEER_BYTES];    /* the first bytes of a struct address: no unix path */
+    uint32_t discarded;    /* bytes nobody wanted, of this request or while lingering */
+    unsigned state : 2;    /* enum conn_state */
+    bool draining : 1;     /* it is to end soon */
+    bool starved : 1;      /* no memory to take content: reading pauses, and is tried again */
+    bool reset : 1;        /* close by RST: the client must not take what it has for all */
+    bool head_begun : 1;   /* some bytes of a head are there */
+    char peer[PEER_BYTES]; /* the first bytes of a struct address: no unix path */
 };
 
 /* What a connection speaks.  The first five are asked while it is CONN_OPEN. */

@@ -9,7 +9,8 @@
 
 static void agreed(struct conn *c)
 {
-    bool h2 = span_equal(c->tls->layer->alpn(c->tls), SPAN("h2"));
+    const struct tls *t = wire_tls(&c->wire);
+    bool h2 = span_equal(t->layer->alpn(t), SPAN("h2"));
 
     c->since = conn_now(c); /* header_timeout begins */
     c->kind = &conn_h1_kind;

@@ -10,12 +10,14 @@ static void wire_gather(struct io_sender *sender);
 void wires_init(struct wires *all, struct io *io)
 {
     *all = (struct wires){.io = io};
+    slab_init(&all->holds, sizeof(struct wire_hold), 256);
     slab_init(&all->outs, sizeof(struct wire_out), 256);
     slab_init(&all->ciphers, sizeof(struct wire_cipher), 256);
 }
 
 void wires_free(struct wires *all)
 {
+    slab_free(&all->holds);
     slab_free(&all->outs);
     slab_free(&all->ciphers);
     if (all->tls)
@@ -25,53 +27,93 @@ void wires_free(struct wires *all)
 
 void wire_open(struct wire *w, struct wires *all, struct owner *owner, int fd)
 {
-    *w = (struct wire){.all = all, .owner = owner, .sock = {.fd = -1}, .recv = {.owner = owner}};
+    *w = (struct wire){
+        .all = all, .sock = {.fd = -1}, .recv = {.owner = owner}, .hold = &all->nothing};
     if (fd >= 0)
         io_adopt(all->io, &w->sock, fd);
+}
+
+/* --- what is held ------------------------------------------------------------- */
+
+static bool holds_nothing(const struct wire *w)
+{
+    return w->hold == &w->all->nothing;
+}
+
+struct wire_hold *wire_hold_get(struct wire *w)
+{
+    struct wire_hold *h = w->hold;
+
+    if (!holds_nothing(w))
+        return h;
+    if (!(h = slab_get(&w->all->holds, NULL))) {
+        wire_failed(w, FAIL_MEMORY);
+        return NULL;
+    }
+    *h = (struct wire_hold){0};
+    w->hold = h;
+    return h;
+}
+
+static void hold_free(struct wire *w)
+{
+    if (holds_nothing(w))
+        return;
+    slab_put(&w->all->holds, w->hold, NULL);
+    w->hold = &w->all->nothing;
+}
+
+/* Idle again? */
+static void hold_settle(struct wire *w)
+{
+    const struct wire_hold *h = w->hold;
+
+    if (h->in.len == 0 && !h->out && !h->tls)
+        hold_free(w);
 }
 
 /* --- reading ------------------------------------------------------------------ */
 
 bool wire_stash_append(struct wire *w, struct span s)
 {
-    size_t used = w->in.len;
+    size_t used = w->hold->in.len;
     size_t need = used + s.len;
 
-    if (need > w->stash_size) {
-        size_t size = w->stash_size ? w->stash_size : 512;
+    if (need > w->hold->stash_size) {
+        size_t size = w->hold->stash_size ? w->hold->stash_size : 512;
         while (size < need)
             size *= 2;
         char *bigger = mem_alloc(size);
         if (!bigger)
             return false;
         if (used)
-            memcpy(bigger, w->in.ptr, used);
-        mem_free(w->stash);
-        w->stash = bigger;
-        w->stash_size = (uint32_t)size;
-    } else if (used && w->in.ptr != w->stash) {
-        memmove(w->stash, w->in.ptr, used);
+            memcpy(bigger, w->hold->in.ptr, used);
+        mem_free(w->hold->stash);
+        w->hold->stash = bigger;
+        w->hold->stash_size = (uint32_t)size;
+    } else if (used && w->hold->in.ptr != w->hold->stash) {
+        memmove(w->hold->stash, w->hold->in.ptr, used);
     }
     if (s.len)
-        memcpy(w->stash + used, s.ptr, s.len);
+        memcpy(w->hold->stash + used, s.ptr, s.len);
     io_count(&w->all->io->stats.copied, s.len);
-    w->in = (struct span){w->stash, need};
+    w->hold->in = (struct span){w->hold->stash, need};
     w->lent = false;
     return true;
 }
 
 static void stash_free(struct wire *w)
 {
-    mem_free(w->stash);
-    w->stash = NULL;
-    w->stash_size = 0;
+    mem_free(w->hold->stash);
+    w->hold->stash = NULL;
+    w->hold->stash_size = 0;
 }
 
 static void wire_received(struct wire *w)
 {
     struct slice *s = &w->recv.slice;
 
-    if (w->tls && (!w->recv.fail || w->recv.fail == FAIL_CLOSED)) {
+    if (w->hold->tls && (!w->recv.fail || w->recv.fail == FAIL_CLOSED)) {
         wire_tls_received(w, w->recv.fail ? (struct slice){0} : *s);
     } else if (w->recv.fail == FAIL_CLOSED) {
         w->eof = true;
@@ -80,30 +122,32 @@ static void wire_received(struct wire *w)
     } else if (w->recv.fail) {
         w->eof = true;
         wire_failed(w, w->recv.fail);
-    } else if (w->in.len > 0) {
+    } else if (w->hold->in.len > 0) {
         if (!wire_stash_append(w, (struct span){s->ptr, s->len}))
             wire_failed(w, FAIL_MEMORY);
-    } else {
-        w->in = (struct span){s->ptr, s->len};
+    } else if (wire_hold_get(w)) {
+        w->hold->in = (struct span){s->ptr, s->len};
         w->lent = true;
     }
 }
 
 void wire_take(struct wire *w, size_t n)
 {
-    assert(n <= w->in.len);
-    w->in = span_after(w->in, n);
-    if (w->tls && w->in.len == 0)
+    assert(n <= w->hold->in.len);
+    if (n == 0 && holds_nothing(w))
+        return;
+    w->hold->in = span_after(w->hold->in, n);
+    if (w->hold->tls && w->hold->in.len == 0)
         wire_tls_decrypt(w);
 }
 
 uint32_t wire_take_to(struct wire *w, struct flow *f, uint64_t n)
 {
-    if (n > w->in.len)
-        n = w->in.len;
-    struct buf *from = w->tls ? w->tls->from : w->recv.slice.buf;
+    if (n > w->hold->in.len)
+        n = w->hold->in.len;
+    struct buf *from = w->hold->tls ? w->hold->tls->from : w->recv.slice.buf;
     if (w->lent && n > FLOW_COPY_MAX && f->count < FLOW_SLICES && from) {
-        struct slice s = {buf_ref(from), w->in.ptr, (uint32_t)n};
+        struct slice s = {buf_ref(from), w->hold->in.ptr, (uint32_t)n};
         if (!flow_give(f, s)) {
             buf_unref(s.buf);
             return 0;
@@ -111,14 +155,14 @@ uint32_t wire_take_to(struct wire *w, struct flow *f, uint64_t n)
         wire_take(w, (size_t)n);
         return (uint32_t)n;
     }
-    uint32_t copied = flow_write(f, span_first(w->in, (size_t)n));
+    uint32_t copied = flow_write(f, span_first(w->hold->in, (size_t)n));
     wire_take(w, copied);
     return copied;
 }
 
 void wire_want(struct wire *w, uint32_t room)
 {
-    if (w->tls && !wire_tls_wants(w))
+    if (w->hold->tls && !wire_tls_wants(w))
         return;
     if (io_busy(&w->recv) || w->eof || w->fail)
         return;
@@ -127,18 +171,18 @@ void wire_want(struct wire *w, uint32_t room)
 
 int wire_settle_in(struct wire *w)
 {
-    if (w->in.len == 0) {
-        w->in = (struct span){0};
+    if (w->hold->in.len == 0) {
+        w->hold->in = (struct span){0};
         w->lent = false;
-        if (w->stash)
+        if (w->hold->stash)
             stash_free(w);
         return 0;
     }
     if (!w->lent)
         return 0;
     /* wire_stash_append() counts what is in `in` as being in the stash already. */
-    struct span rest = w->in;
-    w->in = (struct span){0};
+    struct span rest = w->hold->in;
+    w->hold->in = (struct span){0};
     if (wire_stash_append(w, rest))
         return 0;
     wire_failed(w, FAIL_MEMORY);
@@ -147,36 +191,43 @@ int wire_settle_in(struct wire *w)
 
 int wire_settle(struct wire *w)
 {
-    return w->tls ? wire_tls_settle(w) : wire_settle_in(w);
+    if (holds_nothing(w))
+        return 0;
+    int err = w->hold->tls ? wire_tls_settle(w) : wire_settle_in(w);
+    hold_settle(w);
+    return err;
 }
 
 /* --- writing ------------------------------------------------------------------ */
 
 struct wire_out *wire_out_get(struct wire *w)
 {
-    struct wire_out *out = w->out;
+    struct wire_out *out = w->hold->out;
 
     if (out)
         return out;
+    if (!wire_hold_get(w))
+        return NULL;
     if (!(out = slab_get(&w->all->outs, NULL))) {
         wire_failed(w, FAIL_MEMORY);
         return NULL;
     }
     out->wire = w;
     out->sender = (struct io_sender){.gather = wire_gather};
-    out->send = (struct io_op){.owner = w->owner};
+    out->send = (struct io_op){.owner = w->recv.owner};
     out->bytes = 0;
     out->first = out->count = out->tail_room = 0;
     out->gathering = false;
+    out->since = out->taken = out->looks = 0;
     out->cipher = NULL;
     out->cipher_bytes = 0;
-    w->out = out;
+    w->hold->out = out;
     return out;
 }
 
 static void wire_out_free(struct wire *w)
 {
-    struct wire_out *out = w->out;
+    struct wire_out *out = w->hold->out;
 
     while (out->count > 0)
         out_drop_first(out);
@@ -184,7 +235,7 @@ static void wire_out_free(struct wire *w)
         wire_tls_drop_out(w);
     list_remove(&out->sender.node);
     slab_put(&w->all->outs, out, NULL);
-    w->out = NULL;
+    w->hold->out = NULL;
 }
 
 static void wire_gather(struct io_sender *sender)
@@ -195,11 +246,11 @@ static void wire_gather(struct io_sender *sender)
 
     if (io_busy(&out->send) || w->fail)
         return;
-    if (w->tls) {
+    if (w->hold->tls) {
         out->gathering = true;
         n = wire_tls_gather(w);
         out->gathering = false;
-        if (n > 0 && w->tls->notified && out->bytes == 0)
+        if (n > 0 && w->hold->tls->notified && out->bytes == 0)
             io_send_more(w->all->io, &out->send, &w->sock, out->vecs, n);
         else if (n > 0)
             io_send(w->all->io, &out->send, &w->sock, out->vecs, n);
@@ -227,7 +278,7 @@ static void wire_gather(struct io_sender *sender)
 
 static void wire_sent(struct wire *w)
 {
-    struct wire_out *out = w->out;
+    struct wire_out *out = w->hold->out;
 
     if (out->send.fail) {
         if (out->send.fail != FAIL_CANCELLED)
@@ -235,7 +286,7 @@ static void wire_sent(struct wire *w)
         return;
     }
     w->moved = true;
-    if (w->tls) {
+    if (w->hold->tls) {
         wire_tls_sent(w, out->send.count);
         return;
     }
@@ -248,14 +299,15 @@ void wire_progress(struct wire *w)
 {
     if (io_take(&w->recv))
         wire_received(w);
-    if (w->tls)
+    if (w->hold->tls)
         wire_tls_progress(w);
-    if (!w->out)
+    if (!w->hold->out)
         return;
-    if (io_take(&w->out->send))
+    if (io_take(&w->hold->out->send))
         wire_sent(w);
     /* bytes, not count: a buffer may have been opened and not written to. */
-    if (w->out->bytes == 0 && !io_busy(&w->out->send) && (!w->tls || wire_tls_quiet(w))) {
+    if (w->hold->out->bytes == 0 && !io_busy(&w->hold->out->send) &&
+        (!w->hold->tls || wire_tls_quiet(w))) {
         wire_out_free(w);
         if (w->finish)
             wire_finish(w);
@@ -299,7 +351,7 @@ char *wire_room(struct wire *w, uint32_t n)
 
 void wire_wrote(struct wire *w, uint32_t n)
 {
-    struct wire_out *out = w->out;
+    struct wire_out *out = w->hold->out;
 
     assert(n <= out->tail_room);
     out_at(out, out->count - 1)->len += n;
@@ -363,7 +415,7 @@ bool wire_file(struct wire *w, int fd, uint64_t offset, uint64_t len)
 
 uint64_t wire_waiting(const struct wire *w)
 {
-    const struct wire_out *out = w->out;
+    const struct wire_out *out = w->hold->out;
 
     return out ? out->bytes + out->cipher_bytes : 0;
 }
@@ -373,7 +425,7 @@ uint64_t wire_waiting(const struct wire *w)
 static uint64_t wire_most(const struct wire *w)
 {
     const struct buf_budget *budget = &w->all->io->budget;
-    uint64_t most = io_busy(&w->out->send) ? WIRE_LOW : WIRE_HIGH;
+    uint64_t most = io_busy(&w->hold->out->send) ? WIRE_LOW : WIRE_HIGH;
     uint64_t share = budget->max ? (budget->max - budget->used) / 8 : UINT64_MAX;
 
     if (share < IO_BUF_SIZE)
@@ -383,7 +435,7 @@ static uint64_t wire_most(const struct wire *w)
 
 bool wire_has_room(const struct wire *w)
 {
-    const struct wire_out *out = w->out;
+    const struct wire_out *out = w->hold->out;
 
     if (w->fail || w->finish)
         return false;
@@ -398,9 +450,9 @@ bool wire_has_room(const struct wire *w)
 void wire_finish(struct wire *w)
 {
     w->finish = true;
-    if (w->tls && !w->fail && wire_tls_says_goodbye(w))
+    if (w->hold->tls && !w->fail && wire_tls_says_goodbye(w))
         return;
-    if (w->out || w->finished || w->fail || w->sock.fd < 0)
+    if (w->hold->out || w->finished || w->fail || w->sock.fd < 0)
         return;
     w->finished = true;
     if (!w->leaving)
@@ -425,12 +477,13 @@ bool wire_moved(struct wire *w)
 
 bool wire_sending(const struct wire *w)
 {
-    return w->out && io_busy(&w->out->send);
+    return w->hold->out && io_busy(&w->hold->out->send);
 }
 
 bool wire_busy(const struct wire *w)
 {
-    return io_busy(&w->recv) || (w->out && io_busy(&w->out->send)) || (w->tls && wire_tls_busy(w));
+    return io_busy(&w->recv) || (w->hold->out && io_busy(&w->hold->out->send)) ||
+           (w->hold->tls && wire_tls_busy(w));
 }
 
 void wire_cancel(struct wire *w)
@@ -438,13 +491,13 @@ void wire_cancel(struct wire *w)
     wire_failed(w, FAIL_CANCELLED); /* what is queued stays where it is */
     if (io_busy(&w->recv) && !w->recv.cancelled)
         io_cancel(w->all->io, &w->recv);
-    if (w->out && io_busy(&w->out->send) && !w->out->send.cancelled)
-        io_cancel(w->all->io, &w->out->send);
+    if (w->hold->out && io_busy(&w->hold->out->send) && !w->hold->out->send.cancelled)
+        io_cancel(w->all->io, &w->hold->out->send);
 }
 
 void wire_drop(struct wire *w)
 {
-    if (w->out && !io_busy(&w->out->send))
+    if (w->hold->out && !io_busy(&w->hold->out->send))
         wire_out_free(w);
 }
 
@@ -452,10 +505,10 @@ void wire_close(struct wire *w, bool reset)
 {
     assert(!wire_busy(w));
     wire_drop(w);
-    stash_free(w);
-    w->in = (struct span){0};
-    if (w->tls)
+    if (w->hold->tls)
         wire_tls_free(w);
+    mem_free(w->hold->stash);
+    hold_free(w);
     if (w->sock.fd < 0)
         return;
     if (reset)

@@ -6,7 +6,7 @@
  *
  * Writing: everything said in one turn is queued here and leaves as one
  * vectored send after the steps, at most one in flight.  An idle wire owns
- * neither stash nor queue.
+ * neither stash nor queue, nor what is needed to keep them (struct wire_hold).
  *
  * The owner of a wire calls wire_progress() first and wire_settle() last in
  * its step.
@@ -34,10 +34,21 @@ enum {
 struct wire_out;
 struct wire_tls;
 
+/* What a wire has only while bytes are under way, and all the time with TLS.
+ * Reading needs no question: an idle one's is `nothing`, shared, never written to. */
+struct wire_hold {
+    struct span in; /* unread bytes, contiguous: in the stash, or lent */
+    char *stash;
+    struct wire_out *out; /* NULL when there is nothing to say and nothing in flight */
+    struct wire_tls *tls; /* NULL: plain */
+    uint32_t stash_size;
+};
+
 /* What the wires of one worker share. */
 struct wires {
     struct io *io;
-    struct slab outs, ciphers;
+    struct wire_hold nothing; /* what idle ones hold */
+    struct slab holds, outs, ciphers;
     struct tls_worker *tls; /* the layer's; made when it is first needed */
     const struct tls_layer *layer;
     char *record;            /* room for a record put together from pieces */
@@ -49,22 +60,17 @@ void wires_free(struct wires *all);
 
 struct wire {
     struct wires *all;
-    struct owner *owner;
     struct io_sock sock;
-    struct io_op recv;
-    struct span in; /* unread bytes, contiguous: in the stash, or lent */
-    char *stash;
-    uint32_t stash_size;
-    bool lent : 1;        /* `in` is in the engine's buffer, or was just decrypted */
-    bool eof : 1;         /* the peer has finished; `in` may still hold bytes */
-    bool truncated : 1;   /* without saying so: over TLS that is no end of content */
-    bool finish : 1;      /* FIN after the last byte */
-    bool finished : 1;    /* FIN was sent, or is the only thing left to send */
-    bool leaving : 1;     /* closing sends FIN */
-    bool moved : 1;       /* bytes went out since wire_moved() was last asked */
-    int8_t fail;          /* enum fail of a receive or a send; the wire is of no more use */
-    struct wire_out *out; /* NULL when there is nothing to say and nothing in flight */
-    struct wire_tls *tls; /* NULL: plain */
+    struct io_op recv; /* its owner is the wire's */
+    struct wire_hold *hold;
+    bool lent : 1;      /* `in` is in the engine's buffer, or was just decrypted */
+    bool eof : 1;       /* the peer has finished; `in` may still hold bytes */
+    bool truncated : 1; /* without saying so: over TLS that is no end of content */
+    bool finish : 1;    /* FIN after the last byte */
+    bool finished : 1;  /* FIN was sent, or is the only thing left to send */
+    bool leaving : 1;   /* closing sends FIN */
+    bool moved : 1;     /* bytes went out since wire_moved() was last asked */
+    int8_t fail;        /* enum fail of a receive or a send; the wire is of no more use */
 };
 
 /* Uses an accepted or connecting descriptor; fd -1: io_connect() on its sock follows. */
@@ -83,6 +89,10 @@ bool wire_ready(const struct wire *w);
 bool wire_silent(const struct wire *w);
 /* For what was agreed; NULL: plain. */
 struct tls *wire_tls(const struct wire *w);
+static inline bool wire_is_tls(const struct wire *w)
+{
+    return w->hold->tls != NULL;
+}
 
 /* Records what has completed.  Call first in the owner's step. */
 void wire_progress(struct wire *w);
@@ -90,7 +100,7 @@ void wire_progress(struct wire *w);
 /* Unread bytes. */
 static inline struct span wire_in(const struct wire *w)
 {
-    return w->in;
+    return w->hold->in;
 }
 void wire_take(struct wire *w, size_t n);
 
@@ -128,6 +138,12 @@ void wire_leave(struct wire *w);
 
 /* Have bytes gone out since the last call? For write_timeout. */
 bool wire_moved(struct wire *w);
+
+/* Until when a peer is waited for that takes nothing; TIME_NEVER when nothing waits.
+ * Then wire_stuck() says whether it really has not: a slow one takes what the system
+ * has of ours long before there is room for more, so it is looked at now and then. */
+uint64_t wire_patience(struct wire *w, uint64_t timeout_ns); /* UINT64_MAX: it may for ever */
+bool wire_stuck(struct wire *w);
 
 /* Is a send under way?  What it takes may have left already. */
 bool wire_sending(const struct wire *w);

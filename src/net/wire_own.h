@@ -23,6 +23,9 @@ struct wire_out {
     uint32_t first, count;
     uint32_t tail_room; /* free bytes behind the last piece, if that buffer is ours to fill */
     bool gathering;
+    uint8_t looks;              /* since then, when it had taken nothing; see wire_patience() */
+    uint32_t taken;             /* what io_taken() said last */
+    uint64_t since;             /* when the peer last took bytes that wait; 0: none wait */
     struct wire_cipher *cipher; /* of TLS; NULL: none */
     uint64_t cipher_bytes;      /* in it */
     struct wire_piece pieces[WIRE_PIECES];
@@ -103,9 +106,12 @@ static inline void wire_failed(struct wire *w, int fail)
 /* The last step of saying something: have it gathered after the steps. */
 static inline void wire_push(struct wire *w)
 {
-    if (!io_busy(&w->out->send) && !w->fail && !w->out->gathering)
-        io_gather(w->all->io, &w->out->sender);
+    if (!io_busy(&w->hold->out->send) && !w->fail && !w->hold->out->gathering)
+        io_gather(w->all->io, &w->hold->out->sender);
 }
+
+/* One that can be written to; NULL: no memory. */
+struct wire_hold *wire_hold_get(struct wire *w);
 
 struct wire_out *wire_out_get(struct wire *w);
 bool wire_stash_append(struct wire *w, struct span s);

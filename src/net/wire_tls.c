@@ -39,14 +39,14 @@ int wire_accept_tls(struct wire *w, struct tls_set *set)
 
     if (err < 0)
         return err;
-    if (!(t = mem_zalloc(sizeof *t)))
+    if (!wire_hold_get(w) || !(t = mem_zalloc(sizeof *t)))
         return FAIL_MEMORY;
     if ((err = layer->accept(&t->tls, w->all->tls, tls_set_use(set))) < 0) {
         tls_set_done(set);
         mem_free(t);
         return err;
     }
-    w->tls = t;
+    w->hold->tls = t;
     return 0;
 }
 
@@ -58,13 +58,13 @@ int wire_connect_tls(struct wire *w, struct tls_context *context, struct span na
 
     if (err < 0)
         return err;
-    if (!(t = mem_zalloc(sizeof *t)))
+    if (!wire_hold_get(w) || !(t = mem_zalloc(sizeof *t)))
         return FAIL_MEMORY;
     if ((err = context->layer->connect(&t->tls, w->all->tls, context, name, session)) < 0) {
         mem_free(t);
         return err;
     }
-    w->tls = t;
+    w->hold->tls = t;
     t->more = true;
     wire_tls_decrypt(w); /* the first flight is ours */
     return w->fail;
@@ -72,17 +72,17 @@ int wire_connect_tls(struct wire *w, struct tls_context *context, struct span na
 
 bool wire_ready(const struct wire *w)
 {
-    return !w->tls || w->tls->tls->ready;
+    return !w->hold->tls || w->hold->tls->tls->ready;
 }
 
 bool wire_silent(const struct wire *w)
 {
-    return w->tls && !w->tls->heard;
+    return w->hold->tls && !w->hold->tls->heard;
 }
 
 struct tls *wire_tls(const struct wire *w)
 {
-    return w->tls ? w->tls->tls : NULL;
+    return w->hold->tls ? w->hold->tls->tls : NULL;
 }
 
 static void plain_return(struct wire_tls *t)
@@ -106,9 +106,9 @@ static void file_free(struct wire_tls *t)
 
 void wire_tls_free(struct wire *w)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
 
-    w->tls = NULL;
+    w->hold->tls = NULL;
     plain_return(t);
     file_free(t);
     mem_free(t->stash);
@@ -118,7 +118,7 @@ void wire_tls_free(struct wire *w)
 
 bool wire_tls_busy(const struct wire *w)
 {
-    return w->tls->file && io_busy(&w->tls->file->read.op);
+    return w->hold->tls->file && io_busy(&w->hold->tls->file->read.op);
 }
 
 /* --- ciphertext out ------------------------------------------------------------------ */
@@ -181,7 +181,7 @@ static bool cipher_put(void *data, struct span bytes)
         memcpy(tail->buf->base + (tail->buf->size - c->tail_room), bytes.ptr, n);
         tail->len += n;
         c->tail_room -= n;
-        w->out->cipher_bytes += n;
+        w->hold->out->cipher_bytes += n;
         bytes = span_after(bytes, n);
     }
     if (c)
@@ -199,20 +199,20 @@ static void cipher_drop_first(struct wire_cipher *c)
 
 void wire_tls_drop_out(struct wire *w)
 {
-    struct wire_cipher *c = w->out->cipher;
+    struct wire_cipher *c = w->hold->out->cipher;
 
     while (c->count > 0)
         cipher_drop_first(c);
     slab_put(&w->all->ciphers, c, NULL);
-    w->out->cipher = NULL;
-    w->out->cipher_bytes = 0;
+    w->hold->out->cipher = NULL;
+    w->hold->out->cipher_bytes = 0;
 }
 
 void wire_tls_sent(struct wire *w, uint64_t n)
 {
-    struct wire_cipher *c = w->out->cipher;
+    struct wire_cipher *c = w->hold->out->cipher;
 
-    w->out->cipher_bytes -= n;
+    w->hold->out->cipher_bytes -= n;
     while (n > 0) {
         struct slice *s = cipher_at(c, 0);
         uint32_t part = n < s->len ? (uint32_t)n : s->len;
@@ -222,14 +222,16 @@ void wire_tls_sent(struct wire *w, uint64_t n)
         if (s->len == 0)
             cipher_drop_first(c);
     }
-    if (!wire_tls_quiet(w) || w->out->bytes > 0)
+    if (!wire_tls_quiet(w) || w->hold->out->bytes > 0)
         wire_push(w);
 }
 
 static struct tls_io layer_io(struct wire *w)
 {
-    return (struct tls_io){
-        .in = w->tls->cipher, .put = cipher_put, .put_data = w, .wall_ns = io_wall(w->all->io)};
+    return (struct tls_io){.in = w->hold->tls->cipher,
+                           .put = cipher_put,
+                           .put_data = w,
+                           .wall_ns = io_wall(w->all->io)};
 }
 
 /* --- inward --------------------------------------------------------------------------- */
@@ -263,7 +265,7 @@ static bool cipher_keep(struct wire_tls *t, struct span s)
 
 void wire_tls_received(struct wire *w, struct slice s)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
     struct span bytes = {s.ptr, s.len};
 
     t->heard = t->heard || s.buf;
@@ -290,7 +292,7 @@ static bool handshake_due(struct wire *w)
         all->handshakes = 0;
     }
     if (all->handshakes >= HANDSHAKES_TURN) {
-        owner_wake_later(w->owner);
+        owner_wake_later(w->recv.owner);
         return false;
     }
     all->handshakes++;
@@ -300,7 +302,7 @@ static bool handshake_due(struct wire *w)
 /* Nothing that comes now can be made sense of. */
 static void tls_failed(struct wire *w, int err)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
 
     t->cipher.len = 0;
     if (err == FAIL_MEMORY) {
@@ -316,18 +318,18 @@ static void tls_failed(struct wire *w, int err)
 /* Plaintext behind what is unread. */
 static void plain_give(struct wire *w, struct buf *b, size_t n)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
 
     if (n == 0) {
         buf_unref(b);
-    } else if (w->in.len > 0) {
+    } else if (w->hold->in.len > 0) {
         if (!wire_stash_append(w, (struct span){b->base, n}))
             wire_failed(w, FAIL_MEMORY);
         buf_unref(b);
     } else {
         b->next = t->plain;
         t->plain = b;
-        w->in = (struct span){b->base, n};
+        w->hold->in = (struct span){b->base, n};
         t->from = b->pool ? b : NULL; /* a spare one is not for keeping */
         w->lent = true;
     }
@@ -336,7 +338,7 @@ static void plain_give(struct wire *w, struct buf *b, size_t n)
 /* Is the rest of the stream a matter of course? */
 static void tls_end(struct wire *w)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
 
     if (w->eof || t->cipher.len > 0 || t->tls->pending || !(t->ended || t->closed))
         return;
@@ -346,14 +348,14 @@ static void tls_end(struct wire *w)
 
 void wire_tls_decrypt(struct wire *w)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
     struct tls_io io = layer_io(w);
     bool was_ready = t->tls->ready, first = t->more;
     size_t n = 0;
 
     if (w->fail || w->eof)
         return;
-    bool due = w->in.len == 0 || t->more;
+    bool due = w->hold->in.len == 0 || t->more;
     t->more = false;
     if (!due) {
         tls_end(w);
@@ -379,14 +381,14 @@ void wire_tls_decrypt(struct wire *w)
             tls_failed(w, err);
         }
     }
-    if (!was_ready && t->tls->ready && w->out && w->out->bytes > 0)
+    if (!was_ready && t->tls->ready && w->hold->out && w->hold->out->bytes > 0)
         wire_push(w);
     tls_end(w);
 }
 
 void wire_tls_progress(struct wire *w)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
 
     if (t->file && io_take(&t->file->read.op)) {
         struct io_file *f = &t->file->read;
@@ -394,7 +396,7 @@ void wire_tls_progress(struct wire *w)
             wire_failed(w, f->op.fail ? f->op.fail : FAIL_IO);
         t->file->at = 0;
         t->file->len = f->op.count;
-        if (w->out)
+        if (w->hold->out)
             wire_push(w);
     }
     wire_tls_decrypt(w);
@@ -402,24 +404,24 @@ void wire_tls_progress(struct wire *w)
 
 bool wire_tls_wants(struct wire *w)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
 
     if (w->eof || w->fail)
         return false;
     if (t->cipher.len == 0 && !t->tls->pending && !t->ended && !t->closed)
         /* A peer that lets us answer without end, and takes nothing, is not heard. */
-        return !w->out || w->out->cipher_bytes <= WIRE_HIGH;
+        return !w->hold->out || w->hold->out->cipher_bytes <= WIRE_HIGH;
     t->more = true;
     if (t->tls->ready)
-        owner_wake(w->owner);
+        owner_wake(w->recv.owner);
     else
-        owner_wake_later(w->owner);
+        owner_wake_later(w->recv.owner);
     return false;
 }
 
 int wire_tls_settle(struct wire *w)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
     int err = wire_settle_in(w);
 
     plain_return(t);
@@ -443,7 +445,7 @@ int wire_tls_settle(struct wire *w)
 /* Reads the next piece of a file; false while it is not there. */
 static bool file_ready(struct wire *w, const struct wire_piece *p)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
     struct wire_file *f = t->file;
 
     if (!f) {
@@ -456,7 +458,7 @@ static bool file_ready(struct wire *w, const struct wire_piece *p)
         return true;
     if (io_busy(&f->read.op) || f->read.op.done)
         return false;
-    f->read = (struct io_file){.op = {.owner = w->owner},
+    f->read = (struct io_file){.op = {.owner = w->recv.owner},
                                .call = IO_FILE_READ,
                                .fd = p->fd,
                                .base = f->room,
@@ -469,7 +471,7 @@ static bool file_ready(struct wire *w, const struct wire_piece *p)
 /* The bytes of a piece that are at hand. */
 static struct span piece_bytes(struct wire *w, const struct wire_piece *p)
 {
-    struct wire_file *f = w->tls->file;
+    struct wire_file *f = w->hold->tls->file;
 
     if (p->buf)
         return (struct span){p->ptr, (size_t)p->len};
@@ -488,7 +490,7 @@ struct record {
  * put together.  Empty: nothing, or a file must be read first. */
 static struct record record_next(struct wire *w)
 {
-    struct wire_out *out = w->out;
+    struct wire_out *out = w->hold->out;
     char *room = w->all->record;
     struct record r = {.bytes = {room, 0}};
 
@@ -521,10 +523,10 @@ static bool cipher_full(const struct wire_out *out)
 
 static void encrypt(struct wire *w)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
     struct tls_io io = layer_io(w);
 
-    while (w->out->bytes > 0 && !cipher_full(w->out)) {
+    while (w->hold->out->bytes > 0 && !cipher_full(w->hold->out)) {
         struct record record = record_next(w);
         if (record.bytes.len == 0)
             return;
@@ -535,16 +537,16 @@ static void encrypt(struct wire *w)
         }
         if (record.of_file > 0)
             t->file->at += (uint32_t)record.of_file;
-        wire_out_sent(w->out, record.bytes.len); /* no longer pieces */
+        wire_out_sent(w->hold->out, record.bytes.len); /* no longer pieces */
     }
-    if (t->file && w->out->bytes == 0 && !io_busy(&t->file->read.op))
+    if (t->file && w->hold->out->bytes == 0 && !io_busy(&t->file->read.op))
         file_free(t);
 }
 
 unsigned wire_tls_gather(struct wire *w)
 {
-    struct wire_out *out = w->out;
-    struct wire_tls *t = w->tls;
+    struct wire_out *out = w->hold->out;
+    struct wire_tls *t = w->hold->tls;
     struct tls_io io = layer_io(w);
     unsigned n = 0;
 
@@ -556,7 +558,7 @@ unsigned wire_tls_gather(struct wire *w)
             wire_failed(w, FAIL_MEMORY);
     }
     if (w->fail) {
-        owner_wake(w->owner); /* nothing else would tell */
+        owner_wake(w->recv.owner); /* nothing else would tell */
         return 0;
     }
     struct wire_cipher *c = out->cipher;
@@ -565,17 +567,17 @@ unsigned wire_tls_gather(struct wire *w)
         out->vecs[n] = (struct io_vec){(void *)(uintptr_t)s->ptr, s->len};
     }
     if (n == 0 && t->notified) /* there was nothing to say goodbye with */
-        owner_wake(w->owner);
+        owner_wake(w->recv.owner);
     return n;
 }
 
 bool wire_tls_says_goodbye(struct wire *w)
 {
-    struct wire_tls *t = w->tls;
+    struct wire_tls *t = w->hold->tls;
 
     if (t->notified || w->finished || w->sock.fd < 0)
         return false;
-    if (!t->tls->ready && (!w->out || w->out->bytes == 0) && !t->broken)
+    if (!t->tls->ready && (!w->hold->out || w->hold->out->bytes == 0) && !t->broken)
         return false; /* nobody has understood a word yet */
     if (!wire_out_get(w))
         return false;
@@ -585,9 +587,9 @@ bool wire_tls_says_goodbye(struct wire *w)
 
 bool wire_tls_quiet(const struct wire *w)
 {
-    const struct wire_out *out = w->out;
+    const struct wire_out *out = w->hold->out;
 
     if (out->cipher_bytes > 0)
         return false;
-    return !w->finish || w->tls->notified || w->fail;
+    return !w->finish || w->hold->tls->notified || w->fail;
 }
