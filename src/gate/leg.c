@@ -134,6 +134,8 @@ void leg_check(struct leg *leg)
     } else if (late) {
         leg_wait_over(leg);
         leg_refuse(leg, CAUSE_queue_timeout);
+    } else if (called) {
+        queue_pass(leg);
     }
 }
 

@@ -16,6 +16,7 @@ struct waiter {
     struct worker *worker;
     struct generation *generation; /* holds the group */
     struct group_state *group;
+    const struct upstream_conf *conf;
     struct leg *leg; /* its worker's; NULL: it has left */
 };
 
@@ -46,30 +47,40 @@ bool place_take(struct leg *leg)
     return leg->counted;
 }
 
-/* The first who waits and was not called yet. */
-static struct waiter *queue_next(struct group_state *g)
+/* Calls the first behind `from` who was not called yet and has other settings than `but`. */
+static void queue_call_behind(struct group_state *g, const struct link_node *from,
+                              const struct upstream_conf *but)
 {
-    for (struct link_node *n = g->queue.next; n != &g->queue; n = n->next) {
+    struct waiter *first = NULL;
+
+    pthread_mutex_lock(&g->lock);
+    for (struct link_node *n = from->next; n != &g->queue && !first; n = n->next) {
         struct waiter *w = container_of(n, struct waiter, node);
-        if (!w->called)
-            return w;
+        if (!w->called && w->conf != but)
+            first = w;
     }
-    return NULL;
+    if (first)
+        first->called = true;
+    pthread_mutex_unlock(&g->lock);
+    if (first)
+        io_post(first->worker->io, &first->message);
 }
 
 static void queue_call(struct group_state *g)
 {
-    if (atomic_load(&g->waiting) == 0)
-        return;
+    if (atomic_load(&g->waiting) > 0)
+        queue_call_behind(g, &g->queue, NULL);
+}
+
+void queue_pass(const struct leg *leg)
+{
+    struct group_state *g = leg->upstream->state;
+
     pthread_mutex_lock(&g->lock);
-    struct waiter *w = queue_next(g);
-    if (w)
-        w->called = true;
-    else
-        g->unclaimed = true;
+    bool others = container_of(g->queue.prev, struct waiter, node)->conf != leg->upstream;
     pthread_mutex_unlock(&g->lock);
-    if (w)
-        io_post(w->worker->io, &w->message);
+    if (others)
+        queue_call_behind(g, &leg->waiter->node, leg->upstream);
 }
 
 void place_give(struct leg *leg)
@@ -139,6 +150,7 @@ int queue_join(struct leg *leg)
                          .worker = x->worker,
                          .generation = generation_use(x->generation),
                          .group = g,
+                         .conf = leg->upstream,
                          .leg = leg};
     x->worker->pools->waiters++;
     leg->waiter = w;
@@ -153,8 +165,9 @@ bool queue_may_try(const struct leg *leg)
     struct group_state *g = leg->upstream->state;
 
     pthread_mutex_lock(&g->lock);
-    bool may = g->unclaimed || g->queue.next == &leg->waiter->node;
-    g->unclaimed = false;
+    struct link_node *before = leg->waiter->node.prev;
+    bool may =
+        before == &g->queue || container_of(before, struct waiter, node)->conf != leg->upstream;
     pthread_mutex_unlock(&g->lock);
     return may;
 }
@@ -162,7 +175,6 @@ bool queue_may_try(const struct leg *leg)
 void queue_leave(struct leg *leg)
 {
     struct waiter *w = leg->waiter;
-    bool unheard = leg->called; /* the next should hear that call */
 
     if (!w)
         return;
@@ -173,8 +185,7 @@ void queue_leave(struct leg *leg)
     bool called = w->called;
     list_remove(&w->node);
     pthread_mutex_unlock(&w->group->lock);
-    if (unheard)
-        queue_call(w->group);
+    queue_call(w->group);
     if (!called)
         waiter_free(w);
 }

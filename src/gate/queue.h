@@ -3,8 +3,12 @@
  * A group's queue belongs to the process.  Whoever finds no place stands at
  * its end; each place that is given back calls the first who was not called
  * yet, by a message to its worker, which tries again and keeps its turn if that
- * fails.  Nobody who comes later tries while somebody waits, not even while a
- * call is on its way: first come, first served, whatever the worker.
+ * fails.  Who leaves the queue, served or not, calls the next: there may be
+ * more places than were given back, when a server has recovered or a reload
+ * has raised a limit.  Nobody who comes later tries while somebody waits, not
+ * even while a call is on its way: first come, first served, whatever the worker.
+ * Only other settings, of another generation, are not waited for: what is too
+ * much for theirs may be little for ours.
  */
 #ifndef HEADGATE_GATE_QUEUE_H
 #define HEADGATE_GATE_QUEUE_H
@@ -24,8 +28,10 @@ bool queue_others_wait(const struct leg *leg);
 MUST_USE int queue_join(struct leg *leg);
 void queue_leave(struct leg *leg); /* idempotent */
 
-/* To be asked once, after joining: does nobody stand before it, or was a place
- * given back for which all who did were called already? */
+/* To be asked once, after joining: does nobody with the same settings stand before it? */
 bool queue_may_try(const struct leg *leg);
+
+/* It was called and found no place: somebody with other settings may. */
+void queue_pass(const struct leg *leg);
 
 #endif

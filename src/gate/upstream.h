@@ -47,8 +47,7 @@ struct group_state {
     _Atomic uint32_t waiting;   /* for a place; those who were called, too */
     _Atomic int64_t budget;     /* for retries; gate/health.c */
     _Atomic uint64_t budget_at;
-    pthread_mutex_t lock;   /* of queue and unclaimed, and of ejecting */
-    bool unclaimed;         /* a place came back when all who wait had been called */
+    pthread_mutex_t lock;   /* of queue, and of ejecting */
     struct link_node queue; /* who waits, longest first; see gate/queue.c */
     char line_after[CACHE_LINE];
 };

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Groups of origins: limits that are the process's, and the queue in front of them."""
 import json
+import signal
 import threading
 import time
 
@@ -154,6 +155,24 @@ def test_who_sends_many_at_once_does_not_overtake_who_waits(gate):
             with asks(g, "/waits") as waits:
                 same(read_response(waits)[0], 200)
             true(o.requests - before < 10, f"{o.requests - before} went before, {workers} workers")
+        g.stop()
+        o.end()
+
+
+def test_a_raised_limit_is_used_although_others_wait(gate):
+    for workers in (1, 4):
+        g, o = start(gate, "max_in_flight = 1\nqueue = 256 timeout=20s", workers=workers)
+        before = [asks(g, "/hold/700") for _ in range(6)]
+        wait_for(lambda: o.requests == 1)
+        g.names["upstream"] = "max_in_flight = 9\nqueue = 256 timeout=20s"
+        g.write(CONFIG)
+        g.signal(signal.SIGHUP)
+        wait_for(lambda: "reloaded" in g.said())
+        after = [asks(g, "/hold/700") for _ in range(12)]
+        for s in before + after:
+            same(read_response(s)[0], 200)
+            s.close()
+        true(o.most > 6, f"{o.most} at a time, {workers} workers")
         g.stop()
         o.end()
 
