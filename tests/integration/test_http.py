@@ -97,9 +97,10 @@ body = <p>gone
 
 def test_an_answer_prepared_with_the_configuration_is_said_once_and_edited(gate):
     g = gate(PREPARED)
-    raw = g.say(b"GET /plain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").lower()
-    for name in (b"content-type:", b"content-length:", b"date:", b"server:", b"connection: close"):
-        same((name, raw.count(name)), (name, 1))
+    for path in (b"/plain", b"/edited"):
+        raw = g.say(b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path).lower()
+        for name in (b"content-type:", b"content-length:", b"date:", b"server:", b"connection: close"):
+            same((path, name, raw.count(name)), (path, name, 1))
     status, fields, content = g.get("/plain")
     same((status, fields["content-type"], content), (200, "text/plain; charset=utf-8", b"hello"))
     status, fields, content = g.get("/edited")
