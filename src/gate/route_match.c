@@ -11,8 +11,10 @@ struct walk {
     const struct router *router;
     const struct route_query *query;
     const char *end; /* of the path */
+    bool short_path; /* of fewer than 8 bytes */
     uint32_t method_bit;
-    uint32_t *others; /* not NULL: finds nothing, collects the methods that would do */
+    uint32_t quick_bit; /* the same, where it is all that is to be known of the method; else 0 */
+    uint32_t *others;   /* not NULL: finds nothing, collects the methods that would do */
     unsigned captures;
     struct span capture[ROUTE_CAPTURES_MAX];
 };
@@ -26,7 +28,8 @@ static bool method_fits(const struct walk *w, const struct route_entry *e)
            route_lists_method(e->route, w->query->method_name);
 }
 
-static const struct route_entry *pick(const struct walk *w, struct route_list list)
+static __attribute__((noinline)) const struct route_entry *pick_slowly(const struct walk *w,
+                                                                       struct route_list list)
 {
     const struct route_entry *e = w->router->entries + list.first;
 
@@ -42,6 +45,17 @@ static const struct route_entry *pick(const struct walk *w, struct route_list li
         *w->others |= e->method_bits;
     }
     return NULL;
+}
+
+/* The list is not empty; usually its first entry is the answer. */
+static inline const struct route_entry *pick(const struct walk *w, struct route_list list)
+{
+    const struct route_entry *e = w->router->entries + list.first;
+
+    if ((e->method_bits & w->quick_bit) && (e->listener_bits >> w->query->listener & 1) &&
+        !e->conditional)
+        return e;
+    return pick_slowly(w, list);
 }
 
 struct segment {
@@ -61,28 +75,36 @@ static inline uint64_t slashes(uint64_t word)
     return (x - ones) & ~x & (ones * 0x80);
 }
 
-static inline struct segment segment_end(const char *at, size_t len, uint64_t word, bool last)
+/* The word at `at`, like route_word(): near the end of a path it is the end of its last 8
+ * bytes. */
+static inline uint64_t word_at(const struct walk *w, const char *at)
 {
-    if (len < 8)
-        word &= ~(UINT64_MAX << (8 * len));
-    return (struct segment){at, len, word, last ? NULL : at + len + 1};
+    size_t left = (size_t)(w->end - at);
+
+    if (left >= 8)
+        return route_word(at, 8);
+    if (left == 0 || w->short_path)
+        return route_word(at, left);
+    return route_word(w->end - 8, 8) >> (64 - 8 * left);
 }
 
-static inline struct segment segment_at(const char *at, const char *end)
+static inline struct segment segment_at(const struct walk *w, const char *at)
 {
-    size_t left = (size_t)(end - at);
-    uint64_t first = route_word(at, left), slash = slashes(first);
+    size_t left = (size_t)(w->end - at);
+    uint64_t first = word_at(w, at), slash = slashes(first);
 
-    if (slash)
-        return segment_end(at, (size_t)__builtin_ctzll(slash) / 8, first, false);
-    if (left <= 8)
-        return segment_end(at, left, first, true);
-    for (size_t len = 8; len < left; len += 8) {
-        slash = slashes(route_word(at + len, left - len));
-        if (slash)
-            return segment_end(at, len + (size_t)__builtin_ctzll(slash) / 8, first, false);
+    if (slash) {
+        size_t len = (size_t)__builtin_ctzll(slash) / 8;
+        return (struct segment){at, len, first & (((slash & -slash) >> 7) - 1), at + len + 1};
     }
-    return segment_end(at, left, first, true);
+    for (size_t len = 8; len < left; len += 8) {
+        slash = slashes(word_at(w, at + len));
+        if (slash) {
+            len += (size_t)__builtin_ctzll(slash) / 8;
+            return (struct segment){at, len, first, at + len + 1};
+        }
+    }
+    return (struct segment){at, left, first, NULL};
 }
 
 static inline bool same_middle(const char *a, const char *b, size_t len)
@@ -95,17 +117,20 @@ static inline uint32_t child_find(const struct walk *w, const struct route_node 
 {
     const struct route_child *children = w->router->children + n->child;
     uint64_t tail = route_tail(s->ptr, s->len);
-    uint32_t at = n->child_mask ? route_hash(s->word, tail, s->ptr, s->len) : 0;
+    const struct route_child *c = children;
 
-    for (;; at++) {
-        const struct route_child *c = &children[at & n->child_mask];
+    if (n->child_mask == 0)
+        return c->word == s->word && c->tail == tail && c->len == s->len &&
+                       same_middle(c->ptr, s->ptr, s->len)
+                   ? c->node
+                   : 0;
+    for (uint32_t at = route_hash(s->word, tail, s->ptr, s->len);; at++) {
+        c = &children[at & n->child_mask];
         if (c->node == 0)
             return 0;
         if (c->word == s->word && c->tail == tail && c->len == s->len &&
             same_middle(c->ptr, s->ptr, s->len))
             return c->node;
-        if (n->child_mask == 0)
-            return 0;
     }
 }
 
@@ -138,7 +163,7 @@ static const struct route_entry *walk_from(struct walk *w, uint32_t node, const 
             if (n->exact.count && (e = pick(w, n->exact)))
                 return e;
         } else if (n->has_children || n->named) {
-            s = segment_at(at, w->end);
+            s = segment_at(w, at);
             literal = n->has_children ? child_find(w, n, &s) : 0;
             named = s.len > 0 ? n->named : 0;
         }
@@ -224,7 +249,9 @@ void router_find(const struct router *router, const struct route_query *q,
     w.router = router;
     w.query = q;
     w.end = q->path.ptr + q->path.len;
+    w.short_path = q->path.len < 8;
     w.method_bit = 1u << q->method;
+    w.quick_bit = q->method == METHOD_OTHER ? 0 : w.method_bit;
     w.others = NULL;
     e = walk_hosts(&w);
     match->methods_other = 0;
@@ -232,6 +259,7 @@ void router_find(const struct router *router, const struct route_query *q,
     match->route = e ? e->route : NULL;
     if (!e) {
         w.others = &match->methods_other;
+        w.quick_bit = 0;
         walk_hosts(&w);
         return;
     }
