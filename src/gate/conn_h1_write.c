@@ -133,16 +133,6 @@ static bool response_write_head(struct response_writer *rw, struct exchange *x, 
     return !large || (say_fields(w, &x->response.fields) && wire_say(w, SPAN("\r\n")));
 }
 
-/* An origin's interim response may not speak for our connection, nor announce
- * content that it cannot have (RFC 9110, 7.6.1 and 8.6). */
-static bool interim_passes(const struct fields *fields, const struct field *f)
-{
-    enum field_id id = (enum field_id)f->id;
-
-    return !field_hop_by_hop(id) && id != FIELD_CONTENT_LENGTH && id != FIELD_TRAILER &&
-           !fields_has_item(fields, FIELD_CONNECTION, f->name);
-}
-
 /* One that finds no room is left out: a flood of them is not kept for a slow client. */
 void response_write_interim(struct wire *w, int status, const struct fields *fields)
 {
@@ -152,7 +142,7 @@ void response_write_interim(struct wire *w, int status, const struct fields *fie
         return;
     wire_say(w, (struct span){line, h1_write_status(line, sizeof line, status)});
     for (unsigned i = 0; fields && i < fields->count; i++)
-        if (interim_passes(fields, &fields->list[i]))
+        if (field_passes_interim(fields, &fields->list[i]))
             say_field(w, fields->list[i].name, fields->list[i].value);
     wire_say(w, SPAN("\r\n"));
 }

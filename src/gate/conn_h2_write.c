@@ -111,15 +111,6 @@ static void write_head(struct conn *c, struct exchange *x)
         x->times.first_byte = conn_now(c);
 }
 
-/* An origin's interim response may not speak for our connection. */
-static bool interim_passes(const struct fields *fields, const struct field *f)
-{
-    enum field_id id = (enum field_id)f->id;
-
-    return !field_hop_by_hop(id) && id != FIELD_CONTENT_LENGTH && id != FIELD_TRAILER &&
-           !fields_has_item(fields, FIELD_CONNECTION, f->name);
-}
-
 /* One that finds no room is left out: a flood of them is not kept for a slow client. */
 void conn_h2_interim(struct exchange *x, int status, const struct fields *fields)
 {
@@ -131,7 +122,7 @@ void conn_h2_interim(struct exchange *x, int status, const struct fields *fields
         !wire_has_room(&h->conn->wire))
         return;
     for (unsigned i = 0; fields && i < fields->count; i++)
-        if (interim_passes(fields, &fields->list[i]) &&
+        if (field_passes_interim(fields, &fields->list[i]) &&
             fields_add(&passed, (enum field_id)fields->list[i].id, fields->list[i].name,
                        fields->list[i].value) < 0)
             break;

@@ -209,6 +209,14 @@ bool fields_has_item(const struct fields *f, enum field_id id, struct span wante
     return false;
 }
 
+bool field_passes_interim(const struct fields *fields, const struct field *f)
+{
+    enum field_id id = (enum field_id)f->id;
+
+    return !field_hop_by_hop(id) && id != FIELD_CONTENT_LENGTH && id != FIELD_TRAILER &&
+           !fields_has_item(fields, FIELD_CONNECTION, f->name);
+}
+
 static inline bool all_are(struct span s, int class)
 {
     const char *at = s.ptr, *end = s.ptr + s.len;

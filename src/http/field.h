@@ -101,6 +101,11 @@ bool field_item(struct span *rest, struct span *item);
 /* Does any field of this id have this member, compared without case? */
 bool fields_has_item(const struct fields *f, enum field_id id, struct span item);
 
+/* May a field of an origin's interim response go on to the client?  It may not
+ * speak for our connection, nor announce content that it cannot have (RFC 9110,
+ * 7.6.1 and 8.6). */
+bool field_passes_interim(const struct fields *fields, const struct field *f);
+
 bool span_is_token(struct span s);       /* RFC 9110, 5.6.2 */
 bool span_is_field_value(struct span s); /* RFC 9110, 5.5: no CTL but HTAB */
 

@@ -1,7 +1,7 @@
 /* Heads to bytes.
  *
- * Nothing is written that a reader could take for more than it is: every name
- * must be a token, every value free of controls, a target free of blanks.
+ * No field is written that a reader could take for more than it is: every name
+ * must be a token, every value free of controls.
  */
 #include "http/h1_write.h"
 
@@ -33,28 +33,6 @@ size_t h1_write_status(char *at, size_t room, int status)
         return 0;
     put(at, line);
     return line.len;
-}
-
-static bool is_target(struct span s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!char_is(s.ptr[i], CHAR_TARGET))
-            return false;
-    return s.len > 0;
-}
-
-size_t h1_write_request_line(char *at, size_t room, struct span method, struct span target)
-{
-    const struct span rest = SPAN(" HTTP/1.1\r\n");
-    size_t need = method.len + 1 + target.len + rest.len;
-
-    if (need > room || !span_is_token(method) || !is_target(target))
-        return 0;
-    at = put(at, method);
-    *at++ = ' ';
-    at = put(at, target);
-    put(at, rest);
-    return need;
 }
 
 static char *put_field(char *at, struct span name, struct span value)

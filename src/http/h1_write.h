@@ -1,4 +1,4 @@
-/* Heads to bytes (RFC 9112, 3, 4, 5).
+/* Heads to bytes (RFC 9112, 4 and 5).
  *
  * What cannot be written safely is refused before a byte is: a name that is
  * no token, a value with a control in it.
@@ -11,7 +11,6 @@
 /* Each writes at `at`, which has room for `room` bytes, and returns the bytes
  * written, or 0 when there is not room enough. */
 size_t h1_write_status(char *at, size_t room, int status);
-size_t h1_write_request_line(char *at, size_t room, struct span method, struct span target);
 size_t h1_write_field(char *at, size_t room, struct span name, struct span value);
 size_t h1_write_length(char *at, size_t room, uint64_t content_length); /* the field, with CRLF */
 
