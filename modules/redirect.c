@@ -73,7 +73,9 @@ static void redirect_answer(struct exchange *x)
     struct span to = template_text(r->to, x);
 
     to = uri_encode(&x->arena, on_this_host(x, to));
-    if (to.len == 0 || response_field(x, FIELD_LOCATION, to) < 0)
+    if (to.ptr && to.len == 0) /* variables of the request that are not there */
+        respond_reason(x, CAUSE_bad_target, SPAN("the request does not say where to"));
+    else if (!to.ptr || response_field(x, FIELD_LOCATION, to) < 0)
         respond_failed(x, CAUSE_internal_error);
     else
         respond(x, redirect_codes[r->status], (struct span){0});

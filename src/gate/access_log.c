@@ -77,11 +77,11 @@ static void log_say_losses(struct access_log *log, bool last)
         return;
     log->say_at = now + SAY_EVERY_NS;
     if (log->lost > 0)
-        log_say(LOG_ERROR, "access_log %.*s: %s, %llu lines are lost", SPAN_ARG(log->path),
+        log_say(LOG_ERROR, "access_log %.*s: %s, lines lost: %llu", SPAN_ARG(log->path),
                 fail_text(log->lost_why), (unsigned long long)log->lost);
     if (log->dropped > 0)
-        log_say(LOG_WARNING, "access_log %.*s: too slow, %llu lines were dropped",
-                SPAN_ARG(log->path), (unsigned long long)log->dropped);
+        log_say(LOG_WARNING, "access_log %.*s: too slow, lines dropped: %llu", SPAN_ARG(log->path),
+                (unsigned long long)log->dropped);
     log->lost = log->dropped = 0;
 }
 

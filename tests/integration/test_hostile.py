@@ -99,6 +99,15 @@ def test_a_template_cannot_take_the_other_fields_away(gate):
     o.end()
 
 
+def test_a_redirect_that_leads_nowhere_is_the_requests_fault(gate):
+    g, o = start(gate)
+    same(g.get("/away")[0], 400)
+    same(g.get("/away?to=")[0], 400)
+    same(g.get("/away?to=/there")[0], 308)
+    same([l.get("cause") for l in log(g)][:2], ["bad_target", "bad_target"])
+    o.end()
+
+
 def test_a_rewritten_path_has_no_dot_segments(gate):
     g, o = start(gate)
     for name in ("../admin", "a/../../admin", "..%2fadmin", "%252e%252e/admin", "a%252fb",
@@ -179,12 +188,12 @@ handler = respond
             s.shutdown(socket.SHUT_WR)
             same(read_all(s).count(b" 200 OK"), 200)
         time.sleep(0.25)
-    true(wait_for(lambda: "lines are lost" in g.said(), 3), g.said())
-    said = g.said().count("lines are lost")
+    true(wait_for(lambda: "lines lost: " in g.said(), 3), g.said())
+    said = g.said().count("lines lost: ")
     same(said, 1, "times it is said in three seconds")
     same(g.stop(), 0)
-    lost = sum(int(l.split(", ")[-1].split()[0]) for l in g.said().splitlines()
-               if "lines are lost" in l)
+    lost = sum(int(l.split()[-1]) for l in g.said().splitlines()
+               if "lines lost: " in l)
     same(lost, 2400)
     true("log_dropped=2400" in g.said(), g.said())
 
