@@ -42,6 +42,8 @@ check           pc:check
 python3         /usr/bin/python3
 python3-requests /usr/lib/python3/dist-packages/requests
 python3-h2      /usr/lib/python3/dist-packages/h2
+python3-hpack   /usr/lib/python3/dist-packages/hpack
+python3-grpcio  /usr/lib/python3/dist-packages/grpc
 python3-httpx   /usr/lib/python3/dist-packages/httpx
 python3-aiohttp /usr/lib/python3/dist-packages/aiohttp
 curl            curl
@@ -49,6 +51,7 @@ wget            wget
 apache2-utils   ab
 wrk             wrk
 nghttp2-client  nghttp
+nghttp2-server  nghttpd
 nginx           nginx
 nodejs          node
 node-ws         /usr/share/nodejs/ws

@@ -109,6 +109,7 @@ struct server_entry {      /* a server of an upstream */
     unsigned address_count;
     unsigned weight;
     bool backup, down;
+    bool h2;                /* HTTP/2 is spoken to it, by prior knowledge */
     uint64_t max_in_flight; /* VALUE_OFF */
     uint64_t hash;          /* of text, for balance = hash */
     struct server_state *state;

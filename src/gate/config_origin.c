@@ -1,6 +1,7 @@
 /* The servers of an [upstream NAME], a line each. */
 #include "gate/balance.h"
 #include "gate/loading.h"
+#include "http/h2_hpack.h"
 
 static void say_word(struct loading *l, const struct line *line, unsigned word, const char *why)
 {
@@ -57,25 +58,26 @@ static void option_load(struct loading *l, const struct line *line, unsigned wor
 }
 
 /* Takes the scheme off the front; false: one we do not speak, and that was said. */
-static bool scheme_load(struct loading *l, const struct line *line, struct span *rest, bool *http,
-                        bool *https)
+static bool scheme_load(struct loading *l, const struct line *line, struct span *rest,
+                        struct server_entry *e, bool *named)
 {
-    static const char *const later[] = {"h2c://", "srv:"};
-
-    *http = span_starts(*rest, SPAN("http://"));
-    *https = span_starts(*rest, SPAN("https://"));
-    if (*http || *https)
-        *rest = span_after(*rest, *https ? 8 : 7);
-    for (size_t i = 0; i < COUNT_OF(later); i++)
-        if (span_starts(*rest, span_of(later[i]))) {
-            diagnostics_say(l->d, SEVERITY_ERROR, line->places[0],
-                            "server: %s is not supported by this build", later[i]);
-            return false;
-        }
-    return true;
+    e->h2 = span_starts(*rest, SPAN("h2c://"));
+    e->secure = span_starts(*rest, SPAN("https://"));
+    *named = e->h2 || e->secure || span_starts(*rest, SPAN("http://"));
+    if (*named)
+        *rest = span_after(*rest, span_find(*rest, ':') + 3);
+    const char *later = NULL;
+    if (e->h2 && !hpack_available())
+        later = "h2c://";
+    else if (span_starts(*rest, SPAN("srv:")))
+        later = "srv:";
+    if (later)
+        diagnostics_say(l->d, SEVERITY_ERROR, line->places[0],
+                        "server: %s is not supported by this build", later);
+    return !later;
 }
 
-static bool host_split(struct loading *l, const struct line *line, struct span rest, bool http,
+static bool host_split(struct loading *l, const struct line *line, struct span rest, bool named,
                        struct server_entry *e)
 {
     size_t end =
@@ -87,7 +89,7 @@ static bool host_split(struct loading *l, const struct line *line, struct span r
         return false;
     }
     e->host = span_first(rest, end);
-    if (end >= rest.len && !http) {
+    if (end >= rest.len && !named) {
         say_word(l, line, 0, "the port is missing: HOST:PORT");
         return false;
     }
@@ -152,21 +154,19 @@ static void address_load(struct loading *l, const struct line *line, uint64_t fa
     struct span text = line->words.list[0], rest = text, name;
     struct address a;
     const char *why;
-    bool http, https;
+    bool named;
 
-    if (!scheme_load(l, line, &rest, &http, &https))
+    if (!scheme_load(l, line, &rest, e, &named))
         return;
-    e->secure = https;
-    http = http || https;
     if (span_starts(rest, SPAN("unix:"))) {
-        if (http || address_parse(&a, rest) < 0)
+        if ((named && !e->h2) || address_parse(&a, rest) < 0)
             say_word(l, line, 0, "a unix socket is unix:/path or unix:@name, at most 107 bytes");
         else
             one_address(l, e, &a);
         e->authority = SPAN("localhost");
         return;
     }
-    if (!host_split(l, line, rest, http, e))
+    if (!host_split(l, line, rest, named, e))
         return;
     e->authority = rest;
     bool brackets = e->host.len >= 2 && e->host.ptr[0] == '[';
@@ -177,7 +177,7 @@ static void address_load(struct loading *l, const struct line *line, uint64_t fa
         return;
     }
     if (brackets || value_host(&l->config->arena, e->host, false, &name, &why) < 0) {
-        say_word(l, line, 0, "not a server: [http[s]://]HOST:PORT, [v6]:PORT or unix:PATH");
+        say_word(l, line, 0, "not a server: [http[s]://|h2c://]HOST:PORT, [v6]:PORT or unix:PATH");
         return;
     }
     e->host = name;
@@ -200,8 +200,8 @@ void loading_servers(struct loading *l, const struct lines *lines, struct upstre
         for (unsigned w = 1; w < lines->list[i].words.count; w++)
             option_load(l, &lines->list[i], w, e);
         u->secure = u->servers[0].secure;
-        if (e->secure != u->secure)
-            say_word(l, &lines->list[i], 0, "https beside http: one scheme for a group");
+        if (e->secure != u->secure || e->h2 != u->servers[0].h2)
+            say_word(l, &lines->list[i], 0, "http, https and h2c together: one scheme for a group");
         may_be_used = may_be_used || (!e->down && e->weight > 0);
     }
     if (lines->count > 0 && !may_be_used)

@@ -8,7 +8,7 @@
 #define HEADGATE_GATE_CONN_H2_H
 
 #include "gate/conn_own.h"
-#include "http/h2_session.h"
+#include "gate/h2_wire.h"
 
 #include <assert.h>
 

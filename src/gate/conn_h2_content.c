@@ -1,14 +1,12 @@
 /* The content of requests over HTTP/2, and who is too slow.
  *
  * What comes always fits: the client may send what the flow has room for and no
- * more.  A flow is a ring of slices, so small pieces are copied together once
- * half the ring is used.
+ * more.
  */
 #include "gate/conn_h2.h"
 
 enum {
     REST_MAX = 64 * 1024, /* bytes nobody wants, before a stream is reset for them */
-    SLICES_LENT = FLOW_SLICES / 2 - 2,
 };
 #define REST_NS        NS_PER_S
 #define RATE_WINDOW_NS (10 * NS_PER_S)
@@ -71,19 +69,10 @@ bool conn_h2_content(struct conn *c, struct exchange *x, const struct h2_event *
         content_drop(c, x, n);
         return true;
     }
-    if (f->count < SLICES_LENT) {
-        n = wire_take_to(&c->wire, f, n);
-    } else {
-        n = flow_write(f, span_first(wire_in(&c->wire), n));
-        wire_take(&c->wire, n);
-    }
+    n = h2_wire_take(&c->h2->session, &c->wire, &h->stream, f, n);
     c->starved = n == 0;
-    h2_took(&c->h2->session, n);
     x->bytes_in += n;
     c->h2->received += n;
-    /* To be told when there is room again, although there is some. */
-    if (h->stream.receive_window < (int32_t)(f->limit / 2))
-        f->starved = true;
     conn_h2_ready(c, x);
     return n > 0;
 }

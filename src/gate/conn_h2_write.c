@@ -9,17 +9,7 @@
 
 bool conn_h2_flush(struct conn *c)
 {
-    struct h2_session *s = &c->h2->session;
-
-    for (;;) {
-        struct span out = span_first(h2_out(s), IO_BUF_SIZE);
-        if (out.len == 0)
-            return true;
-        if (!wire_has_room(&c->wire) || !wire_say(&c->wire, out))
-            return false;
-        h2_sent(s, out.len);
-        c->h2->said += out.len;
-    }
+    return h2_wire_flush(&c->h2->session, &c->wire, &c->h2->said);
 }
 
 /* --- heads ------------------------------------------------------------------------ */
@@ -132,18 +122,9 @@ void conn_h2_interim(struct exchange *x, int status, const struct fields *fields
 
 /* --- content ------------------------------------------------------------------------ */
 
-/* The head of a DATA frame, at once: its content follows. */
 static bool say_data(struct conn *c, struct h2_exchange *h, uint32_t n, bool end)
 {
-    struct h2_session *s = &c->h2->session;
-
-    h2_data(s, &h->stream, n, end);
-    struct span out = h2_out(s);
-    if (out.len == 0 || !wire_say(&c->wire, out))
-        return false;
-    h2_sent(s, out.len);
-    c->h2->said += out.len + n;
-    return true;
+    return h2_wire_data(&c->h2->session, &c->wire, &c->h2->said, &h->stream, n, end);
 }
 
 static enum h2_wrote write_span(struct conn *c, struct exchange *x)

@@ -111,11 +111,6 @@ static inline uint64_t conn_now(const struct conn *c)
     return io_now(conn_worker(c)->io);
 }
 
-static inline uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Sends what is left, then FIN, then reads until the client has understood. */
 void conn_linger(struct conn *c);
 

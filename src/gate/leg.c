@@ -50,13 +50,14 @@ static void leg_go(struct leg *leg, struct pool_server *server)
     leg->state = LEG_WAITING;
     if (leg->request.servers_host)
         leg->request.fields.list[0].value = entry->authority;
-    struct link *idle = pool_idle(server, leg->upstream);
-    if (idle) {
-        link_serve(idle, leg);
+    bool admitted = !server->protocol->admit || server->protocol->admit(leg);
+    struct link *one = admitted ? pool_link(server, leg->upstream) : NULL;
+    if (one) {
+        link_serve(one, leg);
         return;
     }
     const struct address *to = &entry->addresses[server->next_address++ % entry->address_count];
-    if (link_new(server, to, leg))
+    if (admitted && link_new(server, to, leg))
         return;
     leg_let_go(leg);
     leg_refuse(leg, CAUSE_out_of_memory);
@@ -110,8 +111,7 @@ static void leg_wait(struct leg *leg)
         return;
     }
     leg->state = LEG_QUEUED;
-    leg->timer =
-        (struct io_timer){.owner = leg->x->owner, .at = TIME_NEVER};
+    leg->timer = (struct io_timer){.owner = leg->x->owner, .at = TIME_NEVER};
     io_timer_set(io, &leg->timer, io_now(io) + leg->upstream->queue_timeout);
     if (queue_may_try(leg) && leg_try(leg)) /* a place may have been given back just before */
         leg_wait_over(leg);

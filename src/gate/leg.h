@@ -46,6 +46,7 @@ struct leg {
     const struct upstream_conf *upstream;
     const struct server_entry *server;
     struct link *link; /* on loan; NULL when there is none */
+    void *place;       /* what the link's protocol keeps of it */
     struct leg_request request;
     enum leg_state state;
     enum cause cause;    /* of LEG_FAILED */

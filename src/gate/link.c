@@ -16,17 +16,40 @@ static void link_attach(struct link *l, struct leg *leg)
     leg->x->response_content.producer = &l->owner;
     leg->x->response_content.consumer = leg->x->owner;
     l->protocol->attach(l, leg);
+    link_spare(l);
     owner_wake(&l->owner);
+}
+
+static struct slab *slab_of(const struct pool_server *server)
+{
+    return &server->pool->worker->pools->links[server->protocol->number];
+}
+
+void link_spare(struct link *l)
+{
+    bool could = l->protocol->spare && l->state <= LINK_BUSY && l->protocol->spare(l);
+
+    if (could == link_linked(&l->spare))
+        return;
+    if (could)
+        list_append(&l->server->spare, &l->spare);
+    else
+        list_remove(&l->spare);
 }
 
 struct link *link_new(struct pool_server *server, const struct address *to, struct leg *leg)
 {
     struct worker *w = server->pool->worker;
-    struct link *l = slab_get(&w->pools->links, NULL);
+    struct link *l = slab_get(slab_of(server), NULL);
 
     if (!l)
         return NULL;
-    *l = (struct link){.protocol = &link_h1, .server = server, .state = LINK_CONNECTING, .to = *to};
+    *l = (struct link){
+        .protocol = server->protocol, .server = server, .state = LINK_CONNECTING, .to = *to};
+    if (l->protocol->open && !l->protocol->open(l, leg)) {
+        slab_put(slab_of(server), l, NULL);
+        return NULL;
+    }
     owner_init(&l->owner, &w->io->owners, link_step);
     l->dial.owner = &l->owner;
     l->timer.owner = &l->owner;
@@ -46,16 +69,21 @@ struct link *link_new(struct pool_server *server, const struct address *to, stru
 
 bool link_usable(const struct link *l)
 {
-    return l->state == LINK_IDLE && !l->wire.eof && !l->wire.fail && wire_in(&l->wire).len == 0 &&
-           !l->wire.recv.done;
+    if (l->state != LINK_IDLE || l->wire.eof || l->wire.fail)
+        return false;
+    if (l->protocol->spare)
+        return l->protocol->spare(l);
+    return wire_in(&l->wire).len == 0 && !l->wire.recv.done;
 }
 
 void link_serve(struct link *l, struct leg *leg)
 {
-    assert(l->state == LINK_IDLE);
-    l->state = LINK_BUSY;
-    leg->reused = true;
-    leg->x->times.connected = io_now(link_io(l));
+    assert(l->state == LINK_IDLE || link_linked(&l->spare));
+    if (l->state == LINK_IDLE)
+        l->state = LINK_BUSY;
+    leg->reused = l->state == LINK_BUSY;
+    if (leg->reused)
+        leg->x->times.connected = io_now(link_io(l));
     link_attach(l, leg);
 }
 
@@ -65,6 +93,7 @@ void link_close(struct link *l)
         return;
     pool_forget(l);
     l->state = LINK_CLOSING;
+    link_spare(l);
     wire_cancel(&l->wire);
     if (io_busy(&l->dial) && !l->dial.cancelled)
         io_cancel(link_io(l), &l->dial);
@@ -84,7 +113,9 @@ static void link_gone(struct link *l)
     io_timer_clear(link_io(l), &l->timer);
     list_remove(&l->node);
     owner_retire(&l->owner);
-    slab_put(&server->pool->worker->pools->links, l, NULL);
+    if (l->protocol->close)
+        l->protocol->close(l);
+    slab_put(slab_of(server), l, NULL);
     pool_link_gone(server);
 }
 
@@ -144,7 +175,7 @@ static uint32_t link_room(struct link *l)
         return wire_tls(&l->wire) ? IO_ROOM_SMALL : 0;
     if (l->starved)
         return 0;
-    if (l->state == LINK_IDLE)
+    if (l->state == LINK_IDLE && !l->protocol->spare)
         return wire_in(&l->wire).len == 0 ? IO_ROOM_SMALL : 0;
     return l->protocol->room(l);
 }
@@ -171,7 +202,7 @@ static void link_step(struct owner *owner)
         link_secured(l);
     if (io_timer_take(&l->timer))
         link_timed_out(l);
-    if (l->state == LINK_BUSY)
+    if (l->state == LINK_BUSY || (l->state == LINK_IDLE && l->protocol->spare))
         l->protocol->work(l);
     if (l->state == LINK_IDLE && !link_usable(l))
         link_close(l);
@@ -181,29 +212,64 @@ static void link_step(struct owner *owner)
         link_gone(l);
         return;
     }
+    link_spare(l);
     link_rest(l);
 }
 
 /* --- the leg lets go ----------------------------------------------------------------------- */
 
-void link_release(struct link *l, struct leg *leg)
+/* What is to become of it, now that a leg has gone. */
+static void link_left(struct link *l, enum link_left left)
 {
-    struct exchange *x = leg->x;
-    bool clean = l->protocol->release(l, leg) && l->state == LINK_BUSY;
-
-    x->request_content.consumer = NULL;
-    x->response_content.producer = NULL;
-    x->response_content.consumer = NULL;
-    leg_let_go(leg);
-    if (!clean) {
+    if (left == LINK_SHARED) {
+        link_spare(l);
+        return;
+    }
+    if (left == LINK_SPOILT || l->state != LINK_BUSY) {
         link_close(l);
         return;
     }
     if (l->context)
         link_tls_keep(l);
     l->state = LINK_IDLE;
+    link_spare(l);
     l->since = io_now(link_io(l));
     pool_keep(l);
     if (l->state == LINK_IDLE) /* no step of its own is needed for that */
         link_rest(l);
+}
+
+static enum link_left link_detach(struct link *l, struct leg *leg)
+{
+    struct exchange *x = leg->x;
+    enum link_left left = l->protocol->release(l, leg);
+
+    x->request_content.consumer = NULL;
+    x->response_content.producer = NULL;
+    x->response_content.consumer = NULL;
+    return left;
+}
+
+void link_release(struct link *l, struct leg *leg)
+{
+    enum link_left left = link_detach(l, leg);
+
+    leg_let_go(leg);
+    link_left(l, left);
+}
+
+void link_move(struct link *l, struct leg *leg)
+{
+    enum link_left left = link_detach(l, leg);
+    struct link *other;
+
+    leg->link = NULL;
+    leg->reused = false;
+    link_left(l, left);
+    if ((other = pool_link(l->server, leg->upstream)))
+        link_serve(other, leg);
+    else if (!link_new(l->server, &l->to, leg)) {
+        leg_let_go(leg);
+        leg_fail(leg, CAUSE_out_of_memory);
+    }
 }

@@ -17,13 +17,30 @@ enum link_state {
     LINK_CLOSING, /* operations come home */
 };
 
+/* What a link is once a leg has let go of it. */
+enum link_left {
+    LINK_SPOILT, /* something is left over: it serves nobody else */
+    LINK_FREE,   /* the pool's, for the next leg */
+    LINK_SHARED, /* in use by others still */
+};
+
 struct link_protocol {
     size_t size; /* of its links */
+    enum { LINK_H1, LINK_H2, LINK_PROTOCOLS } number;
 
-    /* A leg comes: nothing was said for it yet.  And goes: true when nothing
-     * is left over of it, so that the link may serve others. */
+    /* May be NULL all three: what a leg needs for it is made ready, false: no memory; the
+     * same for a link; and taken down again. */
+    bool (*admit)(struct leg *leg);
+    bool (*open)(struct link *l, struct leg *first);
+    void (*close)(struct link *l);
+
+    /* A leg comes: nothing was said for it yet.  And goes. */
     void (*attach)(struct link *l, struct leg *leg);
-    bool (*release)(struct link *l, struct leg *leg);
+    enum link_left (*release)(struct link *l, struct leg *leg);
+
+    /* Could it serve one more leg beside those it has?  NULL: it never could, and what comes
+     * while it has none spoils it. */
+    bool (*spare)(const struct link *l);
 
     /* The connection stands. */
     void (*connected)(struct link *l);
@@ -44,7 +61,8 @@ struct link_protocol {
 
 struct link {
     struct owner owner;
-    struct link_node node; /* of the server's idle or busy list */
+    struct link_node node;  /* of the server's idle or busy list */
+    struct link_node spare; /* of those that could serve one more leg */
     const struct link_protocol *protocol;
     struct pool_server *server;
     struct wire wire;
@@ -62,13 +80,16 @@ struct link {
     uint64_t since;              /* when it began to connect, or to be idle */
 };
 
-extern const struct link_protocol link_h1;
+extern const struct link_protocol link_h1, link_h2;
 
 /* Begins to connect for a leg, which it belongs to from now on; NULL: no memory. */
 struct link *link_new(struct pool_server *server, const struct address *to, struct leg *leg);
 
-/* An idle one takes up a leg. */
+/* One that is idle, or could serve more, takes up a leg. */
 void link_serve(struct link *l, struct leg *leg);
+
+/* A leg of which nothing was said yet is given to another link, of the same server. */
+void link_move(struct link *l, struct leg *leg);
 
 /* The leg lets go of it. */
 void link_release(struct link *l, struct leg *leg);
@@ -91,8 +112,13 @@ uint64_t link_deadline(struct link *l);
 /* The timer fired: what was waited for too long fails. */
 void link_timed_out(struct link *l);
 
-/* When a leg that is on a connected link has waited too long, and that it has. */
+/* Counts it among those that could serve one more leg, or no longer. */
+void link_spare(struct link *l);
+
+/* When a leg that is on a connected link has waited too long, and that it has.
+ * waits: for the origin, not for the client. */
 uint64_t leg_deadline(struct leg *leg);
+uint64_t leg_deadline_if(struct leg *leg, bool waits);
 void leg_timed_out(struct leg *leg);
 
 #endif

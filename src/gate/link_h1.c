@@ -186,14 +186,15 @@ static void h1_attach(struct link *base, struct leg *leg)
     wire_moved(&base->wire); /* what moved until now was another's */
 }
 
-static bool h1_release(struct link *base, struct leg *leg)
+static enum link_left h1_release(struct link *base, struct leg *leg)
 {
     struct h1_link *l = h1_of(base);
     struct wire *w = &base->wire;
 
     l->leg = NULL;
-    return leg->request_done && leg->state == LEG_DONE && l->origin_keeps && !w->eof && !w->fail &&
-           wire_waiting(w) == 0 && wire_in(w).len == 0;
+    bool clean = leg->request_done && leg->state == LEG_DONE && l->origin_keeps && !w->eof &&
+                 !w->fail && wire_waiting(w) == 0 && wire_in(w).len == 0;
+    return clean ? LINK_FREE : LINK_SPOILT;
 }
 
 static void h1_connected(struct link *base)
@@ -258,6 +259,7 @@ static void h1_timed_out(struct link *base)
 
 const struct link_protocol link_h1 = {
     .size = sizeof(struct h1_link),
+    .number = LINK_H1,
     .attach = h1_attach,
     .release = h1_release,
     .connected = h1_connected,

@@ -23,9 +23,14 @@ static bool leg_waits_for_origin(const struct leg *leg)
 
 uint64_t leg_deadline(struct leg *leg)
 {
+    return leg_deadline_if(leg, leg_waits_for_origin(leg));
+}
+
+uint64_t leg_deadline_if(struct leg *leg, bool waits)
+{
     if (leg->x->tunnel)
         return after(leg->since, leg->stream_ns);
-    if (!leg_waits_for_origin(leg)) {
+    if (!waits) {
         leg->since = io_now(link_io(leg->link));
         return TIME_NEVER;
     }

@@ -40,7 +40,8 @@ int pools_open(struct worker *w)
     if (!(w->pools = mem_zalloc(sizeof *w->pools)))
         return FAIL_MEMORY;
     list_init(&w->pools->list);
-    slab_init(&w->pools->links, link_h1.size, 256);
+    slab_init(&w->pools->links[LINK_H1], link_h1.size, 256);
+    slab_init(&w->pools->links[LINK_H2], link_h2.size, 16);
     return 0;
 }
 
@@ -65,8 +66,9 @@ static struct pool *pool_get(struct worker *w, struct span name)
     return p;
 }
 
-static struct pool_server *server_get(struct pool *p, struct span text)
+static struct pool_server *server_get(struct pool *p, const struct server_entry *entry)
 {
+    struct span text = entry->text;
     struct pool_server *s;
 
     for (struct link_node *n = p->servers.next; n != &p->servers; n = n->next)
@@ -81,6 +83,9 @@ static struct pool_server *server_get(struct pool *p, struct span text)
     s->pool = p;
     list_init(&s->idle);
     list_init(&s->busy);
+    list_init(&s->spare);
+    s->protocol = entry->h2 ? &link_h2 : &link_h1;
+    s->streams_max = UINT32_MAX;
     list_append(&p->servers, &s->node);
     return s;
 }
@@ -139,7 +144,7 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         return NULL;
     }
     for (unsigned i = 0; i < conf->server_count; i++) {
-        struct pool_server *s = server_get(view->pool, conf->servers[i].text);
+        struct pool_server *s = server_get(view->pool, &conf->servers[i]);
         if (!s)
             break;
         s->views++;
@@ -207,17 +212,23 @@ void pools_free(struct worker *w)
     if (!w->pools)
         return;
     assert(list_empty(&w->pools->list));
-    slab_free(&w->pools->links);
+    for (unsigned i = 0; i < COUNT_OF(w->pools->links); i++)
+        slab_free(&w->pools->links[i]);
     mem_free(w->pools);
     w->pools = NULL;
 }
 
-/* --- idle links ------------------------------------------------------------------------------ */
+/* --- links for legs ------------------------------------------------------------------------- */
 
-struct link *pool_idle(struct pool_server *server, const struct upstream_conf *conf)
+struct link *pool_link(struct pool_server *server, const struct upstream_conf *conf)
 {
     struct link_node *next;
 
+    for (struct link_node *n = server->spare.next; n != &server->spare; n = n->next) {
+        struct link *l = container_of(n, struct link, spare);
+        if (link_tls_fits(l, conf))
+            return l;
+    }
     for (struct link_node *n = server->idle.next; n != &server->idle; n = next) {
         struct link *l = link_of(n);
         next = n->next;

@@ -10,14 +10,18 @@
 #include "gate/worker_own.h"
 
 struct link;
+struct link_protocol;
 struct pool;
 
 struct pool_server {
     struct link_node node; /* of pool->servers */
     struct pool *pool;
-    struct span text;      /* own copy: the key */
-    struct link_node idle; /* struct link, last used first */
-    struct link_node busy; /* and connecting, and closing */
+    struct span text;       /* own copy: the key */
+    struct link_node idle;  /* struct link, last used first */
+    struct link_node busy;  /* and connecting, and closing */
+    struct link_node spare; /* of those, what could serve one more leg; by link.spare */
+    const struct link_protocol *protocol; /* what it speaks; part of its text */
+    uint32_t streams_max;                 /* HTTP/2: as it last said */
     unsigned idle_count;
     unsigned views; /* generations that name it */
     unsigned next_address;
@@ -44,8 +48,8 @@ struct pool_view {
 
 struct pools {
     struct link_node list;
-    struct slab links;
-    unsigned waiters; /* of gate/queue.c, on this worker */
+    struct slab links[2]; /* by link_protocol.number */
+    unsigned waiters;     /* of gate/queue.c, on this worker */
     struct field
         fields[LEG_FIELDS_MAX]; /* of the head that is being parsed, for as long as that takes */
 };
@@ -62,8 +66,9 @@ bool pools_close(struct worker *w);
 
 void pools_free(struct worker *w); /* after pools_close() and the last generation */
 
-/* An idle link to it, or NULL. */
-struct link *pool_idle(struct pool_server *server, const struct upstream_conf *conf);
+/* A link to it for one more leg: one that is in use and could serve more, or an idle one.
+ * NULL: there is none. */
+struct link *pool_link(struct pool_server *server, const struct upstream_conf *conf);
 
 /* Keeps a link for the next leg, or closes it when enough are kept. */
 void pool_keep(struct link *l);

@@ -44,20 +44,25 @@ struct worker {
     struct io_timer drain_timer, reload_timer;
     struct access_log *log;
     struct pools *pools;
-    void **module_states;        /* by index in config->modules */
-    char common[HEAD_LINES_MAX]; /* "Server: …\r\nDate: …\r\n", for this second */
+    void **module_states;             /* by index in config->modules */
+    char common[HEAD_LINES_MAX];      /* "Server: …\r\nDate: …\r\n", for this second */
     uint32_t common_len, common_date; /* where the Date line begins */
-    uint64_t common_until; /* ns of io_wall() */
-    bool draining;         /* SIGTERM */
-    bool stopping;         /* drain_timeout is over: everything is cut */
-    bool done;             /* everything is closed; the thread may end */
-    bool standing;         /* it never will be: the process ends as it is */
+    uint64_t common_until;            /* ns of io_wall() */
+    bool draining;                    /* SIGTERM */
+    bool stopping;                    /* drain_timeout is over: everything is cut */
+    bool done;                        /* everything is closed; the thread may end */
+    bool standing;                    /* it never will be: the process ends as it is */
     struct worker_stats stats;
 };
 
 static inline void worker_counted(_Atomic uint64_t *counter)
 {
     io_count(counter, 1);
+}
+
+static inline uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* The end of a timeout, which may be off. */

@@ -52,8 +52,7 @@
     ROW(client_gone, 499, "", "the client went away before the answer was complete", "normal")     \
     ROW(client_truncated, 400, "", "the client ended its content before its length",               \
         "the client gave up or was cut off")                                                       \
-    ROW(tls_failed, 0, "", "the TLS handshake failed",                                            \
-        "the error log at level debug says why")                                                   \
+    ROW(tls_failed, 0, "", "the TLS handshake failed", "the error log at level debug says why")    \
     ROW(handshake_timeout, 0, "", "no TLS handshake within handshake_timeout", "slow client")      \
     ROW(no_route, 404, "", "no route matches", "see the routes and headgate -t")                   \
     ROW(method_not_allowed, 405, "", "routes match, but none for this method",                     \
@@ -102,6 +101,11 @@
         "the origin was silent for idle_timeout in the middle of content", "slow origin")          \
     ROW(upstream_upgrade_refused, 502, "http_upgrade_failed",                                      \
         "the origin switched to a protocol nobody asked for", "see the origin")                    \
+    ROW(upstream_unprocessed, 503, "destination_unavailable",                                      \
+        "the origin refused the stream, or went away before it looked at the request",             \
+        "it is at its limit of streams or ending; more tries may help")                            \
+    ROW(upstream_h2_error, 502, "http_protocol_error", "the origin broke the rules of HTTP/2",     \
+        "see the origin")                                                                          \
     ROW(upstream_none_healthy, 503, "destination_unavailable",                                     \
         "no server of the group may be used", "see the servers' states")                           \
     ROW(upstream_timeout, 504, "http_response_timeout",                                            \

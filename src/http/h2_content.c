@@ -18,7 +18,13 @@ void h2_credit(struct h2_session *s, struct h2_stream *stream, uint32_t n)
     if (n == 0 || s->failed)
         return;
     receive_credit(s, n);
-    if (!stream || (stream->state & (H2_GONE | H2_REMOTE_ENDED)))
+    if (stream)
+        h2_credit_stream(s, stream, n);
+}
+
+void h2_credit_stream(struct h2_session *s, struct h2_stream *stream, uint32_t n)
+{
+    if (n == 0 || s->failed || (stream->state & (H2_GONE | H2_REMOTE_ENDED)))
         return;
     stream->credit += n;
     if (stream->credit < s->limits.window / 2)

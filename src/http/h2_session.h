@@ -180,6 +180,10 @@ void h2_took(struct h2_session *s, uint32_t n);
 /* n bytes of content have been made use of: the peer may send as many more. */
 void h2_credit(struct h2_session *s, struct h2_stream *stream, uint32_t n);
 
+/* The same in two parts, where streams belong to different people: what came is credited to the
+ * connection at once, with h2_credit(s, NULL, n), so that who is slow holds up nobody else. */
+void h2_credit_stream(struct h2_session *s, struct h2_stream *stream, uint32_t n);
+
 /* --- writing ------------------------------------------------------------------- */
 
 /* Bytes to send, in this order; h2_sent() forgets the first n. */

@@ -127,10 +127,12 @@ static const struct mistake mistakes[] = {
     {LISTENER "[upstream u]\nserver = ::1:80\n",
      "a.ini:4:10: error: server: \"::1:80\": after the host stands : and a port from 1 to 65535\n"},
     {LISTENER "[upstream u]\nserver = [::x]:80\n",
-     "a.ini:4:10: error: server: \"[::x]:80\": not a server: [http[s]://]HOST:PORT, [v6]:PORT or "
+     "a.ini:4:10: error: server: \"[::x]:80\": not a server: [http[s]://|h2c://]HOST:PORT, "
+     "[v6]:PORT or "
      "unix:PATH\n"},
     {LISTENER "[upstream u]\nserver = https://10.0.0.1\nserver = http://10.0.0.2\n",
-     "a.ini:5:10: error: server: \"http://10.0.0.2\": https beside http: one scheme for a group\n"},
+     "a.ini:5:10: error: server: \"http://10.0.0.2\": http, https and h2c together: one scheme for "
+     "a group\n"},
     {LISTENER "[upstream u]\nserver = srv:_http._tcp.a\n",
      "a.ini:4:10: error: server: srv: is not supported by this build\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 wieght=1\n",
