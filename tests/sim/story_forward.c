@@ -1,216 +1,17 @@
 /* The gateway has origins answer: whatever they and the clients do, nobody
  * gets an answer that is not his, or half of one that looks whole. */
-#include "tests/sim/gateway.h"
-#include "tests/sim/origin.h"
+#include "tests/sim/traffic.h"
 
 #include "base/mem.h"
-#include "gate/link_h1.h"
-#include "gate/upstream.h"
 
 #include <limits.h>
 #include <stdlib.h>
 
 enum {
-    CLIENTS_MAX = 5,
     WINDOW_MAX = 4 * 1024 * 1024,
     UPLOAD = 1200000,
     IN_BETWEEN = 512 * 1024 + 2 * IO_ROOM_BULK, /* thrown away, in flows, being read */
 };
-
-static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
-                                  "[upstream two]\n"
-                                  "server = 198.51.100.1:80\nserver = 198.51.100.2:80\n"
-                                  "balance = %s\n"
-                                  "[route all]\nhandler = forward\nupstream = two\n"
-                                  "max_body = off\n"
-                                  "[route small]\nhost = small\nhandler = forward\n"
-                                  "upstream = two\nmax_body = 1k\n";
-
-static const char *const balances[] = {"round_robin", "least_conn", "p2c", "random", "hash path"};
-
-struct traffic {
-    struct sim *sim;
-    char config[600];
-    struct gateway gateway;
-    struct origins origins;
-    struct arena arena;
-    struct address at;
-    struct visitor clients[CLIENTS_MAX];
-    unsigned count, ids;
-    bool hurried;           /* no origin that takes its time */
-    bool posts[ORIGIN_IDS]; /* the request with this id is not idempotent */
-};
-
-static void traffic_begin(struct traffic *t, const struct telling *telling, unsigned faults)
-{
-    *t = (struct traffic){.sim = story_world(telling, faults), .at = story_address("192.0.2.1:80")};
-    origins_open(&t->origins, t->sim);
-    origins_add(&t->origins, "198.51.100.1:80");
-    origins_add(&t->origins, "198.51.100.2:80");
-    snprintf(t->config, sizeof t->config, config_text,
-             balances[sim_random(t->sim, COUNT_OF(balances))]);
-    gateway_open(&t->gateway, t->sim, t->config, 1 + (unsigned)sim_random(t->sim, 2));
-}
-
-/* What is counted over all workers is zero when all is over. */
-static void counters_check(const struct gate *gate)
-{
-    for (struct link_node *n = gate->groups.next; n != &gate->groups; n = n->next) {
-        struct group_state *g = container_of(n, struct group_state, node);
-        EXPECT(g->in_flight == 0 && g->waiting == 0, "%u in flight, %u wait", g->in_flight,
-               g->waiting);
-        for (struct link_node *m = g->servers.next; m != &g->servers; m = m->next) {
-            struct server_state *s = container_of(m, struct server_state, node);
-            EXPECT(!s->probing, "%.*s: a probe was lost", SPAN_ARG(s->text));
-            EXPECT(server_in_flight(s) == 0, "%.*s: %u in flight", SPAN_ARG(s->text),
-                   server_in_flight(s));
-        }
-    }
-}
-
-/* Nothing was sent twice that may not be, nothing more often than there are tries. */
-static uint64_t traffic_end(struct traffic *t)
-{
-    for (unsigned i = 0; i < t->ids; i++) {
-        EXPECT(t->origins.heads[i] <= 2, "request %u came %u times", i, t->origins.heads[i]);
-        EXPECT(!t->posts[i] || t->origins.heads[i] <= 1, "POST %u came twice", i);
-    }
-    arena_free(&t->arena);
-    if (!gateway_done(&t->gateway))
-        gateway_drain(&t->gateway);
-    EXPECT(sim_run(t->sim, gateway_done, &t->gateway, 120 * NS_PER_S), "it ends");
-    counters_check(&t->gateway.gate);
-    gateway_close(&t->gateway, 120 * NS_PER_S);
-    origins_close(&t->origins);
-    log_set((struct log_sink){0}, LOG_ERROR);
-    return sim_end(t->sim);
-}
-
-static bool traffic_over(void *data)
-{
-    struct traffic *t = data;
-
-    for (unsigned i = 0; i < t->count; i++)
-        if (!visitor_done(&t->clients[i]))
-            return false;
-    return true;
-}
-
-/* --- questions ---------------------------------------------------------------------------- */
-
-static struct span request_text(struct traffic *t, enum origin_what what, unsigned id,
-                                size_t answer_bytes, size_t bytes, bool chunks)
-{
-    const char *method = t->posts[id] ? "POST" : "PUT", *name = origin_rows[what].name;
-    char *content = arena_alloc(&t->arena, bytes + 1);
-    struct span text;
-
-    if (bytes == 0 && !chunks)
-        return arena_print(&t->arena, "GET /%s/%u/%zu HTTP/1.1\r\nHost: a\r\n\r\n", name, id,
-                           answer_bytes);
-    pattern_fill(content, bytes, id);
-    if (!chunks) {
-        text = arena_print(&t->arena,
-                           "%s /%s/%u/%zu HTTP/1.1\r\nHost: a\r\nX-Bytes: %zu\r\n"
-                           "Content-Length: %zu\r\n\r\n",
-                           method, name, id, answer_bytes, bytes, bytes);
-        return arena_join(&t->arena, text, (struct span){content, bytes});
-    }
-    text = arena_print(&t->arena,
-                       "%s /%s/%u/%zu HTTP/1.1\r\nHost: a\r\nX-Bytes: %zu\r\n"
-                       "Transfer-Encoding: chunked\r\n\r\n",
-                       method, name, id, answer_bytes, bytes);
-    for (size_t from = 0, n; from < bytes; from += n) {
-        n = 1 + (size_t)sim_random(t->sim, bytes - from);
-        struct span head = arena_print(&t->arena, "%zx\r\n", n);
-        text = arena_join(&t->arena, text, head);
-        text = arena_join(&t->arena, text, (struct span){content + from, n});
-        text = arena_join(&t->arena, text, SPAN("\r\n"));
-    }
-    return arena_join(&t->arena, text, SPAN("0\r\n\r\n"));
-}
-
-/* Answers of half the truth must not be whole ones. */
-static bool cuts(enum origin_what what)
-{
-    return what == ORIGIN_reset_in_content || what == ORIGIN_close_in_content ||
-           what == ORIGIN_close_in_chunk || what == ORIGIN_bad_chunk ||
-           what == ORIGIN_bad_chunk_end || what == ORIGIN_stuck;
-}
-
-static size_t some_bytes(struct traffic *t)
-{
-    static const size_t orders[] = {1, 100, 3000, 60000};
-
-    return (size_t)sim_random(t->sim, orders[sim_random(t->sim, COUNT_OF(orders))] + 1);
-}
-
-static struct ask ask_origin(struct traffic *t, enum origin_what what)
-{
-    unsigned id = t->ids++;
-    bool post = sim_random(t->sim, 3) == 0;
-    bool put = !post && sim_random(t->sim, 3) == 0;
-    size_t bytes = some_bytes(t), sends = post || put ? 1 + some_bytes(t) : 0;
-    bool chunks = sends && sim_random(t->sim, 2);
-    struct span text;
-
-    if (what == ORIGIN_early_close) {
-        post = true;
-        sends += 5000;
-    }
-    if (what == ORIGIN_nothing)
-        bytes = 0;
-    t->posts[id] = post;
-    text = request_text(t, what, id, bytes, sends, chunks);
-    struct ask a = {.request = text.ptr,
-                    .len = text.len,
-                    .status = origin_rows[what].status,
-                    .id = id,
-                    .content_len = cuts(what) ? SIZE_MAX : bytes,
-                    .may_cut = cuts(what) || what == ORIGIN_early_close,
-                    .slow = sim_random(t->sim, 8) == 0};
-    if (bytes == 0 && !cuts(what))
-        a.content = SPAN("");
-    if (a.status >= 400) {
-        a.content = (struct span){0};
-        a.content_len = 0;
-    }
-    if (what == ORIGIN_once_reset && post)
-        a.status = 502;
-    if (what == ORIGIN_once_reset && put && sends > 8000) /* more than is kept for another try */
-        a.or_status = 502;
-    if (what == ORIGIN_early_close)
-        a.or_status = 502;
-    if (a.status == 502 || cuts(what)) /* what comes may be lost with a reset */
-        a.or_status = 502;
-    if (a.status == 502 && what == ORIGIN_once_reset) {
-        a.content = (struct span){0};
-        a.content_len = 0;
-    }
-    return a;
-}
-
-static enum origin_what calm_what(struct traffic *t)
-{
-    for (;;) {
-        enum origin_what what = (enum origin_what)sim_random(t->sim, ORIGIN_COUNT);
-        if (origin_rows[what].calm && !(t->hurried && what == ORIGIN_slow))
-            return what;
-    }
-}
-
-static struct visitor *client_new(struct traffic *t)
-{
-    return &t->clients[t->count++];
-}
-
-static void client_go(struct traffic *t, struct visitor *v)
-{
-    struct address from = story_address("203.0.113.9:5000");
-
-    from.port = (uint16_t)(from.port + (v - t->clients));
-    visitor_start(v, t->sim, &t->at, &from);
-}
 
 /* --- stories --------------------------------------------------------------------------------- */
 
@@ -219,7 +20,7 @@ static uint64_t calm(const struct telling *telling)
     struct traffic t;
 
     traffic_begin(&t, telling, SIM_ALL);
-    for (unsigned n = 1 + (unsigned)sim_random(t.sim, CLIENTS_MAX); n > 0; n--) {
+    for (unsigned n = 1 + (unsigned)sim_random(t.sim, TRAFFIC_CLIENTS); n > 0; n--) {
         struct visitor *v = client_new(&t);
         v->pipelines = sim_random(t.sim, 3) == 0;
         for (unsigned i = 1 + (unsigned)sim_random(t.sim, 8); i > 0; i--)
@@ -469,7 +270,7 @@ static uint64_t ceiling(const struct telling *telling)
     struct traffic t;
 
     traffic_begin(&t, telling, SIM_RACES);
-    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+    for (unsigned i = 0; i < TRAFFIC_CLIENTS; i++) {
         struct visitor *v = client_new(&t);
         unsigned id = t.ids++;
         t.posts[id] = v->tolerant = true;
@@ -489,8 +290,8 @@ static uint64_t ceiling(const struct telling *telling)
     }
     int64_t before = in_between(&t);
     sim_run_for(t.sim, 3 * NS_PER_S);
-    EXPECT(in_between(&t) - before <= CLIENTS_MAX * IN_BETWEEN, "%lld bytes taken without buffers",
-           (long long)(in_between(&t) - before));
+    EXPECT(in_between(&t) - before <= TRAFFIC_CLIENTS * IN_BETWEEN,
+           "%lld bytes taken without buffers", (long long)(in_between(&t) - before));
     for (unsigned i = 0; i < t.gateway.gate.worker_count; i++)
         t.gateway.gate.workers[i].io->budget.max = 0;
     EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "nobody waits forever");
@@ -504,7 +305,7 @@ static uint64_t shortage(const struct telling *telling)
     struct visitor *v;
 
     traffic_begin(&t, telling, SIM_ALL);
-    for (unsigned i = 0; i + 1 < CLIENTS_MAX; i++) {
+    for (unsigned i = 0; i + 1 < TRAFFIC_CLIENTS; i++) {
         v = client_new(&t);
         v->tolerant = true;
         for (unsigned n = 1 + (unsigned)sim_random(t.sim, 4); n > 0; n--)
@@ -535,7 +336,7 @@ static uint64_t leaving(const struct telling *telling)
 
     traffic_begin(&t, telling, SIM_SHORT | SIM_RACES);
     t.hurried = true;
-    for (unsigned n = 0; n < CLIENTS_MAX; n++) {
+    for (unsigned n = 0; n < TRAFFIC_CLIENTS; n++) {
         struct visitor *v = client_new(&t);
         for (unsigned i = 1 + (unsigned)sim_random(t.sim, 3); i > 0; i--)
             visitor_ask(v, ask_origin(&t, calm_what(&t)));
@@ -645,180 +446,6 @@ static uint64_t warm(const struct telling *telling)
     visitor_expect_all(v);
     return traffic_end(&t);
 }
-
-/* --- health ---------------------------------------------------------------------------------- */
-
-/* A server that takes no connections is left alone but for probes, others answer
- * for it, and when it does again it serves again. */
-static uint64_t failing(const struct telling *telling)
-{
-    struct traffic t;
-
-    traffic_begin(&t, telling, SIM_SHORT | SIM_RACES);
-    t.hurried = true;
-    t.origins.servers[0].dialled = sim_random(t.sim, 2) ? SIM_REFUSE : SIM_SILENT;
-    for (unsigned round = 0; round < 3; round++) {
-        struct visitor *v = client_new(&t);
-        for (unsigned i = 0; i < 30; i++)
-            visitor_ask(v, ask_origin(&t, ORIGIN_length));
-        client_go(&t, v);
-        if (round == 1) { /* some leave, and may be the probe */
-            struct address from = story_address("203.0.113.9:7000");
-            struct ask a = ask_origin(&t, ORIGIN_length);
-            struct sim_peer *peer = sim_connect(t.sim, &t.at, &from);
-            sim_say(peer, (struct span){a.request, a.len});
-            sim_pause(peer, sim_random(t.sim, UINT64_C(1) << sim_random(t.sim, 31)));
-            sim_then_reset(peer);
-        }
-        EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
-        visitor_expect_all(v);
-        sim_run_for(t.sim, sim_random(t.sim, 30 * NS_PER_S));
-    }
-    t.origins.servers[0].dialled = SIM_ACCEPT;
-    sim_run_for(t.sim, 301 * NS_PER_S); /* the longest it may be left out */
-    struct visitor *v = client_new(&t);
-    for (unsigned i = 0; i < 60; i++)
-        visitor_ask(v, ask_origin(&t, ORIGIN_length));
-    client_go(&t, v);
-    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
-    visitor_expect_all(v);
-    EXPECT(t.origins.servers[0].connections > 0, "it serves again");
-    return traffic_end(&t);
-}
-
-/* --- limits ---------------------------------------------------------------------------------- */
-
-static const char limits_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
-                                  "[upstream two]\n"
-                                  "server = 198.51.100.1:80 %s\nserver = 198.51.100.2:80 %s\n"
-                                  "balance = %s\nmax_in_flight = %s\nqueue = 256 timeout=1h\n"
-                                  "retry_on = off\n"
-                                  "[route all]\nhandler = forward\nupstream = two\n"
-                                  "max_body = off\n";
-
-struct limited {
-    struct traffic t;
-    unsigned most; /* of one server, and of both */
-    unsigned most_of_all;
-};
-
-static unsigned legs_of(const struct link_node *links)
-{
-    unsigned n = 0;
-
-    for (struct link_node *i = links->next; i != links; i = i->next) {
-        struct link *l = container_of(i, struct link, node);
-        n += container_of(l, struct h1_link, base)->leg != NULL;
-    }
-    return n;
-}
-
-/* Counted without the gateway's counters. */
-static void limits_check(void *data)
-{
-    struct limited *l = data;
-    unsigned all = 0, of[2] = {0};
-
-    for (unsigned i = 0; i < l->t.gateway.gate.worker_count; i++) {
-        const struct pools *pools = l->t.gateway.gate.workers[i].pools;
-        if (!pools)
-            continue;
-        for (struct link_node *n = pools->list.next; n != &pools->list; n = n->next) {
-            struct pool *p = container_of(n, struct pool, node);
-            for (struct link_node *m = p->servers.next; m != &p->servers; m = m->next) {
-                struct pool_server *s = container_of(m, struct pool_server, node);
-                unsigned legs = legs_of(&s->busy);
-                all += legs;
-                of[span_equal(s->text, SPAN("198.51.100.2:80"))] += legs;
-            }
-        }
-    }
-    EXPECT(of[0] <= l->most && of[1] <= l->most && all <= l->most_of_all, "%u and %u in flight",
-           of[0], of[1]);
-}
-
-/* No more is under way than may be, on all workers together; who waits has his
- * turn, and who leaves meanwhile takes none. */
-static uint64_t limits(const struct telling *telling)
-{
-    struct limited l = {.most = UINT_MAX, .most_of_all = UINT_MAX};
-    struct traffic *t = &l.t;
-    char server[32] = "", group[16] = "off";
-
-    *t = (struct traffic){.sim = story_world(telling, SIM_SHORT | SIM_RACES | SIM_STALLS),
-                          .at = story_address("192.0.2.1:80"),
-                          .hurried = true};
-    origins_open(&t->origins, t->sim);
-    origins_add(&t->origins, "198.51.100.1:80");
-    origins_add(&t->origins, "198.51.100.2:80");
-    if (sim_random(t->sim, 2)) {
-        l.most = 1 + (unsigned)sim_random(t->sim, 2);
-        snprintf(server, sizeof server, "max_in_flight=%u", l.most);
-    }
-    if (!server[0] || sim_random(t->sim, 2)) {
-        l.most_of_all = 1 + (unsigned)sim_random(t->sim, 3);
-        snprintf(group, sizeof group, "%u", l.most_of_all);
-    }
-    snprintf(t->config, sizeof t->config, limits_text, server, server,
-             balances[sim_random(t->sim, COUNT_OF(balances))], group);
-    gateway_open(&t->gateway, t->sim, t->config, sim_random(t->sim, 2) ? 4 : 1);
-    sim_watch(t->sim, limits_check, &l);
-    for (unsigned n = 0; n < CLIENTS_MAX; n++) {
-        struct visitor *v = client_new(t);
-        for (unsigned i = 1 + (unsigned)sim_random(t->sim, 5); i > 0; i--)
-            visitor_ask(v, ask_origin(t, calm_what(t)));
-        client_go(t, v);
-    }
-    for (unsigned i = (unsigned)sim_random(t->sim, 4); i > 0; i--) { /* and some who do not wait */
-        struct address from = story_address("203.0.113.9:7000");
-        from.port = (uint16_t)(from.port + i);
-        struct ask a = ask_origin(t, calm_what(t));
-        struct sim_peer *peer = sim_connect(t->sim, &t->at, &from);
-        sim_say(peer, (struct span){a.request, a.len});
-        sim_pause(peer, sim_random(t->sim, UINT64_C(1) << sim_random(t->sim, 28)));
-        sim_then_reset(peer);
-    }
-    if (sim_random(t->sim, 4) == 0) {
-        sim_run_for(t->sim, sim_random(t->sim, 5 * NS_PER_MS));
-        gateway_reload(&t->gateway, t->config);
-    }
-    EXPECT(sim_run(t->sim, traffic_over, t, 3000 * NS_PER_S), "everyone has his turn");
-    for (unsigned i = 0; i < t->count; i++)
-        visitor_expect_all(&t->clients[i]);
-    sim_watch(t->sim, NULL, NULL);
-    return traffic_end(t);
-}
-
-/* Servers take no connection while many wait for a place: who is called to one that
- * nobody can use any more leaves it to the next. */
-static uint64_t hopeless(const struct telling *telling)
-{
-    static const char text[] =
-        "[listener web]\nlisten = 192.0.2.1:80\n[upstream two]\nserver = 198.51.100.1:80\n"
-        "server = 198.51.100.2:80\nmax_in_flight = 1\nqueue = 256 timeout=1h\nretry_on = off\n"
-        "eject_failures = 1\nmax_ejected = 100%\neject_time = 10h\n"
-        "[route all]\nhandler = forward\nupstream = two\n";
-    struct traffic t = {.sim = story_world(telling, SIM_RACES),
-                        .at = story_address("192.0.2.1:80"),
-                        .hurried = true};
-
-    origins_open(&t.origins, t.sim);
-    for (unsigned i = 0; i < 2; i++) {
-        origins_add(&t.origins, i ? "198.51.100.2:80" : "198.51.100.1:80");
-        t.origins.servers[i].dialled = SIM_SILENT;
-    }
-    gateway_open(&t.gateway, t.sim, text, sim_random(t.sim, 2) ? 4 : 1);
-    for (unsigned n = 0; n < CLIENTS_MAX; n++) {
-        struct visitor *v = client_new(&t);
-        struct ask a = ask_origin(&t, ORIGIN_length);
-        visitor_ask(
-            v, (struct ask){.request = a.request, .len = a.len, .status = 503, .or_status = 504});
-        client_go(&t, v);
-    }
-    EXPECT(sim_run(t.sim, traffic_over, &t, 60 * NS_PER_S), "nobody waits for what cannot come");
-    return traffic_end(&t);
-}
-
 const struct story forward_stories[] = {
     {"forward.calm", "every answer is whole, and to the request that was asked", calm, 4},
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
@@ -828,9 +455,6 @@ const struct story forward_stories[] = {
     {"forward.sizes", "max_body to the byte, and 100 (Continue) to who asks", sizes, 2},
     {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
     {"forward.warm", "requests take no memory from the system once warm", warm, 0},
-    {"forward.limits", "no more in flight than may be, and who waits has his turn", limits, 4},
-    {"forward.hopeless", "nobody waits for a place that nobody can use", hopeless, 0},
-    {"forward.failing", "who fails is left out, and back when it is well", failing, 0},
     {"forward.ceiling", "without buffers reading pauses, and goes on", ceiling, 0},
     {"forward.shortage", "no memory, no descriptors: errors, never wrong answers", shortage, 4},
     {"forward.silence", "tunnels and streams may be silent for an hour", silence, 0},

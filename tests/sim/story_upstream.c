@@ -1,0 +1,186 @@
+/* What an upstream's servers share over all workers: who fails, what is too
+ * much, and who waits. */
+#include "tests/sim/traffic.h"
+
+#include "gate/link_h1.h"
+
+#include <limits.h>
+
+/* --- health ---------------------------------------------------------------------------------- */
+
+/* A server that takes no connections is left alone but for probes, others answer
+ * for it, and when it does again it serves again. */
+static uint64_t failing(const struct telling *telling)
+{
+    struct traffic t;
+
+    traffic_begin(&t, telling, SIM_SHORT | SIM_RACES);
+    t.hurried = true;
+    t.origins.servers[0].dialled = sim_random(t.sim, 2) ? SIM_REFUSE : SIM_SILENT;
+    for (unsigned round = 0; round < 3; round++) {
+        struct visitor *v = client_new(&t);
+        for (unsigned i = 0; i < 30; i++)
+            visitor_ask(v, ask_origin(&t, ORIGIN_length));
+        client_go(&t, v);
+        if (round == 1) { /* some leave, and may be the probe */
+            struct address from = story_address("203.0.113.9:7000");
+            struct ask a = ask_origin(&t, ORIGIN_length);
+            struct sim_peer *peer = sim_connect(t.sim, &t.at, &from);
+            sim_say(peer, (struct span){a.request, a.len});
+            sim_pause(peer, sim_random(t.sim, UINT64_C(1) << sim_random(t.sim, 31)));
+            sim_then_reset(peer);
+        }
+        EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+        visitor_expect_all(v);
+        sim_run_for(t.sim, sim_random(t.sim, 30 * NS_PER_S));
+    }
+    t.origins.servers[0].dialled = SIM_ACCEPT;
+    sim_run_for(t.sim, 301 * NS_PER_S); /* the longest it may be left out */
+    struct visitor *v = client_new(&t);
+    for (unsigned i = 0; i < 60; i++)
+        visitor_ask(v, ask_origin(&t, ORIGIN_length));
+    client_go(&t, v);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    visitor_expect_all(v);
+    EXPECT(t.origins.servers[0].connections > 0, "it serves again");
+    return traffic_end(&t);
+}
+
+/* --- limits ---------------------------------------------------------------------------------- */
+
+static const char limits_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
+                                  "[upstream two]\n"
+                                  "server = 198.51.100.1:80 %s\nserver = 198.51.100.2:80 %s\n"
+                                  "balance = %s\nmax_in_flight = %s\nqueue = 256 timeout=1h\n"
+                                  "retry_on = off\n"
+                                  "[route all]\nhandler = forward\nupstream = two\n"
+                                  "max_body = off\n";
+
+struct limited {
+    struct traffic t;
+    unsigned most; /* of one server, and of both */
+    unsigned most_of_all;
+};
+
+static unsigned legs_of(const struct link_node *links)
+{
+    unsigned n = 0;
+
+    for (struct link_node *i = links->next; i != links; i = i->next) {
+        struct link *l = container_of(i, struct link, node);
+        n += container_of(l, struct h1_link, base)->leg != NULL;
+    }
+    return n;
+}
+
+/* Counted without the gateway's counters. */
+static void limits_check(void *data)
+{
+    struct limited *l = data;
+    unsigned all = 0, of[2] = {0};
+
+    for (unsigned i = 0; i < l->t.gateway.gate.worker_count; i++) {
+        const struct pools *pools = l->t.gateway.gate.workers[i].pools;
+        if (!pools)
+            continue;
+        for (struct link_node *n = pools->list.next; n != &pools->list; n = n->next) {
+            struct pool *p = container_of(n, struct pool, node);
+            for (struct link_node *m = p->servers.next; m != &p->servers; m = m->next) {
+                struct pool_server *s = container_of(m, struct pool_server, node);
+                unsigned legs = legs_of(&s->busy);
+                all += legs;
+                of[span_equal(s->text, SPAN("198.51.100.2:80"))] += legs;
+            }
+        }
+    }
+    EXPECT(of[0] <= l->most && of[1] <= l->most && all <= l->most_of_all, "%u and %u in flight",
+           of[0], of[1]);
+}
+
+/* No more is under way than may be, on all workers together; who waits has his
+ * turn, and who leaves meanwhile takes none. */
+static uint64_t limits(const struct telling *telling)
+{
+    struct limited l = {.most = UINT_MAX, .most_of_all = UINT_MAX};
+    struct traffic *t = &l.t;
+    char server[32] = "", group[16] = "off";
+
+    *t = (struct traffic){.sim = story_world(telling, SIM_SHORT | SIM_RACES | SIM_STALLS),
+                          .at = story_address("192.0.2.1:80"),
+                          .hurried = true};
+    origins_open(&t->origins, t->sim);
+    origins_add(&t->origins, "198.51.100.1:80");
+    origins_add(&t->origins, "198.51.100.2:80");
+    if (sim_random(t->sim, 2)) {
+        l.most = 1 + (unsigned)sim_random(t->sim, 2);
+        snprintf(server, sizeof server, "max_in_flight=%u", l.most);
+    }
+    if (!server[0] || sim_random(t->sim, 2)) {
+        l.most_of_all = 1 + (unsigned)sim_random(t->sim, 3);
+        snprintf(group, sizeof group, "%u", l.most_of_all);
+    }
+    snprintf(t->config, sizeof t->config, limits_text, server, server,
+             balances[sim_random(t->sim, BALANCES)], group);
+    gateway_open(&t->gateway, t->sim, t->config, sim_random(t->sim, 2) ? 4 : 1);
+    sim_watch(t->sim, limits_check, &l);
+    for (unsigned n = 0; n < TRAFFIC_CLIENTS; n++) {
+        struct visitor *v = client_new(t);
+        for (unsigned i = 1 + (unsigned)sim_random(t->sim, 5); i > 0; i--)
+            visitor_ask(v, ask_origin(t, calm_what(t)));
+        client_go(t, v);
+    }
+    for (unsigned i = (unsigned)sim_random(t->sim, 4); i > 0; i--) { /* and some who do not wait */
+        struct address from = story_address("203.0.113.9:7000");
+        from.port = (uint16_t)(from.port + i);
+        struct ask a = ask_origin(t, calm_what(t));
+        struct sim_peer *peer = sim_connect(t->sim, &t->at, &from);
+        sim_say(peer, (struct span){a.request, a.len});
+        sim_pause(peer, sim_random(t->sim, UINT64_C(1) << sim_random(t->sim, 28)));
+        sim_then_reset(peer);
+    }
+    if (sim_random(t->sim, 4) == 0) {
+        sim_run_for(t->sim, sim_random(t->sim, 5 * NS_PER_MS));
+        gateway_reload(&t->gateway, t->config);
+    }
+    EXPECT(sim_run(t->sim, traffic_over, t, 3000 * NS_PER_S), "everyone has his turn");
+    for (unsigned i = 0; i < t->count; i++)
+        visitor_expect_all(&t->clients[i]);
+    sim_watch(t->sim, NULL, NULL);
+    return traffic_end(t);
+}
+
+/* Servers take no connection while many wait for a place: who is called to one that
+ * nobody can use any more leaves it to the next. */
+static uint64_t hopeless(const struct telling *telling)
+{
+    static const char text[] =
+        "[listener web]\nlisten = 192.0.2.1:80\n[upstream two]\nserver = 198.51.100.1:80\n"
+        "server = 198.51.100.2:80\nmax_in_flight = 1\nqueue = 256 timeout=1h\nretry_on = off\n"
+        "eject_failures = 1\nmax_ejected = 100%\neject_time = 10h\n"
+        "[route all]\nhandler = forward\nupstream = two\n";
+    struct traffic t = {.sim = story_world(telling, SIM_RACES),
+                        .at = story_address("192.0.2.1:80"),
+                        .hurried = true};
+
+    origins_open(&t.origins, t.sim);
+    for (unsigned i = 0; i < 2; i++) {
+        origins_add(&t.origins, i ? "198.51.100.2:80" : "198.51.100.1:80");
+        t.origins.servers[i].dialled = SIM_SILENT;
+    }
+    gateway_open(&t.gateway, t.sim, text, sim_random(t.sim, 2) ? 4 : 1);
+    for (unsigned n = 0; n < TRAFFIC_CLIENTS; n++) {
+        struct visitor *v = client_new(&t);
+        struct ask a = ask_origin(&t, ORIGIN_length);
+        visitor_ask(
+            v, (struct ask){.request = a.request, .len = a.len, .status = 503, .or_status = 504});
+        client_go(&t, v);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 60 * NS_PER_S), "nobody waits for what cannot come");
+    return traffic_end(&t);
+}
+const struct story upstream_stories[] = {
+    {"upstream.limits", "no more in flight than may be, and who waits has his turn", limits, 4},
+    {"upstream.hopeless", "nobody waits for a place that nobody can use", hopeless, 0},
+    {"upstream.failing", "who fails is left out, and back when it is well", failing, 0},
+    {0},
+};
