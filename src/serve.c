@@ -103,7 +103,7 @@ static void tell_main(struct gate *gate)
  * if nobody is being served. */
 static void hand_stand(struct hand *hand)
 {
-    if (list_empty(&hand->worker->conns)) {
+    if (hand->worker->conns.out == 0) {
         worker_modules_stop(hand->worker);
         atomic_fetch_add(&crew.standing, 1);
     }

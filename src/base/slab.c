@@ -15,7 +15,7 @@ struct slab_item {
 /* At the start of MEM_BLOCK bytes; which one an object lives in is seen from
  * its address. */
 struct slab_block {
-    struct link_node node; /* of slab.blocks, while there is a free place */
+    struct link_node node; /* of slab.blocks or slab.full */
     struct slab_item *free;
     uint32_t used;  /* objects out */
     uint32_t fresh; /* places that were ever given out; the others are untouched */
@@ -37,6 +37,7 @@ void slab_init(struct slab *s, size_t size, uint32_t kept_max)
     if (small)
         s->per_block = (uint32_t)((MEM_BLOCK - BLOCK_HEAD) / size);
     list_init(&s->blocks);
+    list_init(&s->full);
 }
 
 /* --- small ones --------------------------------------------------------------------- */
@@ -62,6 +63,12 @@ static struct slab_block *block_new(struct slab *s)
     return b;
 }
 
+static void block_move(struct slab_block *b, struct link_node *to)
+{
+    list_remove(&b->node);
+    list_prepend(to, &b->node);
+}
+
 /* From the first block that has a place: the last ones become empty. */
 static void *small_get(struct slab *s, int *fresh)
 {
@@ -81,7 +88,7 @@ static void *small_get(struct slab *s, int *fresh)
         item = block_place(s, b, b->fresh++);
     }
     if (++b->used == s->per_block)
-        list_remove(&b->node);
+        block_move(b, &s->full);
     s->kept--;
     return item;
 }
@@ -102,7 +109,7 @@ static void small_put(struct slab *s, void *item)
     b->free = link;
     s->kept++;
     if (b->used-- == s->per_block)
-        list_prepend(&s->blocks, &b->node);
+        block_move(b, &s->blocks);
     if (b->used == 0 && s->kept >= s->kept_max + s->per_block)
         block_end(s, b);
 }
@@ -117,6 +124,31 @@ static void small_drain(struct slab *s)
         if (b->used == 0)
             block_end(s, b);
     }
+}
+
+/* Nothing is written down while objects come and go: who is out is seen from
+ * who is free. */
+static void block_each(const struct slab *s, struct slab_block *b,
+                       void (*visit)(void *item, void *data), void *data)
+{
+    uint64_t is_free[MEM_BLOCK / ALIGN / 64] = {0};
+
+    for (const struct slab_item *i = b->free; i; i = i->next) {
+        size_t n = (size_t)((const char *)i - (const char *)block_place(s, b, 0)) / s->size;
+        is_free[n / 64] |= UINT64_C(1) << n % 64;
+    }
+    for (uint32_t n = 0; n < b->fresh; n++)
+        if (!(is_free[n / 64] >> n % 64 & 1))
+            visit(block_place(s, b, n), data);
+}
+
+void slab_each(struct slab *s, void (*visit)(void *item, void *data), void *data)
+{
+    struct link_node *heads[] = {&s->full, &s->blocks};
+
+    for (int i = 0; i < 2; i++)
+        for (struct link_node *n = heads[i]->next; n != heads[i]; n = n->next)
+            block_each(s, container_of(n, struct slab_block, node), visit, data);
 }
 
 /* --- large ones --------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ struct slab_item;
 struct slab {
     struct slab_item *free;  /* large ones */
     struct link_node blocks; /* of small ones, those with a free place */
+    struct link_node full;   /* the others */
     size_t size;
     uint32_t kept, kept_max;
     uint32_t out;       /* in use */
@@ -34,5 +35,8 @@ void *slab_get(struct slab *s, int *fresh);
  * when the object itself goes back to the system.  Small ones own nothing. */
 void slab_put(struct slab *s, void *item, void (*discard)(void *item));
 void slab_drain(struct slab *s, void (*discard)(void *item));
+
+/* Calls visit() for each small object that is out; which may neither get nor put one. */
+void slab_each(struct slab *s, void (*visit)(void *item, void *data), void *data);
 
 #endif

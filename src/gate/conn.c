@@ -7,9 +7,19 @@
 
 #include "gate/gate.h"
 
+#include <assert.h>
+
 #define LINGER_NS       (2 * NS_PER_S)
 #define DRAIN_LINGER_NS NS_PER_S
 #define STARVED_NS      (10 * NS_PER_MS)
+
+static_assert(sizeof(struct conn) <= 248, "idle connections are cheap");
+
+const struct conn_kind *const conn_kinds[] = {
+    [CONN_H1] = &conn_h1_kind,
+    [CONN_H2] = &conn_h2_kind,
+    [CONN_TLS] = &conn_tls_kind,
+};
 
 /* --- ending ------------------------------------------------------------------------ */
 
@@ -18,7 +28,7 @@ void conn_close(struct conn *c)
     if (c->state == CONN_CLOSING)
         return;
     c->state = CONN_CLOSING;
-    c->kind->closing(c);
+    conn_kind(c)->closing(c);
     wire_cancel(&c->wire);
     owner_wake(&c->owner);
 }
@@ -70,12 +80,11 @@ static void conn_gone(struct conn *c)
         wire_cancel(&c->wire);
         return;
     }
-    c->kind->end(c);
+    conn_kind(c)->end(c);
     wire_close(&c->wire, c->reset);
     io_timer_clear(w->io, &c->timer);
-    list_remove(&c->node);
     owner_retire(&c->owner);
-    slab_put(&w->conns_slab, c, NULL);
+    slab_put(&w->conns, c, NULL);
     listener_conn_closed(l);
 }
 
@@ -84,7 +93,7 @@ static void conn_gone(struct conn *c)
 static uint64_t conn_wait_deadline(struct conn *c)
 {
     if (c->state == CONN_OPEN)
-        return c->kind->deadline(c);
+        return conn_kind(c)->deadline(c);
     if (c->since == 0)
         return TIME_NEVER;
     return c->since + (c->draining ? DRAIN_LINGER_NS : LINGER_NS);
@@ -97,7 +106,7 @@ static uint64_t conn_write_deadline(struct conn *c)
 
 static void conn_blame(struct conn *c, enum cause cause)
 {
-    if (!c->kind->blame(c, cause))
+    if (!conn_kind(c)->blame(c, cause))
         worker_counted(&conn_worker(c)->stats.causes[cause]);
 }
 
@@ -115,7 +124,7 @@ static void conn_timer_fired(struct conn *c)
     } else if (c->state == CONN_LINGER) {
         conn_close(c);
     } else {
-        c->kind->late(c);
+        conn_kind(c)->late(c);
     }
 }
 
@@ -126,7 +135,7 @@ static void conn_read_on(struct conn *c)
     uint32_t room = IO_ROOM_SMALL;
 
     if (c->state == CONN_OPEN)
-        room = c->kind->room(c);
+        room = conn_kind(c)->room(c);
     else if (c->discarded >= DISCARD_MAX) /* it only waits for its last bytes to go */
         room = 0;
     if (room > 0 && !c->starved)
@@ -153,7 +162,7 @@ static void conn_step(struct owner *owner)
     if (c->state != CONN_CLOSING && io_timer_take(&c->timer))
         conn_timer_fired(c);
     if (c->state == CONN_OPEN)
-        c->kind->serve(c);
+        conn_kind(c)->serve(c);
     if (c->state == CONN_LINGER)
         conn_lingering(c);
     if (c->state != CONN_CLOSING && (wire_settle(&c->wire) < 0 || c->wire.fail))
@@ -168,11 +177,22 @@ static void conn_step(struct owner *owner)
 
 /* --- from outside ------------------------------------------------------------------------ */
 
-static void conn_set_peer(struct conn *c, struct address peer)
+static void conn_set_peer(struct conn *c, const struct address *peer)
 {
-    if (peer.family == ADDRESS_UNIX)
-        peer.path_len = 0;
-    memcpy(c->peer, &peer, PEER_BYTES);
+    c->peer_family = peer->family;
+    c->peer_port = peer->port;
+    c->peer_scope = peer->scope;
+    if (peer->family != ADDRESS_UNIX)
+        memcpy(c->peer_ip, peer->ip, sizeof c->peer_ip);
+}
+
+void conn_peer(const struct conn *c, struct address *peer)
+{
+    peer->family = c->peer_family;
+    peer->path_len = 0;
+    peer->port = c->peer_port;
+    peer->scope = c->peer_scope;
+    memcpy(peer->ip, c->peer_ip, sizeof c->peer_ip);
 }
 
 void conn_exchange_init(struct conn *c, struct exchange *x, const struct carrier *carrier)
@@ -181,7 +201,7 @@ void conn_exchange_init(struct conn *c, struct exchange *x, const struct carrier
     x->carrier = carrier;
     x->tls = wire_tls(&c->wire);
     x->tls_set = c->listener->tls_set;
-    memcpy(&x->peer, c->peer, PEER_BYTES);
+    conn_peer(c, &x->peer);
 }
 
 /* The handshake comes first, where there is one. */
@@ -189,7 +209,7 @@ static void conn_secure(struct conn *c)
 {
     if (!c->listener->tls_set)
         return;
-    c->kind = &conn_tls_kind;
+    c->speaks = CONN_TLS;
     if (wire_accept_tls(&c->wire, c->listener->tls_set) < 0) {
         worker_counted(&conn_worker(c)->stats.causes[CAUSE_out_of_memory]);
         conn_close(c);
@@ -199,7 +219,7 @@ static void conn_secure(struct conn *c)
 void conn_open(struct listener *l, int fd, const struct address *peer)
 {
     struct worker *w = l->worker;
-    struct conn *c = slab_get(&w->conns_slab, NULL);
+    struct conn *c = slab_get(&w->conns, NULL);
 
     if (!c) {
         worker_counted(&w->stats.causes[CAUSE_out_of_memory]);
@@ -207,14 +227,13 @@ void conn_open(struct listener *l, int fd, const struct address *peer)
         listener_conn_closed(l);
         return;
     }
-    *c = (struct conn){.listener = l, .kind = &conn_h1_kind};
+    *c = (struct conn){.listener = l, .speaks = CONN_H1};
     owner_init(&c->owner, &w->io->owners, conn_step);
-    conn_set_peer(c, *peer);
+    conn_set_peer(c, peer);
     c->timer.owner = &c->owner;
     c->timer.at = TIME_NEVER;
     c->since = io_now(w->io);
     c->draining = l->leaving;
-    list_append(&w->conns, &c->node);
     wire_open(&c->wire, &w->wires, &c->owner, fd);
     conn_secure(c);
     owner_wake(&c->owner);
@@ -224,7 +243,7 @@ void conn_drain(struct conn *c)
 {
     c->draining = true;
     if (c->state == CONN_OPEN)
-        c->kind->drain(c);
+        conn_kind(c)->drain(c);
     owner_wake(&c->owner);
 }
 
@@ -232,7 +251,7 @@ void conn_cut(struct conn *c, enum cause cause)
 {
     if (c->state == CONN_CLOSING)
         return;
-    c->reset = c->kind->busy(c);
+    c->reset = conn_kind(c)->busy(c);
     conn_blame(c, cause);
     conn_close(c);
 }
@@ -240,12 +259,7 @@ void conn_cut(struct conn *c, enum cause cause)
 void conn_reloaded(struct conn *c, const struct generation *current)
 {
     if (c->state == CONN_OPEN)
-        c->kind->reloaded(c, current);
-}
-
-struct conn *conn_of_node(struct link_node *node)
-{
-    return container_of(node, struct conn, node);
+        conn_kind(c)->reloaded(c, current);
 }
 
 const struct listener *conn_listener(const struct conn *c)

@@ -6,7 +6,7 @@
 
 struct conn;
 
-size_t conn_size(void); /* for the slab */
+size_t conn_size(void); /* for worker.conns, which is also how all are found */
 
 /* Takes the descriptor over, whatever happens. */
 void conn_open(struct listener *l, int fd, const struct address *peer);
@@ -21,7 +21,6 @@ void conn_cut(struct conn *c, enum cause cause);
 /* reload_timeout is over: cuts what began under any other generation. */
 void conn_reloaded(struct conn *c, const struct generation *current);
 
-struct conn *conn_of_node(struct link_node *node); /* of worker->conns */
 const struct listener *conn_listener(const struct conn *c);
 
 #endif

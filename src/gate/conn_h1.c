@@ -36,6 +36,7 @@ static void exchange_start(struct conn *c, struct exchange *x)
 {
     conn_exchange_init(c, x, wire_is_tls(&c->wire) ? &h1_tls_carrier : &h1_carrier);
     *h1_of(x) = (struct h1_exchange){0};
+    c->discarded = 0; /* it was what had been scanned */
     x->times.begun = c->since;
     x->times.head = conn_now(c);
     c->h1.x = x;
@@ -60,7 +61,7 @@ static void decide_close(struct conn *c)
     bool last = c->wire.eof && wire_in(&c->wire).len == 0;
 
     if (!x->request.keep_alive || c->draining || last ||
-        (most != VALUE_OFF && c->h1.requests + 1 >= most))
+        (most != VALUE_OFF && c->requests + 1 >= most))
         x->close_after = true;
     if (x->response_state != RESPONSE_ENDED || h->content_done)
         return;
@@ -144,10 +145,9 @@ static void exchange_over(struct conn *c)
     bool goodbye = !x->request.keep_alive && !x->cause && x->request.framing == FRAMING_NONE;
 
     exchange_finish(c);
-    c->h1.requests++;
+    c->requests++;
     c->head_begun = false;
-    c->h1.scanned = 0;
-    c->discarded = 0;
+    c->scanned = 0;
     c->since = conn_now(c);
     if (!close)
         return;
@@ -196,10 +196,10 @@ static bool head_parse(struct conn *c, struct exchange *x)
     struct h1_parser parser;
 
     h1_parser_init(&parser, limits);
-    parser.scanned = c->h1.scanned;
+    parser.scanned = c->scanned;
     switch (h1_parse_request(&parser, in, &x->request)) {
     case PARSE_MORE:
-        c->h1.scanned = parser.scanned;
+        c->scanned = parser.scanned;
         exchange_end(x);
         if (c->wire.eof)
             conn_linger(c);
@@ -220,7 +220,7 @@ static bool head_parse(struct conn *c, struct exchange *x)
 /* A connection that begins with HTTP/2's preface speaks HTTP/2 from there on. */
 static bool head_is_preface(struct conn *c)
 {
-    if (c->h1.requests > 0 || wire_is_tls(&c->wire) || !c->listener->conf->h2c)
+    if (c->requests > 0 || wire_is_tls(&c->wire) || !c->listener->conf->h2c)
         return false;
     switch (conn_h2_preface(wire_in(&c->wire))) {
     case PREFACE_NONE:
@@ -257,7 +257,7 @@ static bool head_next(struct conn *c)
     }
     if (!c->head_begun) {
         c->head_begun = true;
-        if (c->h1.requests > 0)
+        if (c->requests > 0)
             c->since = conn_now(c);
     }
     return head_parse(c, x);
@@ -273,8 +273,8 @@ static void h1_serve(struct conn *c)
             break;
         }
         if (!c->h1.x && (!wire_has_room(&c->wire) || !head_next(c))) {
-            if (c->kind != &conn_h1_kind && c->state == CONN_OPEN)
-                c->kind->serve(c);
+            if (c->speaks != CONN_H1 && c->state == CONN_OPEN)
+                conn_kind(c)->serve(c);
             break;
         }
         if (!exchange_run(c)) {
@@ -311,7 +311,7 @@ static uint64_t h1_deadline(struct conn *c)
         return h1_content_deadline(c);
     if (wire_waiting(&c->wire) > 0) /* not idle: answers are on their way */
         return TIME_NEVER;
-    if (c->head_begun || c->h1.requests == 0) {
+    if (c->head_begun || c->requests == 0) {
         uint64_t head = after(c->since, conf->header_timeout);
         return c->draining && !c->head_begun ? earlier(head, c->since + DRAIN_IDLE_NS) : head;
     }

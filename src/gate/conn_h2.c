@@ -657,7 +657,7 @@ bool conn_h2_begin(struct conn *c)
         return false;
     }
     c->h2 = h2;
-    c->kind = &conn_h2_kind;
+    c->speaks = CONN_H2;
     if (c->draining)
         h2_conn_drain(c);
     return true;

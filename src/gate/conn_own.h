@@ -10,7 +10,6 @@
 
 enum {
     DISCARD_MAX = 256 * 1024, /* bytes nobody wants, before the connection ends */
-    PEER_BYTES = offsetof(struct address, ip) + 16,
 };
 #define DRAIN_IDLE_NS (5 * NS_PER_S) /* how long idle connections are kept when it drains */
 
@@ -22,18 +21,16 @@ enum conn_state { CONN_OPEN, CONN_LINGER, CONN_CLOSING };
 /* HTTP/1's part of a connection. */
 struct conn_h1 {
     struct exchange *x; /* NULL while idle, and while a head is incomplete */
-    uint32_t scanned;   /* of an incomplete head; see h1_parser */
-    uint32_t requests;  /* answered */
 };
 
 struct conn_h2; /* HTTP/2's; see conn_h2.h */
 struct conn_kind;
+enum conn_speaks { CONN_H1, CONN_H2, CONN_TLS };
 
+/* There may be very many that wait: an idle one is this, and nothing else of ours. */
 struct conn {
     struct owner owner;
-    struct link_node node; /* of worker->conns */
     struct listener *listener;
-    const struct conn_kind *kind;
     struct wire wire;
     struct io_timer timer;
     uint64_t since; /* when the present wait began: idle, head, linger */
@@ -41,13 +38,21 @@ struct conn {
         struct conn_h1 h1;
         struct conn_h2 *h2;
     };
-    uint32_t discarded;    /* bytes nobody wanted, of this request or while lingering */
-    unsigned state : 2;    /* enum conn_state */
-    bool draining : 1;     /* it is to end soon */
-    bool starved : 1;      /* no memory to take content: reading pauses, and is tried again */
-    bool reset : 1;        /* close by RST: the client must not take what it has for all */
-    bool head_begun : 1;   /* some bytes of a head are there */
-    char peer[PEER_BYTES]; /* the first bytes of a struct address: no unix path */
+    uint32_t requests; /* answered, of HTTP/1 */
+    union {
+        uint32_t scanned;   /* of an incomplete head; see h1_parser */
+        uint32_t discarded; /* bytes nobody wanted, of this request or while lingering */
+    };
+    uint8_t peer_ip[16]; /* who is connected: a struct address, but for a unix path */
+    uint32_t peer_scope;
+    uint16_t peer_port;
+    uint8_t peer_family;
+    uint8_t speaks : 2;  /* enum conn_speaks: its kind */
+    uint8_t state : 2;   /* enum conn_state */
+    bool draining : 1;   /* it is to end soon */
+    bool starved : 1;    /* no memory to take content: reading pauses, and is tried again */
+    bool reset : 1;      /* close by RST: the client must not take what it has for all */
+    bool head_begun : 1; /* some bytes of a head are there */
 };
 
 /* What a connection speaks.  The first five are asked while it is CONN_OPEN. */
@@ -86,6 +91,12 @@ struct conn_kind {
 };
 
 extern const struct conn_kind conn_h1_kind, conn_h2_kind, conn_tls_kind;
+extern const struct conn_kind *const conn_kinds[];
+
+static inline const struct conn_kind *conn_kind(const struct conn *c)
+{
+    return conn_kinds[c->speaks];
+}
 
 /* It speaks HTTP/2 from its next byte on, the client's preface: after ALPN, or where that
  * preface came.  False: no memory, and the connection is closed. */
@@ -119,6 +130,8 @@ void conn_leave(struct conn *c);
 
 /* Nothing more is sent or read; it is gone as soon as nothing is in flight. */
 void conn_close(struct conn *c);
+
+void conn_peer(const struct conn *c, struct address *peer);
 
 /* The connection's part of a new exchange: whose it is, and who is connected. */
 void conn_exchange_init(struct conn *c, struct exchange *x, const struct carrier *carrier);

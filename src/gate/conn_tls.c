@@ -13,12 +13,12 @@ static void agreed(struct conn *c)
     bool h2 = span_equal(t->layer->alpn(t), SPAN("h2"));
 
     c->since = conn_now(c); /* header_timeout begins */
-    c->kind = &conn_h1_kind;
+    c->speaks = CONN_H1;
     if (h2 && !conn_h2_begin(c))
         return;
     if (c->draining && !h2)
-        c->kind->drain(c);
-    c->kind->serve(c);
+        conn_kind(c)->drain(c);
+    conn_kind(c)->serve(c);
 }
 
 static void failed(struct conn *c)
@@ -35,7 +35,7 @@ static void failed(struct conn *c)
     if (log_is(LOG_DEBUG)) {
         char peer[ADDRESS_TEXT_MAX];
         struct address a = {0};
-        memcpy(&a, c->peer, PEER_BYTES);
+        conn_peer(c, &a);
         size_t len = address_print(&a, peer), n = t->layer->why(t, room);
         log_say(LOG_DEBUG, "tls_failed: %.*s: %.*s", (int)len, peer, (int)n, room);
     }

@@ -289,19 +289,18 @@ static void listener_leaving(struct listener *l, unsigned taken)
         listener_gone(l);
 }
 
+static void drain_ours(void *conn, void *listener)
+{
+    if (conn_listener(conn) == listener)
+        conn_drain(conn);
+}
+
 void listener_leave(struct listener *l)
 {
-    struct worker *w = l->worker;
-
     if (!l->leaving) {
         l->leaving = true;
         l->drains = 0;
-        struct link_node *next;
-        for (struct link_node *n = w->conns.next; n != &w->conns; n = next) {
-            next = n->next;
-            if (conn_listener(conn_of_node(n)) == l)
-                conn_drain(conn_of_node(n));
-        }
+        slab_each(&l->worker->conns, drain_ours, l);
     }
     owner_wake(&l->owner);
 }

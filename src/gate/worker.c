@@ -101,15 +101,15 @@ struct span worker_common_lines(struct worker *w, bool server)
 
 /* --- coming and going ---------------------------------------------------------------- */
 
+static void cut_if_old(void *conn, void *current)
+{
+    conn_reloaded(conn, current);
+}
+
 /* reload_timeout is over: what began under an earlier generation is cut. */
 static void worker_cut_old(struct worker *w)
 {
-    struct link_node *next;
-
-    for (struct link_node *n = w->conns.next; n != &w->conns; n = next) {
-        next = n->next;
-        conn_reloaded(conn_of_node(n), w->current);
-    }
+    slab_each(&w->conns, cut_if_old, w->current);
 }
 
 static void worker_step(struct owner *owner)
@@ -190,7 +190,6 @@ int worker_open(struct worker *w, const char **why)
 
     list_init(&w->generations);
     list_init(&w->listeners);
-    list_init(&w->conns);
     if ((err = io_open(&w->io, gate->backend, &options, why)) < 0)
         return err;
     *why = "out of memory";
@@ -199,7 +198,7 @@ int worker_open(struct worker *w, const char **why)
     w->drain_timer.at = TIME_NEVER;
     w->reload_timer.at = TIME_NEVER;
     wires_init(&w->wires, w->io);
-    slab_init(&w->conns_slab, conn_size(), 1024);
+    slab_init(&w->conns, conn_size(), 1024);
     slab_init(&w->exchanges_slab, sizeof(struct exchange), 256);
     if ((err = pools_open(w)) < 0)
         return err;
@@ -242,7 +241,7 @@ void worker_close(struct worker *w)
         generation_done(w, g);
     }
     pools_free(w);
-    slab_free(&w->conns_slab);
+    slab_free(&w->conns);
     exchanges_drain(w);
     wires_free(&w->wires);
     io_free(w->io);
@@ -310,15 +309,18 @@ void worker_tls_changed(struct worker *w)
         listener_tls_changed(container_of(n, struct listener, node));
 }
 
+static void cut_for_good(void *conn, void *data)
+{
+    (void)data;
+    conn_cut(conn, CAUSE_draining);
+}
+
 void worker_stop(struct worker *w)
 {
     struct link_node *next;
 
     w->draining = w->stopping = true;
-    for (struct link_node *n = w->conns.next; n != &w->conns; n = next) {
-        next = n->next;
-        conn_cut(conn_of_node(n), CAUSE_draining);
-    }
+    slab_each(&w->conns, cut_for_good, NULL);
     for (struct link_node *n = w->listeners.next; n != &w->listeners; n = next) {
         next = n->next;
         listener_leave(container_of(n, struct listener, node));
@@ -330,7 +332,7 @@ void worker_stop(struct worker *w)
  * links to origins are closed before the thread ends. */
 void worker_check_done(struct worker *w)
 {
-    if (!w->draining || !list_empty(&w->listeners) || !list_empty(&w->conns) || w->done)
+    if (!w->draining || !list_empty(&w->listeners) || w->conns.out > 0 || w->done)
         return;
     bool log_closed = access_log_close(w);
     bool pools_closed = pools_close(w);

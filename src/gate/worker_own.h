@@ -38,9 +38,8 @@ struct worker {
     struct generation *current;
     struct link_node generations;
     struct link_node listeners; /* struct listener */
-    struct link_node conns;     /* struct conn */
     struct wires wires;
-    struct slab conns_slab, exchanges_slab;
+    struct slab conns, exchanges_slab;
     struct io_timer drain_timer, reload_timer;
     struct access_log *log;
     struct pools *pools;

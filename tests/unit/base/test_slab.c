@@ -75,6 +75,39 @@ START_TEST(some_are_kept_so_that_coming_and_going_allocates_nothing)
 }
 END_TEST
 
+static unsigned visits[MANY], strangers;
+
+static void count_visit(void *item, void *data)
+{
+    ck_assert_ptr_eq(data, &strangers);
+    for (unsigned i = 0; i < MANY / 5; i++)
+        if (items[i] == item) {
+            visits[i]++;
+            return;
+        }
+    strangers++;
+}
+
+START_TEST(each_object_that_is_out_is_visited_once)
+{
+    struct slab s;
+    unsigned wrong = 0;
+
+    slab_init(&s, SIZE, KEPT);
+    slab_each(&s, count_visit, &strangers);
+    take(&s, 0, MANY / 5); /* a full block, and part of another */
+    give_back(&s, 0, MANY / 5, 3);
+    slab_each(&s, count_visit, &strangers);
+    for (unsigned i = 0; i < MANY / 5; i++)
+        wrong += visits[i] != (i % 3 != 0);
+    ck_assert_uint_eq(wrong + strangers, 0);
+    for (unsigned i = 0; i < MANY / 5; i++)
+        if (i % 3 != 0)
+            slab_put(&s, items[i], NULL);
+    slab_free(&s);
+}
+END_TEST
+
 START_TEST(a_slab_without_memory_says_so)
 {
     struct slab s;
@@ -97,6 +130,7 @@ Suite *slab_suite(void)
     tcase_add_test(t, small_objects_do_not_touch_each_other);
     tcase_add_test(t, a_crowd_that_has_left_leaves_no_memory_behind);
     tcase_add_test(t, some_are_kept_so_that_coming_and_going_allocates_nothing);
+    tcase_add_test(t, each_object_that_is_out_is_visited_once);
     tcase_add_test(t, a_slab_without_memory_says_so);
     suite_add_tcase(s, t);
     return s;
