@@ -671,6 +671,9 @@ def attack(g, make, seconds=3):
                     c.next()
                 if c.goaways:
                     break
+        except (Ended, OSError):
+            pass  # it may have gone while we sent: what it said before is still to be read
+        try:
             while not c.goaways:
                 c.next()
         except (Ended, OSError):
