@@ -340,10 +340,11 @@ static void event_answer(struct exchange *x)
 
     if (request_content_whole(x, m->event_max, &content) != WHOLE_READY)
         return;
-    /* Decoding never makes an id longer. */
+    /* Decoding never makes an id longer; without escapes there is nothing to decode. */
     size_t id_max = m->user_id_max < content.len ? m->user_id_max : content.len;
-    char *scratch = arena_alloc(exchange_arena(x), id_max);
-    if (!scratch && id_max > 0) {
+    bool escapes = content.len > 0 && memchr(content.ptr, '\\', content.len);
+    char *scratch = escapes ? arena_alloc(exchange_arena(x), id_max) : NULL;
+    if (escapes && !scratch) {
         respond_failed(x, CAUSE_out_of_memory);
         return;
     }

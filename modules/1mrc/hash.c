@@ -9,22 +9,25 @@ static uint64_t rotate(uint64_t x, int by)
     return x << by | x >> (64 - by);
 }
 
-/* Up to 7 bytes as a number, the first the lowest. */
-static uint64_t load_few(const char *at, size_t n)
-{
-    uint64_t x = 0;
-
-    for (size_t i = 0; i < n; i++)
-        x |= (uint64_t)(unsigned char)at[i] << (8 * i);
-    return x;
-}
-
 static uint64_t load8(const char *at)
 {
     uint64_t x;
 
     memcpy(&x, at, sizeof x);
     return le64toh(x);
+}
+
+/* Up to 7 bytes as a number, the first the lowest: the last n of id. */
+static uint64_t load_few(struct span id, size_t n)
+{
+    const char *at = id.ptr + id.len - n;
+    uint64_t x = 0;
+
+    if (n > 0 && id.len >= 8)
+        return load8(at + n - 8) >> (64 - 8 * n);
+    for (size_t i = 0; i < n; i++)
+        x |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    return x;
 }
 
 struct sip {
@@ -73,7 +76,7 @@ struct user_hash user_hash(const struct hash_key *key, struct span id)
 
     for (; at < end; at += 8)
         v = sip_take(v, load8(at));
-    v = sip_take(v, load_few(at, rest) | (uint64_t)id.len << 56);
+    v = sip_take(v, load_few(id, rest) | (uint64_t)id.len << 56);
     v.c ^= 0xee;
     v = sip_end(v);
     h.a = v.a ^ v.b ^ v.c ^ v.d;

@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* What threads write lies so far apart, so that they do not wait for each other. */
 enum { CACHE_LINE = 64 };
@@ -17,6 +18,14 @@ void *mem_alloc(size_t size);
 void *mem_zalloc(size_t size);
 void *mem_resize(void *old, size_t size); /* on failure the old one stays */
 void mem_free(void *old);                 /* NULL is fine */
+
+/* Zeros, by the C library.  Where the compiler knows the size of some hundred bytes it
+ * makes a string instruction of memset, which takes longer to begin than this does in all. */
+static inline void mem_clear(void *at, size_t size)
+{
+    __asm__("" : "+r"(size));
+    memset(at, 0, size);
+}
 
 /* MEM_BLOCK bytes at a multiple of MEM_BLOCK, zeroed, straight from the system
  * and straight back to it: what was freed in between others is not lost. */

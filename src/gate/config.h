@@ -190,6 +190,7 @@ struct route_conf {
     unsigned index; /* in config->routes */
     struct position at;
     const struct module *module;
+    unsigned module_index; /* in config->modules */
     const struct handler *handler;
     const void *conf;        /* the handler's own struct */
     const void *module_conf; /* the module's */

@@ -158,12 +158,15 @@ static void handler_missing(struct loading *l, struct span name)
                 did_you_mean(l, name, words, count));
 }
 
-static void *module_conf(const struct loading *l, const struct module *module)
+static void find_module(struct loading *l, struct route_conf *r)
 {
-    for (unsigned i = 0; i < l->config->module_count; i++)
-        if (l->config->modules[i].module == module)
-            return l->config->modules[i].conf;
-    return NULL;
+    const struct config *config = l->config;
+
+    while (r->module_index < config->module_count &&
+           config->modules[r->module_index].module != r->module)
+        r->module_index++;
+    bool found = r->module_index < config->module_count;
+    r->module_conf = l->module_conf = found ? config->modules[r->module_index].conf : NULL;
 }
 
 /* --- loading ------------------------------------------------------------------- */
@@ -179,7 +182,7 @@ static void handler_load(struct loading *l, struct conf_section *s, struct route
     if (h->settings)
         conf_fill(&l->config->conf, s, NULL, h->settings, conf, l->d);
     r->conf = conf;
-    r->module_conf = l->module_conf = module_conf(l, r->module);
+    find_module(l, r);
     /* What is wrong already would only be said again in other words. */
     if (h->load && r->module_conf && l->d->errors == errors) {
         h->load(l, conf);

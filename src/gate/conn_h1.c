@@ -6,6 +6,8 @@
  */
 #include "gate/conn_h1.h"
 
+#include "base/mem.h"
+
 enum {
     REQUESTS_MAX = 64, /* a step */
     ROUNDS_MAX = 8,    /* of reading, answering and writing one exchange in a step */
@@ -35,7 +37,7 @@ static const struct carrier h1_tls_carrier = {
 static void exchange_start(struct conn *c, struct exchange *x)
 {
     conn_exchange_init(c, x, wire_is_tls(&c->wire) ? &h1_tls_carrier : &h1_carrier);
-    *h1_of(x) = (struct h1_exchange){0};
+    mem_clear(h1_of(x), sizeof(struct h1_exchange));
     c->discarded = 0; /* it was what had been scanned */
     x->times.begun = c->since;
     x->times.head = conn_now(c);

@@ -1,6 +1,7 @@
 /* The life of an exchange, from its head to its log record; see exchange.h. */
 #include "gate/exchange.h"
 
+#include "base/mem.h"
 #include "gate/access_log.h"
 #include "gate/client.h"
 #include "gate/edit.h"
@@ -27,7 +28,7 @@ struct exchange *exchange_new(struct worker *w, struct generation *g,
 
     if (!x)
         return NULL;
-    memset(x, 0, CLEARED);
+    mem_clear(x, CLEARED);
     x->worker = w;
     x->listener = listener;
     x->generation = generation_use(g);
@@ -239,7 +240,8 @@ void exchange_end(struct exchange *x)
             worker_counted(&w->stats.causes[x->cause]);
         unsigned class = (unsigned)x->response.status / 100;
         worker_counted(&w->stats.responses[class < 6 ? class : 0]);
-        access_log_exchange(w, x);
+        if (w->log)
+            access_log_exchange(w, x);
     }
     flow_clear(&x->request_content);
     flow_clear(&x->response_content);
@@ -260,12 +262,7 @@ struct io *exchange_io(const struct exchange *x)
 
 void *exchange_worker_state(const struct exchange *x)
 {
-    const struct module *module = x->route->module;
-
-    for (unsigned i = 0; i < x->config->module_count; i++)
-        if (x->config->modules[i].module == module)
-            return x->worker->module_states[i];
-    return NULL;
+    return x->worker->module_states[x->route->module_index];
 }
 
 /* --- the request's content ------------------------------------------------------- */
