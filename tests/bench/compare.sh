@@ -51,9 +51,12 @@ install_packages() {
 
 if [ $install = yes ]; then
 	missing=
-	for name in $load $(echo "$peers" | tr , ' '); do
+	for name in $load h2load openssl $(echo "$peers" | tr , ' '); do
 		case $name in
-		wrk | nginx | haproxy | h2o | lighttpd)
+		h2load)
+			command -v h2load >/dev/null || missing="$missing nghttp2-client"
+			;;
+		wrk | openssl | nginx | haproxy | h2o | lighttpd)
 			PATH=$PATH:/usr/sbin command -v "$name" >/dev/null || missing="$missing $name"
 			;;
 		esac

@@ -2,6 +2,7 @@
 """compare.sh runs, says what the records say, and leaves nothing behind."""
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -112,6 +113,23 @@ def a_run(folder):
     result(not mine, "nothing is left running", mine)
 
 
+def over_tls(folder):
+    said = subprocess.run([os.path.join(BUILD, "headgate"), "-V"], capture_output=True, text=True,
+                          check=False).stdout
+    if "feature  tls" not in said or not shutil.which("openssl"):
+        result(True, "handshakes are measured # SKIP no TLS")
+        return
+    done = compare(folder, "--rounds", "1", "--duration", "0.2", "--only", "tls_full,tls_resumed,tls_idle",
+                   "--peers", "none", "--engine", "epoll", "--out", "tls")
+    with open(os.path.join(folder, "tls/results.jsonl")) as f:
+        full, resumed, idle = map(json.loads, f)
+    result(done.returncode == 0 and "TLS: OpenSSL" in done.stdout and
+           all(r["requests"] > 5 and not r["errors"] and r["us"] > 50 for r in (full, resumed)),
+           "handshakes are measured, and resumed where they should be", done.stdout + done.stderr)
+    result(idle["connections"] > 500 and not idle["errors"] and idle["bytes"] > 1000,
+           "and what an idle TLS connection takes", idle)
+
+
 def not_twice(folder):
     with socket.socket(socket.AF_UNIX) as lock:
         lock.bind(f"\0headgate-compare-twice-{os.getpid()}")
@@ -126,4 +144,5 @@ with tempfile.TemporaryDirectory(dir=BUILD) as where:
     wrong_words(where)
     not_twice(where)
     a_run(where)
+    over_tls(where)
 print(f"1..{count}")

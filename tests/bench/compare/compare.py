@@ -13,11 +13,11 @@ import time
 
 import loads
 import report
+import secure
 import servers
 from process import Process, Trouble, cores, free_port
 
 EXIT_TROUBLE, EXIT_USAGE = 1, 2
-IDLE_CONNECTIONS = 10000
 
 
 def arguments():
@@ -30,6 +30,7 @@ behind those that forward, run on other cores where there are any.  Rounds are
 interleaved (A B C, A B C), and what counts is the CPU time that the server
 needs for a request, since a load generator is often slower than the server.
 On a busy machine many short rounds say more than few long ones.
+TLS is 1.3 with the same certificate, cipher and group for all.
 Beside them run bare_loop and bare_relay, which receive and send over the same
 engines and read nothing: nobody can be faster.""",
         epilog="scenarios:\n" + "\n".join(f"  {s.name:<16}{s.title}" for s in loads.SCENARIOS) +
@@ -43,7 +44,8 @@ engines and read nothing: nobody can be faster.""",
     p.add_argument("--engine", metavar="LIST", default="uring,epoll",
                    help="headgate's (default %(default)s)")
     p.add_argument("--load", choices=("headgate-bench", "wrk"), default="headgate-bench",
-                   help="who asks; the challenge's events always come from headgate-bench")
+                   help="who asks; events of the challenge always come from headgate-bench, "
+                   "TLS from h2load and a program of its own")
     p.add_argument("--also", metavar="NAME=PROGRAM", action="append", default=[],
                    help="another build of headgate, to compare with this one")
     p.add_argument("--build", metavar="DIR", default=os.environ.get("HG_BUILDDIR", "."),
@@ -120,7 +122,7 @@ class Bench:
     def setup(self):
         folder = tempfile.mkdtemp(dir=self.folder)
         os.chmod(folder, 0o755)
-        return servers.Setup(folder, self.www, free_port(), free_port())
+        return servers.Setup(folder, self.www, free_port(), free_port(), free_port())
 
     def start_origin(self):
         setup = self.setup()
@@ -140,9 +142,11 @@ class Bench:
         setup = self.setup()
         if scenario.forward:
             setup.origin = origin[1 if scenario.unix else 0]
+        if scenario.tls:
+            setup.pem = secure.certificate(self.folder)
         argv, env = server.command(setup, scenario)
         p = self.started(Process(argv, self.core, os.path.join(setup.dir, "log"), env))
-        port = setup.forward if scenario.forward else setup.plain
+        port = setup.secure if scenario.tls else setup.forward if scenario.forward else setup.plain
         p.wait_listening(port)
         return p, port
 
@@ -159,7 +163,8 @@ class Bench:
         for name, what, server in some:
             try:
                 places[name] = self.start(what, server, origin)
-                loads.warm(self.load, what, places[name][1], self.options.duration)
+                loads.warm(self.load, what, places[name][0], self.core, places[name][1],
+                           self.options.duration)
             except (Trouble, OSError) as e:
                 places[name] = str(e)
         return places
@@ -169,7 +174,7 @@ class Bench:
         if scenario.kind == "idle":  # memory wants a process that has seen nothing yet
             try:
                 p, port = self.start(scenario, server, None)
-                return loads.measure_idle(p, port, self.options.duration, IDLE_CONNECTIONS)
+                return loads.measure_idle(scenario, p, port, self.options.duration)
             finally:
                 self.end_all()
         if isinstance(place, str):
@@ -194,6 +199,13 @@ def plan(options):
     if options.only:
         names = chosen(options.only, [s.name for s in scenarios], "scenario")
         scenarios = [s for s in scenarios if s.name in names]
+    for program, package, need in (("openssl", "openssl", [s for s in scenarios if s.tls]),
+                                   ("h2load", "nghttp2-client",
+                                    [s for s in scenarios if s.kind == "h2load"])):
+        if need and not shutil.which(program):
+            print(f"compare.sh: left out: {', '.join(s.name for s in need)}: {program} is missing: "
+                  f"apt install {package}", file=sys.stderr)
+            scenarios = [s for s in scenarios if s not in need]
     engines = chosen(options.engine, servers.ENGINES, "engine")
     folder = os.path.abspath(options.build)
     for program in ("headgate", "headgate-bench", "tests/bench/bare_loop", "tests/bench/bare_relay"):
@@ -245,7 +257,9 @@ def heading(options, jobs):
     return [f"headgate and its peers, {time.strftime('%Y-%m-%d %H:%M')}, {options.rounds} rounds of "
             f"{options.duration:g} s, {loads.CONNECTIONS} connections, load by {options.load}",
             f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}",
-            "; ".join(versions(jobs))]
+            "; ".join(versions(jobs)),
+            *([f"TLS: {secure.version()}, ECDSA P-256, {secure.GROUP}, {secure.CIPHER}"]
+              if any(scenario.tls for scenario, _ in jobs) else [])]
 
 
 def kind_of(server):

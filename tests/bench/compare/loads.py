@@ -6,12 +6,17 @@ import re
 import resource
 import select
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
 
+import secure
 from process import Trouble, core_busy_us, cpu_us, rss_bytes, run, tree
 
 CONNECTIONS = 64
+H2_CONNECTIONS, H2_STREAMS = 16, 32
+IDLE, IDLE_TLS = 10000, 2000
+SECURE_PEERS = "best of h2o haproxy nginx"
 WRK = """
 local n = %d
 %s
@@ -38,6 +43,7 @@ class Scenario:
     kind: str = "get"
     forward: bool = False
     unix: bool = False
+    tls: bool = False
     beside: str = ""  # the scenario in which headgate is asked too, to compare itself with
     bars: list = field(default_factory=list)  # (against whom, at most)
 
@@ -66,6 +72,14 @@ SCENARIOS = [
              beside="forward", bars=[("own forward", 0.80)]),
     Scenario("close", "a connection for each request", "/", 13, "close", bars=[("nginx", 0.85)]),
     Scenario("idle", "idle connections", "/", 13, "idle", bars=[("B", 300)]),
+    Scenario("tls", "TLS 1.3, 13 B", "/", 13, "h2load", tls=True, bars=[(SECURE_PEERS, 0.95)]),
+    Scenario("tls_full", "full TLS handshakes", "/", 13, "full", tls=True,
+             bars=[(SECURE_PEERS, 1.0)]),
+    Scenario("tls_resumed", "resumed TLS handshakes", "/", 13, "resumed", tls=True,
+             bars=[(SECURE_PEERS, 1.0)]),
+    Scenario("h2", "HTTP/2 over TLS, 16 x 32", "/", 13, "h2load", tls=True, bars=[("h2o", 1.0)]),
+    Scenario("tls_idle", "idle TLS connections", "/", 13, "idle", tls=True,
+             bars=[(SECURE_PEERS, 1.0)]),
 ]
 FILES = {"index.html": 13, "f1k": 1024, "f10k": 10240, "f100k": 102400, "f1m": 1 << 20}
 
@@ -77,9 +91,9 @@ def files_make(folder):
             f.write((b"Hello, World!" * (size // 13 + 1))[:size])
 
 
-def ask(port, path, method="GET"):
+def ask(port, path, method="GET", tls=False):
     """The status and the content's length, on a connection of its own."""
-    with socket.create_connection(("127.0.0.1", port), 5) as s:
+    with secure.connect(port, 5) if tls else socket.create_connection(("127.0.0.1", port), 5) as s:
         s.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         text = b""
         while True:
@@ -91,6 +105,27 @@ def ask(port, path, method="GET"):
             if not more:
                 raise Trouble("the answer ends early")
             text += more
+
+
+class Meter:
+    """What the server and its core use between two moments."""
+
+    def __init__(self, pids, core):
+        self.pids, self.core = pids, core
+        self.begin()
+
+    def read(self):
+        return cpu_us(self.pids), core_busy_us(self.core)
+
+    def begin(self):
+        self.before, self.after = self.read(), None
+
+    def end(self):
+        self.after = self.after or self.read()
+
+    def used(self):
+        self.end()
+        return [after - before for before, after in zip(self.before, self.after)]
 
 
 class Load:
@@ -142,38 +177,80 @@ class Load:
                 "p50_us": report["latency_us"]["p50"], "p99_us": report["latency_us"]["p99"],
                 "errors": report["error_count"] + (not report["ok"]), "load_cpu_us": used}
 
-    def put(self, scenario, port, seconds):
+    def marked(self, argv, seconds, meter, begin, end):
+        """A generator that says when what counts begins and ends: connecting does not."""
+        def line(text):
+            if begin in text:
+                meter.begin()
+            elif end in text:
+                meter.end()
+        code, out, used = run(argv, self.core, seconds * 4 + 60, each_line=line,
+                              env=secure.client_environment(self.folder))
+        if code != 0:
+            raise Trouble(f"{os.path.basename(argv[0])}: {out[-300:]}")
+        return out, used
+
+    def h2load(self, scenario, port, seconds, meter):
+        """HTTP/2, or HTTP/1.1 over TLS."""
+        how = ["-c", str(CONNECTIONS), "--h1"]
+        if scenario.name == "h2":
+            how = ["-c", str(H2_CONNECTIONS), "-m", str(H2_STREAMS)]
+        out, used = self.marked(
+            ["h2load", "-t1", *how, "-D", f"{seconds * 1000:.0f}ms", "--warm-up-time=300ms",
+             f"--tls13-ciphers={secure.CIPHER}", f"--groups={secure.GROUP}",
+             f"https://127.0.0.1:{port}{scenario.path}"], seconds, meter,
+            "Main benchmark duration is started", "Main benchmark duration is over")
+        took = re.search(r"finished in ([\d.]+)(m?s)", out)
+        found = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", out)
+        if not took or not found:
+            raise Trouble(f"h2load: {out[-300:]}")
+        return {"requests": int(found[2]), "errors": int(found[3]),
+                "seconds": float(took[1]) / (1000 if took[2] == "ms" else 1), "load_cpu_us": used}
+
+    def handshakes(self, scenario, port, seconds, meter):
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "handshakes.py")
+        out, used = self.marked([sys.executable, "-B", program, str(port), f"{seconds:g}", scenario.kind],
+                                seconds, meter, "begin", "end")
+        return dict(json.loads(out[out.index("{"):]), load_cpu_us=used)
+
+    def put(self, scenario, port, seconds, meter):
+        if scenario.kind == "h2load":
+            return self.h2load(scenario, port, seconds, meter)
+        if scenario.kind in ("full", "resumed"):
+            return self.handshakes(scenario, port, seconds, meter)
         put = self.events if "event" in scenario.kind else self.requests
         return put(scenario, port, seconds)
 
 
-def warm(load, scenario, port, seconds):
+def warm(load, scenario, server, core, port, seconds):
     """Is the answer right?  Then asks for a while."""
     if scenario.length is not None:
-        status, length = ask(port, scenario.path)
+        status, length = ask(port, scenario.path, tls=scenario.tls)
         if status != 200 or length != scenario.length:
             raise Trouble(f"answers {status} with {length} bytes")
-    load.put(scenario, port, min(seconds, 1))
+    load.put(scenario, port, min(seconds, 1), Meter(tree(server.pid), core))
 
 
 def measure(load, scenario, server, core, port, seconds):
     """CPU of the server, per request."""
     pids = tree(server.pid)
-    before, all_before = cpu_us(pids), core_busy_us(core)
-    result = load.put(scenario, port, seconds)
+    meter = Meter(pids, core)
+    result = load.put(scenario, port, seconds, meter)
+    used, all_used = meter.used()
     if server.process.poll() is not None:
         raise Trouble(f"ended under the load: {server.said()}")
-    used, all_used = cpu_us(pids) - before, core_busy_us(core) - all_before
     n = max(1, result["requests"])
     return dict(result, us=used / n, core=used / result["seconds"] / 1e6,
                 foreign=max(0, all_used - used) / result["seconds"] / 1e6,
                 load_us=result["load_cpu_us"] / n, rss=rss_bytes(pids))
 
 
-def connections_open(port, count):
+def connections_open(port, count, tls=False):
     """Each has had an answer.  Returns those that stand."""
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     done = []
+    while tls and len(done) < count:
+        done.append(secure.idle_connection(port, request))
     while len(done) < count:
         batch = []
         for _ in range(min(100, count - len(done))):
@@ -188,18 +265,18 @@ def connections_open(port, count):
     return done
 
 
-def measure_idle(server, port, seconds, count):
+def measure_idle(scenario, server, port, seconds):
     """Memory of a connection that waits, and what waiting costs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    count = min(count, soft - 200)
-    for s in connections_open(port, 200):
+    count = min(IDLE_TLS if scenario.tls else IDLE, soft - 200)
+    for s in connections_open(port, 200, scenario.tls):
         s.close()
     time.sleep(0.3)
     before = rss_bytes(tree(server.pid))
-    standing = connections_open(port, count)
+    standing = connections_open(port, count, scenario.tls)
     try:
         time.sleep(1)
         pids = tree(server.pid)

@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 
@@ -153,7 +154,22 @@ class Process:
                     os.kill(pid, signal.SIGKILL)
 
 
-def run(argv, core, seconds, env=None):
+def read_lines(child, seconds, each_line):
+    """What communicate() does, and every line is shown when it comes."""
+    late = threading.Timer(seconds, child.kill)
+    late.start()
+    text = []
+    for line in child.stdout:
+        each_line(line)
+        text.append(line)
+    child.wait()
+    late.cancel()
+    if child.returncode == -signal.SIGKILL:
+        raise Trouble(f"{child.args[0]} took longer than {seconds:.0f} s")
+    return "".join(text)
+
+
+def run(argv, core, seconds, env=None, each_line=None):
     """Runs a program to its end: what it printed, and the CPU it used, in µs."""
     before = os.times()
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -161,7 +177,8 @@ def run(argv, core, seconds, env=None):
                              env=dict(os.environ, **(env or {})), start_new_session=True,
                              preexec_fn=lambda: settle(core))
     try:
-        out = child.communicate(timeout=seconds)[0]
+        out = (read_lines(child, seconds, each_line) if each_line
+               else child.communicate(timeout=seconds)[0])
     except subprocess.TimeoutExpired as e:
         raise Trouble(f"{argv[0]} took longer than {seconds:.0f} s") from e
     finally:

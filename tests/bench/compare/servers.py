@@ -1,18 +1,21 @@
 """Who is compared, and the configuration each is given: tuned as its own
 documentation advises, one thread, no access log, connections that last.
 
-A setup says where to listen (plain and forward: ports of 127.0.0.1), where
-the origin is (a port or the path of a socket), the folder of files (www) and
-a folder for the server itself (dir).
+A setup says where to listen (plain, forward and secure: ports of 127.0.0.1),
+where the origin is (a port or the path of a socket), the folder of files (www),
+the certificate and its key where TLS is spoken (pem) and a folder for the
+server itself (dir).
 """
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLAIN = {"static", "pipeline", "file1k", "close", "idle"}
 FILES = PLAIN | {"file100k"}
 FORWARD = {"forward", "post", "forward10k", "forward1m", "unix"}
+TLS = {"tls", "tls_full", "tls_resumed", "h2", "tls_idle"}
 ENGINES = ("uring", "epoll")
 
 
@@ -22,7 +25,9 @@ class Setup:
     www: str
     plain: int
     forward: int
+    secure: int
     origin: object = None  # a port, or a path
+    pem: str = ""
 
 
 @dataclass
@@ -57,6 +62,10 @@ class Headgate(Server):
                "FORWARD": f"127.0.0.1:{setup.forward}"}
         if setup.origin is not None:
             env["ORIGIN"] = at(setup.origin)
+        if setup.pem:
+            env.update(SECURE=f"127.0.0.1:{setup.secure}", CERTIFICATE=setup.pem)
+        else:
+            env["TLS"] = "no*.ini"
         return self.argv + ["-c", ini], env
 
 
@@ -78,6 +87,15 @@ class Nginx(Server):
         temp = "".join(f"{what}_temp_path {setup.dir}/{what};\n"
                        for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         origin = at(setup.origin) if setup.origin is not None else "127.0.0.1:9"
+        secure = "" if not setup.pem else f"""
+  server {{
+    listen 127.0.0.1:{setup.secure} ssl http2 backlog=4096;
+    ssl_certificate {setup.pem}; ssl_certificate_key {setup.pem};
+    ssl_protocols TLSv1.3; ssl_session_cache shared:TLS:20m; ssl_session_timeout 1h;
+    http2_max_concurrent_streams 256;
+    location / {{ return 200 "Hello, World!"; }}
+  }}
+"""
         return self.argv + ["-p", setup.dir, "-c", write(setup, "nginx.conf", f"""
 daemon off; {user} worker_processes 1; worker_rlimit_nofile 20000; pcre_jit on;
 error_log {setup.dir}/nginx.log crit; pid {setup.dir}/nginx.pid;
@@ -111,18 +129,27 @@ http {{
       proxy_max_temp_file_size 0;
     }}
   }}
-}}
+{secure}}}
 """)], {}
 
 
 class Haproxy(Server):
     def command(self, setup, scenario):
         origin = at(setup.origin, "unix@") if setup.origin is not None else "127.0.0.1:9"
+        secure = "" if not setup.pem else f"""
+frontend secure
+  bind 127.0.0.1:{setup.secure} ssl crt {setup.pem} alpn h2,http/1.1 backlog 4096
+  http-request return status 200 content-type text/plain string "Hello, World!"
+"""
         return self.argv + ["-db", "-f", write(setup, "haproxy.cfg", f"""
 global
   nbthread 1
   no strict-limits
   maxconn 15000
+  ssl-default-bind-options ssl-min-ver TLSv1.3
+  tune.ssl.cachesize 100000
+  tune.ssl.lifetime 3600
+  tune.h2.max-concurrent-streams 256
 defaults
   mode http
   timeout connect 5s
@@ -142,7 +169,7 @@ frontend forward
   default_backend origin
 backend origin
   server one {origin} pool-max-conn -1 pool-purge-delay 1h
-""")], {}
+{secure}""")], {}
 
 
 class H2o(Server):
@@ -159,17 +186,27 @@ class H2o(Server):
         proxy.timeout.keepalive: 3600000
         proxy.timeout.io: 3600000
 """
+        secure = "" if not setup.pem else f"""
+  "secure":
+    listen:
+      host: 127.0.0.1
+      port: {setup.secure}
+      ssl: {{ certificate-file: {setup.pem}, key-file: {setup.pem}, minimum-version: TLSv1.3, ocsp-update-interval: 0 }}
+    paths: {{ "/": {{ file.dir: {setup.www} }} }}
+"""
         return self.argv + ["-m", "worker", "-c", write(setup, "h2o.conf", f"""{user}
 num-threads: 1
 max-connections: 15000
 http1-request-timeout: 3600
+http2-idle-timeout: 3600
+http2-max-concurrent-requests-per-connection: 256
 error-log: /dev/null
 file.send-compressed: OFF
 hosts:
   "plain":
     listen: {{ host: 127.0.0.1, port: {setup.plain} }}
     paths: {{ "/": {{ file.dir: {setup.www} }} }}
-{forward}""")], {}
+{forward}{secure}""")], {}
 
 
 class Lighttpd(Server):
@@ -196,9 +233,9 @@ def peers():
     """The others.  HAProxy holds small answers in memory and serves no files;
     lighttpd keeps no connection to an origin, so it is not asked to forward."""
     return [
-        Nginx("nginx", FILES | FORWARD, ["nginx"]),
-        Haproxy("haproxy", PLAIN | FORWARD, ["haproxy"]),
-        H2o("h2o", FILES | FORWARD, ["h2o"]),
+        Nginx("nginx", FILES | FORWARD | TLS, ["nginx"]),
+        Haproxy("haproxy", PLAIN | FORWARD | TLS, ["haproxy"]),
+        H2o("h2o", FILES | FORWARD | TLS, ["h2o"]),
         Lighttpd("lighttpd", FILES, ["lighttpd"]),
     ]
 
@@ -212,8 +249,17 @@ def find(server):
 
 
 def own(name, program, engine):
-    return Headgate(f"{name} {engine}", FILES | FORWARD | {"event", "event_pipeline"}, [program],
-                    engine, own=True)
+    does = FILES | FORWARD | {"event", "event_pipeline"}
+    return Headgate(f"{name} {engine}", does | secure_features(program), [program], engine, own=True)
+
+
+def secure_features(program):
+    """What of TLS this build can do."""
+    said = subprocess.run([program, "-V"], capture_output=True, text=True, check=False).stdout
+    able = {line.split(",")[0].split()[1] for line in said.splitlines() if line.startswith("feature ")}
+    if "tls" not in able:
+        return set()
+    return TLS if "http/2" in able else TLS - {"h2"}
 
 
 def bare(folder, engine):
