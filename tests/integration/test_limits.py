@@ -256,7 +256,7 @@ def test_ten_thousand_idle_connections_are_cheap(gate):
     print(f"# {gate.engine}: {each:.0f} bytes of RSS for each of 10,000 idle connections; RSS in KiB: "
           f"{rss} before, {some} with 2,000, {most} with 10,000, {after} when they had left; "
           f"{idle:.4%} CPU", flush=True)
-    true(each < 450, f"{each} bytes for an idle connection")
+    true(each < 300, f"{each} bytes for an idle connection")
     true(most[1] < most[0] + 500, "the second ten thousand cost more than the first")
     true(max(after) < some + 500, "what a crowd took is not given back")
 
