@@ -7,6 +7,8 @@
 
 static void wire_gather(struct io_sender *sender);
 
+enum { HOLDS_SPARE = 256 };
+
 void wires_init(struct wires *all, struct io *io)
 {
     *all = (struct wires){.io = io};
@@ -17,6 +19,10 @@ void wires_init(struct wires *all, struct io *io)
 
 void wires_free(struct wires *all)
 {
+    for (struct wire_hold *h; (h = all->spare);) {
+        all->spare = h->next;
+        slab_put(&all->holds, h, NULL);
+    }
     slab_free(&all->holds);
     slab_free(&all->outs);
     slab_free(&all->ciphers);
@@ -46,7 +52,10 @@ struct wire_hold *wire_hold_get(struct wire *w)
 
     if (!holds_nothing(w))
         return h;
-    if (!(h = slab_get(&w->all->holds, NULL))) {
+    if ((h = w->all->spare)) {
+        w->all->spare = h->next;
+        w->all->spares--;
+    } else if (!(h = slab_get(&w->all->holds, NULL))) {
         wire_failed(w, FAIL_MEMORY);
         return NULL;
     }
@@ -57,10 +66,19 @@ struct wire_hold *wire_hold_get(struct wire *w)
 
 static void hold_free(struct wire *w)
 {
+    struct wires *all = w->all;
+    struct wire_hold *h = w->hold;
+
     if (holds_nothing(w))
         return;
-    slab_put(&w->all->holds, w->hold, NULL);
-    w->hold = &w->all->nothing;
+    w->hold = &all->nothing;
+    if (all->spares < HOLDS_SPARE) {
+        h->next = all->spare;
+        all->spare = h;
+        all->spares++;
+    } else {
+        slab_put(&all->holds, h, NULL);
+    }
 }
 
 /* Idle again? */

@@ -38,7 +38,10 @@ struct wire_tls;
  * Reading needs no question: an idle one's is `nothing`, shared, never written to. */
 struct wire_hold {
     struct span in; /* unread bytes, contiguous: in the stash, or lent */
-    char *stash;
+    union {
+        char *stash;
+        struct wire_hold *next; /* of wires.spare */
+    };
     struct wire_out *out; /* NULL when there is nothing to say and nothing in flight */
     struct wire_tls *tls; /* NULL: plain */
     uint32_t stash_size;
@@ -48,6 +51,8 @@ struct wire_hold {
 struct wires {
     struct io *io;
     struct wire_hold nothing; /* what idle ones hold */
+    struct wire_hold *spare;  /* a few, for whoever begins next */
+    uint32_t spares;
     struct slab holds, outs, ciphers;
     struct tls_worker *tls; /* the layer's; made when it is first needed */
     const struct tls_layer *layer;
