@@ -2,7 +2,7 @@
 # Builds headgate and tests it.
 #
 #   contrib/test.sh         installs what is missing, builds, runs the whole suite
-#   contrib/test.sh --ci    what every change must pass: both compilers, instructions, distcheck, sanitizers
+#   contrib/test.sh --ci    what every change must pass: both compilers, without options, instructions, distcheck, sanitizers
 #   contrib/test.sh --all   that, and mutants, long seeds, arm64 and Debian 13
 #
 # The last line is `N passed, N failed`.
@@ -109,6 +109,12 @@ with_clang() {
     build_in clang CC=clang CFLAGS="-O1" --enable-werror && in_dir clang check-unit
 }
 
+# Whatever can be left out is left out.
+without_options() {
+    build_in least CFLAGS=-O0 --enable-werror --without-tls --without-http2 --without-uring &&
+        in_dir least check-unit && seeds 100 least
+}
+
 # Without -Werror: gcc under UBSan warns of conversions that it otherwise sees through.
 with_sanitizers() {
     build_in asan --enable-sanitizers CFLAGS="-O1 -g" &&
@@ -168,6 +174,7 @@ stage check in_dir gcc check
 stage instructions instructions
 stage distcheck distribution
 stage clang with_clang
+stage least without_options
 stage sanitizers with_sanitizers
 stage threads with_tsan
 if [ $mode = all ]; then

@@ -130,8 +130,8 @@ static const struct mistake mistakes[] = {
      "a.ini:4:10: error: server: \"[::x]:80\": not a server: [http[s]://|h2c://]HOST:PORT, "
      "[v6]:PORT or "
      "unix:PATH\n"},
-    {LISTENER "[upstream u]\nserver = https://10.0.0.1\nserver = http://10.0.0.2\n",
-     "a.ini:5:10: error: server: \"http://10.0.0.2\": http, https and h2c together: one scheme for "
+    {LISTENER "[upstream u]\nserver = http://10.0.0.1\nserver = https://10.0.0.2\n",
+     "a.ini:5:10: error: server: \"https://10.0.0.2\": http, https and h2c together: one scheme for "
      "a group\n"},
     {LISTENER "[upstream u]\nserver = srv:_http._tcp.a\n",
      "a.ini:4:10: error: server: srv: is not supported by this build\n"},
