@@ -146,6 +146,7 @@ struct upstream_conf {
     uint64_t max_response_header;
     uint64_t family; /* enum address_family, NONE for any */
     bool secure;     /* https */
+    bool h2;         /* and HTTP/2 has to be agreed on it */
     bool tls_verify;
     struct span tls_ca, tls_certificate, tls_key; /* files; empty: none */
     struct span tls_name;                         /* empty: the server's */

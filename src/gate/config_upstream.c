@@ -1,6 +1,7 @@
 /* [upstream NAME]: groups of origins. */
 #include "gate/loading.h"
 #include "http/chars.h"
+#include "http/h2_hpack.h"
 
 struct upstream_raw {
     struct upstream_conf conf;
@@ -14,8 +15,8 @@ struct upstream_raw {
 
 static const char *const retry_words[] = {"connect", "unprocessed", "reset", "timeout", NULL};
 static const char *const families[] = {"any", "ipv4", "ipv6", NULL}; /* enum address_family */
-static const char *const only_off[] = {"off", NULL}, *const only_h1[] = {"http/1.1", NULL};
-static const char *const later_proxy[] = {"v1", "v2", NULL}, *const later_h2[] = {"h2", NULL};
+static const char *const only_off[] = {"off", NULL}, *const protocols[] = {"h2", "http/1.1", NULL};
+static const char *const later_proxy[] = {"v1", "v2", NULL};
 
 const struct setting upstream_settings[] = {
     {.name = "server",
@@ -161,10 +162,9 @@ const struct setting upstream_settings[] = {
     {.name = "protocols",
      .type = SETTING_WORD_ORDER,
      .fallback = "http/1.1",
-     .words = only_h1,
-     .later = later_h2,
+     .words = protocols,
      .offset = AT(protocols, struct spans),
-     .help = "What is spoken to the origin."},
+     .help = "What is spoken to an https server: h2 or http/1.1."},
     {.name = "tls_verify",
      .type = SETTING_BOOL,
      .fallback = "yes",
@@ -306,6 +306,22 @@ static bool is_counted(const struct upstream_conf *u)
                                    u->balance == BALANCE_HASH);
 }
 
+/* Over TLS it is agreed (ALPN); without, h2c:// says so. */
+static void protocols_load(struct loading *l, const struct spans *list, struct upstream_conf *u)
+{
+    bool h2 = list->count > 0 && span_equal(list->list[0], SPAN("h2"));
+
+    if (list->count > 1)
+        loading_say(l, SEVERITY_ERROR, "protocols", "one of h2 and http/1.1 in this build");
+    else if (h2 && !u->secure)
+        loading_say(l, SEVERITY_ERROR, "protocols", "without TLS it is server = h2c://...");
+    else if (h2 && !hpack_available())
+        loading_say(l, SEVERITY_ERROR, "protocols", "h2 is not supported by this build");
+    for (unsigned i = 0; h2 && i < u->server_count; i++)
+        u->servers[i].h2 = true;
+    u->h2 = h2;
+}
+
 static void upstream_load(struct loading *l, struct conf_section *s, struct upstream_conf *u)
 {
     struct upstream_raw raw = {0};
@@ -319,6 +335,7 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     balance_load(l, &raw.balance, u);
     u->family = (uint64_t)raw.family;
     loading_servers(l, &raw.servers, u);
+    protocols_load(l, &raw.protocols, u);
     queue_load(l, &raw.queue, u);
     budget_load(l, &raw.budget, u);
     u->limited = is_limited(u);

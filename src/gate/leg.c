@@ -50,8 +50,9 @@ static void leg_go(struct leg *leg, struct pool_server *server)
     leg->state = LEG_WAITING;
     if (leg->request.servers_host)
         leg->request.fields.list[0].value = entry->authority;
-    bool admitted = !server->protocol->admit || server->protocol->admit(leg);
-    struct link *one = admitted ? pool_link(server, leg->upstream) : NULL;
+    const struct link_protocol *protocol = leg_protocol(leg);
+    bool admitted = !protocol->admit || protocol->admit(leg);
+    struct link *one = admitted ? pool_link(server, leg) : NULL;
     if (one) {
         link_serve(one, leg);
         return;

@@ -20,9 +20,14 @@ static void link_attach(struct link *l, struct leg *leg)
     owner_wake(&l->owner);
 }
 
-static struct slab *slab_of(const struct pool_server *server)
+static struct slab *slab_of(const struct pool_server *server, const struct link_protocol *protocol)
 {
-    return &server->pool->worker->pools->links[server->protocol->number];
+    return &server->pool->worker->pools->links[protocol->number];
+}
+
+bool link_fits(const struct link *l, const struct leg *leg)
+{
+    return l->protocol == leg_protocol(leg) && link_tls_fits(l, leg->upstream);
 }
 
 void link_spare(struct link *l)
@@ -40,14 +45,15 @@ void link_spare(struct link *l)
 struct link *link_new(struct pool_server *server, const struct address *to, struct leg *leg)
 {
     struct worker *w = server->pool->worker;
-    struct link *l = slab_get(slab_of(server), NULL);
+    const struct link_protocol *protocol = leg_protocol(leg);
+    struct link *l = slab_get(slab_of(server, protocol), NULL);
 
     if (!l)
         return NULL;
-    *l = (struct link){
-        .protocol = server->protocol, .server = server, .state = LINK_CONNECTING, .to = *to};
-    if (l->protocol->open && !l->protocol->open(l, leg)) {
-        slab_put(slab_of(server), l, NULL);
+    *l = (struct link){.protocol = protocol, .server = server, .state = LINK_CONNECTING, .to = *to};
+    if (!link_tls_admit(l, leg) || (protocol->open && !protocol->open(l, leg))) {
+        link_tls_end(l);
+        slab_put(slab_of(server, protocol), l, NULL);
         return NULL;
     }
     owner_init(&l->owner, &w->io->owners, link_step);
@@ -56,10 +62,6 @@ struct link *link_new(struct pool_server *server, const struct address *to, stru
     l->timer.at = TIME_NEVER;
     l->since = io_now(w->io);
     l->connect_ns = leg->upstream->connect_timeout;
-    if (leg->upstream->tls) {
-        l->context = tls_context_use(leg->upstream->tls);
-        l->tls_name = leg->upstream->tls_name.len > 0 ? leg->upstream->tls_name : leg->server->host;
-    }
     wire_open(&l->wire, &w->wires, &l->owner, -1);
     list_append(&server->busy, &l->node);
     link_attach(l, leg);
@@ -115,7 +117,7 @@ static void link_gone(struct link *l)
     owner_retire(&l->owner);
     if (l->protocol->close)
         l->protocol->close(l);
-    slab_put(slab_of(server), l, NULL);
+    slab_put(slab_of(server, l->protocol), l, NULL);
     pool_link_gone(server);
 }
 
@@ -266,7 +268,7 @@ void link_move(struct link *l, struct leg *leg)
     leg->link = NULL;
     leg->reused = false;
     link_left(l, left);
-    if ((other = pool_link(l->server, leg->upstream)))
+    if ((other = pool_link(l->server, leg)))
         link_serve(other, leg);
     else if (!link_new(l->server, &l->to, leg)) {
         leg_let_go(leg);

@@ -71,7 +71,7 @@ struct link {
     struct address to;
     enum link_state state;
     struct tls_context *context; /* counted; NULL: plain */
-    struct span tls_name;        /* until it is connected */
+    struct span tls_name;        /* until it is connected; own copy */
     bool session_kept;           /* for the next one */
     bool tls_failed;             /* and its leg was told */
     bool kept;                   /* it is on the idle list; the pool's to write */
@@ -96,8 +96,15 @@ void link_release(struct link *l, struct leg *leg);
 
 void link_close(struct link *l);
 
-/* Could it serve another leg? */
+/* Could it serve another leg?  And this one: is it what its configuration asks for? */
 bool link_usable(const struct link *l);
+bool link_fits(const struct link *l, const struct leg *leg);
+
+/* What is spoken to the server of a leg. */
+static inline const struct link_protocol *leg_protocol(const struct leg *leg)
+{
+    return leg->server->h2 ? &link_h2 : &link_h1;
+}
 
 /* --- for protocols and link.c ------------------------------------------------- */
 

@@ -7,6 +7,10 @@
 /* The connection stands: begins the handshake.  FAIL_MEMORY. */
 MUST_USE int link_tls_begin(struct link *l);
 
+/* A link is made for a leg: notes what its handshake will need, if there is one.  False: no memory.
+ */
+bool link_tls_admit(struct link *l, const struct leg *leg);
+
 /* Part of the step while it lasts: 0 until something is decided, 1 when both
  * sides are done, FAIL_BAD when it failed, which was logged. */
 int link_tls_go_on(struct link *l);

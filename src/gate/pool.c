@@ -66,9 +66,8 @@ static struct pool *pool_get(struct worker *w, struct span name)
     return p;
 }
 
-static struct pool_server *server_get(struct pool *p, const struct server_entry *entry)
+static struct pool_server *server_get(struct pool *p, struct span text)
 {
-    struct span text = entry->text;
     struct pool_server *s;
 
     for (struct link_node *n = p->servers.next; n != &p->servers; n = n->next)
@@ -84,7 +83,6 @@ static struct pool_server *server_get(struct pool *p, const struct server_entry 
     list_init(&s->idle);
     list_init(&s->busy);
     list_init(&s->spare);
-    s->protocol = entry->h2 ? &link_h2 : &link_h1;
     s->streams_max = UINT32_MAX;
     list_append(&p->servers, &s->node);
     return s;
@@ -144,7 +142,7 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         return NULL;
     }
     for (unsigned i = 0; i < conf->server_count; i++) {
-        struct pool_server *s = server_get(view->pool, &conf->servers[i]);
+        struct pool_server *s = server_get(view->pool, conf->servers[i].text);
         if (!s)
             break;
         s->views++;
@@ -220,20 +218,20 @@ void pools_free(struct worker *w)
 
 /* --- links for legs ------------------------------------------------------------------------- */
 
-struct link *pool_link(struct pool_server *server, const struct upstream_conf *conf)
+struct link *pool_link(struct pool_server *server, const struct leg *leg)
 {
     struct link_node *next;
 
     for (struct link_node *n = server->spare.next; n != &server->spare; n = n->next) {
         struct link *l = container_of(n, struct link, spare);
-        if (link_tls_fits(l, conf))
+        if (link_fits(l, leg))
             return l;
     }
     for (struct link_node *n = server->idle.next; n != &server->idle; n = next) {
         struct link *l = link_of(n);
         next = n->next;
         pool_forget(l);
-        if (link_usable(l) && link_tls_fits(l, conf))
+        if (link_usable(l) && link_fits(l, leg))
             return l;
         link_close(l);
     }

@@ -10,7 +10,6 @@
 #include "gate/worker_own.h"
 
 struct link;
-struct link_protocol;
 struct pool;
 
 struct pool_server {
@@ -20,8 +19,7 @@ struct pool_server {
     struct link_node idle;  /* struct link, last used first */
     struct link_node busy;  /* and connecting, and closing */
     struct link_node spare; /* of those, what could serve one more leg; by link.spare */
-    const struct link_protocol *protocol; /* what it speaks; part of its text */
-    uint32_t streams_max;                 /* HTTP/2: as it last said */
+    uint32_t streams_max;   /* HTTP/2: as it last said */
     unsigned idle_count;
     unsigned views; /* generations that name it */
     unsigned next_address;
@@ -68,7 +66,7 @@ void pools_free(struct worker *w); /* after pools_close() and the last generatio
 
 /* A link to it for one more leg: one that is in use and could serve more, or an idle one.
  * NULL: there is none. */
-struct link *pool_link(struct pool_server *server, const struct upstream_conf *conf);
+struct link *pool_link(struct pool_server *server, const struct leg *leg);
 
 /* Keeps a link for the next leg, or closes it when enough are kept. */
 void pool_keep(struct link *l);
