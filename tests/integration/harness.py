@@ -251,6 +251,12 @@ class Skip(Exception):
     pass
 
 
+def needs(feature):
+    """Skips the test if the program was built without it."""
+    if "feature  " + feature not in subprocess.run([HEADGATE, "-V"], capture_output=True, text=True).stdout:
+        raise Skip("built without " + feature)
+
+
 saying = threading.Lock()
 numbers = itertools.count(1)
 

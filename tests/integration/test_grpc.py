@@ -4,7 +4,7 @@ import concurrent.futures
 import threading
 import time
 
-from harness import Skip, main, same, true, wait_for
+from harness import Skip, main, needs, same, true, wait_for
 
 try:
     import grpc
@@ -91,6 +91,7 @@ class Service:
 
 
 def start(gate, upstream=""):
+    needs("http/2")
     if not grpc:
         raise Skip("python3-grpcio is not installed")
     s = Service()

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 import harness
-from harness import Skip, free_port, listening, main, same, true, wait_for
+from harness import Skip, free_port, listening, main, needs, same, true, wait_for
 from origin import reset
 from h2client import CANCEL, Client, data, get, headers, post, rst
 
@@ -39,6 +39,7 @@ upstream = u
 
 
 def start(gate, *settings, upstream="", workers=1):
+    needs("http/2")
     if not H2Origin:
         raise Skip("python3-hpack is not installed")
     o = H2Origin(*settings)
@@ -285,6 +286,7 @@ class Nghttpd:
 
 
 def test_nghttpd_serves_and_echoes_through_us(gate):
+    needs("http/2")
     with tempfile.TemporaryDirectory(dir=harness.BUILD) as root:
         content = os.urandom(3 << 20)
         with open(os.path.join(root, "big"), "wb") as f:
@@ -316,8 +318,8 @@ TLS_CONFIG = TLS_CONFIG.replace("[server]\n", "[server]\nlog_level = info\n")
 
 
 def test_over_tls_it_is_agreed(gate):
-    if "feature  tls" not in subprocess.run([harness.HEADGATE, "-V"], capture_output=True, text=True).stdout:
-        raise Skip("built without TLS")
+    needs("tls")
+    needs("http/2")
     with tempfile.TemporaryDirectory(dir=harness.BUILD) as root:
         key, pem = os.path.join(root, "a.key"), os.path.join(root, "a.pem")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
