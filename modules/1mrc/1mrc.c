@@ -354,7 +354,6 @@ static void event_answer(struct exchange *x)
         return;
     }
     struct user_hash user = user_hash(&shard->process->key, event.user);
-    count_prefetch(&shard->count, user);
     respond_prepared(x, &counted);
     count_event(&shard->count, user, event.value); /* before anything is sent */
 }

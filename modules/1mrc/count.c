@@ -186,12 +186,16 @@ static void sight(struct count *c, unsigned owner, struct user_hash user)
 
 static void run(struct count *c);
 
-void count_event(struct count *c, struct user_hash user, double value)
+/* The set that a user is looked for in. */
+static const struct users *users_of(const struct count *c, struct user_hash user)
+{
+    return count_owner(c, user) == c->self ? &c->own : &c->seen;
+}
+
+static void count_user(struct count *c, struct user_hash user)
 {
     unsigned owner = count_owner(c, user);
 
-    c->total++;
-    exact_add(&c->sum, value);
     if (c->estimating)
         estimate_add(&c->estimate, user);
     else if (owner != c->self)
@@ -200,6 +204,29 @@ void count_event(struct count *c, struct user_hash user, double value)
         add_own(c, user);
     else if (!users_has(&c->own, user))
         sight(c, owner, user);
+}
+
+/* The users of some events: what memory they need was asked for when each came. */
+static void count_queued(struct count *c)
+{
+    unsigned n = c->queued;
+
+    for (unsigned i = 0; i < n; i++)
+        users_prefetch_entry(users_of(c, c->queue[i]), c->queue[i]);
+    for (unsigned i = 0; i < n; i++)
+        count_user(c, c->queue[i]);
+    c->queued = 0;
+}
+
+void count_event(struct count *c, struct user_hash user, double value)
+{
+    c->total++;
+    exact_add(&c->sum, value);
+    users_prefetch(users_of(c, user), user);
+    c->queue[c->queued++] = user;
+    if (c->queued < COUNT_QUEUE)
+        return;
+    count_queued(c);
     if (c->inbox)
         run(c);
 }
@@ -261,6 +288,7 @@ static void give_up_sets(struct count *c)
 static void cut_came(struct count *c, enum count_want cut)
 {
     assert(!c->cutting);
+    count_queued(c); /* they came before it */
     c->cutting = true;
     c->cut = cut;
     c->cuts++;

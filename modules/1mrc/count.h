@@ -87,7 +87,11 @@ struct count_ask {
 
 typedef void count_post_fn(struct count *from, unsigned to, struct count_message *m);
 
-enum { COUNT_BATCH = 60, COUNT_WORKERS_MAX = 1024 };
+enum {
+    COUNT_BATCH = 60,
+    COUNT_QUEUE = 16, /* events whose users are looked up together: each waits for memory */
+    COUNT_WORKERS_MAX = 1024,
+};
 
 struct count_batch {
     struct count_message m;
@@ -128,6 +132,8 @@ struct count {
 
     uint64_t total;
     struct exact sum;
+    unsigned queued; /* users of counted events who are in no set yet; none across a cut */
+    struct user_hash queue[COUNT_QUEUE];
     struct users own;         /* users whose owner this worker is */
     struct users seen;        /* others that were told to their owners */
     struct estimate estimate; /* of all in own; and, once estimating, of all seen here */
@@ -173,12 +179,6 @@ void count_free(struct count *c);
 static inline unsigned count_owner(const struct count *c, struct user_hash user)
 {
     return (unsigned)(((unsigned __int128)user.a * c->workers) >> 64);
-}
-
-/* The same user will be counted soon. */
-static inline void count_prefetch(const struct count *c, struct user_hash user)
-{
-    users_prefetch(count_owner(c, user) == c->self ? &c->own : &c->seen, user);
 }
 
 /* Counts an event.  Never fails: without memory the users become an estimate. */

@@ -21,20 +21,27 @@ static uint64_t latest_cut(struct count *const *counts, unsigned workers, bool *
     return latest;
 }
 
-/* Gives what a worker has seen to the owners, and to the estimate. */
+static int add_user(struct count *const *counts, struct user_hash user, bool estimated,
+                    struct estimate *estimate)
+{
+    bool added;
+
+    estimate_add(estimate, user);
+    return estimated ? 0 : users_add(&counts[count_owner(counts[0], user)]->own, user, &added);
+}
+
+/* Gives what a worker has seen, and what it has counted and not looked up, to the owners
+ * and to the estimate. */
 static int add_seen(struct count *const *counts, const struct count *c, bool estimated,
                     struct estimate *estimate)
 {
     struct users_share seen;
     int err = users_share(&c->seen, &seen);
 
-    for (uint64_t i = 0; err == 0 && i < seen.count; i++) {
-        struct user_hash user = users_share_at(&seen, i);
-        bool added;
-        estimate_add(estimate, user);
-        if (!estimated)
-            err = users_add(&counts[count_owner(c, user)]->own, user, &added);
-    }
+    for (uint64_t i = 0; err == 0 && i < seen.count; i++)
+        err = add_user(counts, users_share_at(&seen, i), estimated, estimate);
+    for (unsigned i = 0; err == 0 && i < c->queued; i++)
+        err = add_user(counts, c->queue[i], estimated, estimate);
     users_share_drop(&seen);
     return err;
 }

@@ -140,6 +140,16 @@ uint64_t users_bytes(uint64_t count)
            (count + USERS_CHUNK) * sizeof(struct user_hash);
 }
 
+void users_prefetch_entry(const struct users *u, struct user_hash h)
+{
+    if (!u->table.slots)
+        return;
+    uint64_t slot = u->table.slots[(uint32_t)h.b & u->table.mask];
+    uint32_t i = (uint32_t)slot - 1;
+    if (slot && (slot ^ h.a) >> 32 == 0)
+        __builtin_prefetch(&u->log->chunks[i / USERS_CHUNK][i % USERS_CHUNK]);
+}
+
 bool users_has(const struct users *u, struct user_hash h)
 {
     return table_has(u, &u->table, h) || table_has(u, &u->old, h);

@@ -40,6 +40,9 @@ static inline void users_prefetch(const struct users *u, struct user_hash h)
         __builtin_prefetch(&u->table.slots[(uint32_t)h.b & u->table.mask]);
 }
 
+/* That memory is here: now the user's entry, if it has one. */
+void users_prefetch_entry(const struct users *u, struct user_hash h);
+
 /* The most that a set of so many takes, also while its table grows. */
 uint64_t users_bytes(uint64_t count);
 
