@@ -59,39 +59,39 @@ class Crowd:
         self.lives = {}  # file descriptor: (place, life, what it waits for)
         self.count = self.errors = 0
 
-    def begin(self, place):
-        life = place.life()
-        events = next(life)
-        fd = place.socket.fileno()
-        self.epoll.register(fd, events)
-        self.lives[fd] = place, life, events
-
-    def step(self, fd):
-        """Goes on with one; returns its place when it is done."""
-        place, life, events = self.lives[fd]
+    def advance(self, place, life, fd=None, events=0):
+        """Goes on with one until it waits.  True when it is over, which may be at once: on a
+        busy core every answer can be there before it is asked for."""
         try:
             wants = next(life)
-            if wants != events:
-                self.epoll.modify(fd, wants)
-                self.lives[fd] = place, life, wants
-            return None
         except StopIteration as e:
             right = e.value
         except OSError:
             right = False
+        else:
+            if fd is None:
+                fd = place.socket.fileno()
+                self.epoll.register(fd, wants)
+            elif wants != events:
+                self.epoll.modify(fd, wants)
+            self.lives[fd] = place, life, wants
+            return False
         self.count, self.errors = self.count + 1, self.errors + (not right)
-        del self.lives[fd]
-        return place
+        self.lives.pop(fd, None)
+        return True
 
     def go(self, goes_on):
         """All begin again and again until they shall not; ends with the last."""
-        for place in self.places:
-            self.begin(place)
-        while self.lives:
-            for fd, _ in self.epoll.poll(10):
-                done = self.step(fd)
-                if done and goes_on():
-                    self.begin(done)
+        free = list(self.places)
+        while free or self.lives:
+            while free:
+                place = free.pop()
+                if self.advance(place, place.life()) and goes_on():
+                    free.append(place)
+            for fd, _ in self.epoll.poll(10) if self.lives else ():
+                place, life, events = self.lives[fd]
+                if self.advance(place, life, fd, events) and goes_on():
+                    free.append(place)
 
 
 def main():
