@@ -16,6 +16,7 @@
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                                   \
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                                   \
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+#define SUITES        "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS        "X25519:prime256v1:secp384r1"
 #define GROUPS_HYBRID "X25519MLKEM768:" GROUPS /* OpenSSL 3.5 has it */
 
@@ -147,12 +148,14 @@ static void protocol_set(struct openssl_context *c, SSL_CTX *ctx, const struct t
 {
     SSL_CTX_set_min_proto_version(ctx, s->modern ? TLS1_3_VERSION : TLS1_2_VERSION);
     SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    /* Ours is the order, but who prefers ChaCha20 has no AES in hardware. */
+    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     if (SSL_CTX_set_cipher_list(ctx, s->ciphers.len ? s->ciphers.ptr : CIPHERS) != 1)
         openssl_remark(say, TLS_ABOUT_CIPHERS, false, "%.*s: OpenSSL knows none of them",
                        SPAN_ARG(s->ciphers));
-    if (s->suites.len && SSL_CTX_set_ciphersuites(ctx, s->suites.ptr) != 1)
+    if (SSL_CTX_set_ciphersuites(ctx, s->suites.len ? s->suites.ptr : SUITES) != 1)
         openssl_remark(say, TLS_ABOUT_CIPHERS, false, "%.*s: not suites of TLS 1.3",
                        SPAN_ARG(s->suites));
     if (s->groups.len) {

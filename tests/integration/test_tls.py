@@ -281,6 +281,15 @@ def test_profiles_ciphers_and_groups_are_obeyed(gate):
     true("alert protocol version" in said, said)
 
 
+def test_the_server_chooses_the_cipher(gate):
+    g = tls_gate(gate)
+    fast, strong = "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"
+    said = s_client(g, "-servername", "one.test", "-tls1_2", "-cipher", f"{strong}:{fast}")
+    true(fast in said, said)
+    said = s_client(g, "-servername", "one.test", "-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256")
+    true("TLS_AES_128_GCM_SHA256" in said, said)
+
+
 def test_protocols_are_agreed_or_refused(gate):
     g = tls_gate(gate)
     with connect(g, c=context(alpn=["http/1.1"])) as s:
