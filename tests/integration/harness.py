@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -85,14 +86,25 @@ class Gateway:
             if self.limit_files:
                 import resource
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self.limit_files, self.limit_files))
+        before = self.serving()
         self.process = subprocess.Popen([HEADGATE, "-c", self.ini], env=self.env, cwd=self.dir,
                                         stdin=subprocess.DEVNULL,
                                         stdout=open(os.path.join(self.dir, "stdout"), "a"),
                                         stderr=open(self.error_log, "a"), preexec_fn=lower)
-        if wait and not wait_for(lambda: self.process.poll() is not None or listening(self.port)):
-            raise AssertionError("it does not listen: " + self.said())
+        if wait and not wait_for(lambda: self.process.poll() is not None or self.serves(before)):
+            raise AssertionError("it does not serve: " + self.said())
         if wait and self.process.poll() is not None:
             raise AssertionError(f"it ended with {self.process.returncode}: " + self.said())
+
+    def serving(self):
+        """How often it has said so."""
+        return self.said().count(" serving\n") if os.path.exists(self.error_log) else 0
+
+    def serves(self, before):
+        """It listens before all is ready; and so does, for a moment, who was killed."""
+        with open(self.ini) as f:
+            silent = re.search(r"^log_level = (warning|error)|^error_log", f.read(), re.M)
+        return (silent or self.serving() > before) and listening(self.port)
 
     def said(self):
         with open(self.error_log) as f:

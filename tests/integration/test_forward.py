@@ -100,9 +100,9 @@ def test_each_server_gets_its_own_name_if_asked_for(gate):
     dead = free_port()
     first, second = Origin(), Origin()
     names = [f"http://127.0.0.1:{first.port}", f"localhost:{second.port}"]
-    g = gate("[listener a]\nlisten = 127.0.0.1:{port}\n[upstream u]\nbalance = round_robin\n"
+    g = gate("[listener a]\nlisten = 127.0.0.1:{port}\n[upstream u]\nbalance = round_robin\nfamily = ipv4\n"
              f"server = {names[0]}\nserver = {names[1]}\n"
-             "[upstream dead]\nbalance = round_robin\n"
+             "[upstream dead]\nbalance = round_robin\nfamily = ipv4\n"
              f"server = 127.0.0.1:{dead}\nserver = {names[1]} backup\n"
              "[route all]\nhandler = forward\nupstream = u\nhost_header = server\n"
              "[route dead]\npath = /dead\nhandler = forward\nupstream = dead\nhost_header = server\n")

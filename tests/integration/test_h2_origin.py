@@ -166,7 +166,8 @@ def test_malformed_responses_are_never_passed(gate):
     same(o.connections, 1)
     same(g.get("/garbage")[0], 502)
     same(g.get("/")[0], 200)
-    g.stop()
+    causes = {l["target"]: l.get("cause") for l in log(g)}
+    same((causes["/upper"], causes["/garbage"]), ("upstream_h2_error", "upstream_h2_error"))
 
 
 def test_a_large_head_is_named(gate):

@@ -494,7 +494,7 @@ def test_a_body_of_any_length_moves_in_constant_memory(gate):
     done.set()
     watcher.join()
     print(f"# {gate.engine}: {n} bytes each way, RSS {rss} KiB before, {max(most)} at most", flush=True)
-    true(max(most) < rss + 6000, f"RSS grew from {rss} to {max(most)} KiB")
+    true(max(most) < rss + 8000, f"RSS grew from {rss} to {max(most)} KiB")
     g.origin.end()
 
 

@@ -68,8 +68,8 @@ def make_files():
     if shutil.which("openssl"):
         base = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                 "-nodes", "-days", "90", "-addext"]
-        for more in (["basicConstraints=critical,CA:TRUE", "-subj", "/CN=peers", "-keyout", "ca.key",
-                      "-out", "ca.pem"],
+        for more in (["basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=keyCertSign,cRLSign",
+                      "-subj", "/CN=peers", "-keyout", "ca.key", "-out", "ca.pem"],
                      ["subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE", "-subj",
                       "/CN=localhost", "-CA", "ca.pem", "-CAkey", "ca.key", "-keyout", "one.key",
                       "-out", "one.pem"]):

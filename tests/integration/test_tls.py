@@ -241,7 +241,7 @@ watch = off
 
 def served(g, name, *args):
     said = s_client(g, *(["-servername", name] if name else ["-noservername"]), *args)
-    found = re.search(r"subject=CN = (\w+)", said)
+    found = re.search(r"subject=CN ?= ?(\w+)", said)
     return found[1] if found else "alert" if "unrecognized name" in said else said
 
 
