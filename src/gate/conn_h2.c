@@ -378,16 +378,19 @@ static void conn_read(struct conn *c)
     uint64_t requests = h2->requests, content = 0;
     struct h2_event ev;
     size_t used;
+    bool fresh; /* the next record was decrypted: nothing will complete for it */
 
     do {
         if (h2->requests - requests >= REQUESTS_MAX || content >= CONTENT_MAX) {
             owner_wake_later(&c->owner);
             return;
         }
+        size_t unread = wire_in(&c->wire).len;
         h2_read(&h2->session, wire_in(&c->wire), conn_now(c), &used, &ev);
         wire_take(&c->wire, used);
+        fresh = wire_in(&c->wire).len > unread - used;
         content += used + ev.content;
-    } while (on_event(c, &ev) && c->state == CONN_OPEN);
+    } while ((on_event(c, &ev) || (ev.kind == H2_NOTHING && fresh)) && c->state == CONN_OPEN);
 }
 
 /* --- what a kind of connection does (conn_own.h) ------------------------------------------ */

@@ -220,16 +220,19 @@ static void link_read(struct h2_link *l)
     struct h2_event ev;
     uint64_t done = 0;
     size_t used;
+    bool fresh; /* the next record was decrypted: nothing will complete for it */
 
     do {
         if (done >= CONTENT_MAX) {
             owner_wake_later(&l->base.owner);
             return;
         }
+        size_t unread = wire_in(w).len;
         h2_read(&l->session, wire_in(w), now_of(l), &used, &ev);
         wire_take(w, used);
+        fresh = wire_in(w).len > unread - used;
         done += used + ev.content;
-    } while (on_event(l, &ev));
+    } while (on_event(l, &ev) || (ev.kind == H2_NOTHING && fresh));
 }
 
 /* --- legs in line ------------------------------------------------------------------------- */
