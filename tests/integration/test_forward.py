@@ -227,7 +227,7 @@ def test_connections_to_the_origin_are_kept(gate):
 
 
 def test_an_origin_that_closes_after_each_answer_costs_no_get(gate):
-    g, o = start(gate)
+    g, o = start(gate, CONFIG.replace("[upstream u]\n", "[upstream u]\nretry_budget = off\n"))
     with g.connect() as s:
         for _ in range(50):
             s.sendall(b"GET /once HTTP/1.1\r\nHost: a\r\n\r\n")
