@@ -83,14 +83,14 @@ class Gateway:
 
     def start(self, wait=True):
         def lower():
-            if self.limit_files:
-                import resource
-                resource.setrlimit(resource.RLIMIT_NOFILE, (self.limit_files, self.limit_files))
+            import resource
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.limit_files, self.limit_files))
         before = self.serving()
         self.process = subprocess.Popen([HEADGATE, "-c", self.ini], env=self.env, cwd=self.dir,
                                         stdin=subprocess.DEVNULL,
                                         stdout=open(os.path.join(self.dir, "stdout"), "a"),
-                                        stderr=open(self.error_log, "a"), preexec_fn=lower)
+                                        stderr=open(self.error_log, "a"),
+                                        preexec_fn=lower if self.limit_files else None)
         if wait and not wait_for(lambda: self.process.poll() is not None or self.serves(before)):
             raise AssertionError("it does not serve: " + self.said())
         if wait and self.process.poll() is not None:
@@ -178,9 +178,10 @@ class Gateway:
         return s
 
     def say(self, data, port=None, seconds=5):
-        """Sends bytes, reads to the end of the stream."""
+        """Sends bytes, as many as are taken, reads to the end of the stream."""
         with self.connect(port, seconds) as s:
-            s.sendall(data)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                s.sendall(data)
             return read_all(s)
 
     def get(self, path, port=None, method="GET", fields="", body=b"", version="1.1"):

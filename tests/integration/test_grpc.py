@@ -1,13 +1,10 @@
 #!/usr/bin/env python3
 """gRPC end to end: other people's client and server, and us in between, over HTTP/2 in the clear."""
 import concurrent.futures
-import os
 import threading
 import time
 
 from harness import Skip, main, needs, same, true, wait_for
-
-os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"  # or starting a gateway waits for its server's threads
 
 try:
     import grpc
