@@ -448,16 +448,56 @@ static uint32_t places_for(size_t n)
     return places;
 }
 
-static void child_place(struct build *b, uint32_t first, uint32_t mask, struct span text,
-                        uint32_t node)
+/* Segments of a pattern with the slashes between them. */
+static struct span segments_join(struct build *b, const struct segment *first, size_t n)
 {
-    uint64_t word = route_word(text.ptr, text.len), tail = route_tail(text.ptr, text.len);
-    uint32_t at = mask ? route_hash_span(text) : 0;
+    size_t len = n - 1;
+    char *text, *at;
+
+    if (n == 1)
+        return first->text;
+    for (size_t i = 0; i < n; i++)
+        len += first[i].text.len;
+    if (!(text = at = arena_alloc(b->arena, len))) {
+        b->no_memory = true;
+        return (struct span){0};
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
+            *at++ = '/';
+        if (first[i].text.len)
+            memcpy(at, first[i].text.ptr, first[i].text.len);
+        at += first[i].text.len;
+    }
+    return (struct span){text, len};
+}
+
+static void child_place(struct build *b, uint32_t first, uint32_t mask, struct span segment,
+                        struct span text, uint32_t node)
+{
+    uint32_t at = mask ? route_hash_span(segment) : 0;
 
     while (b->router->children[first + (at & mask)].node)
         at++;
-    b->router->children[first + (at & mask)] =
-        (struct route_child){word, tail, text.ptr, (uint32_t)text.len, node};
+    b->router->children[first + (at & mask)] = (struct route_child){
+        .word = route_word(text.ptr, text.len),
+        .mask = text.len < 8 ? (UINT64_C(1) << 8 * text.len) - 1 : UINT64_MAX,
+        .ptr = text.ptr,
+        .len = (uint32_t)text.len,
+        .node = node,
+    };
+}
+
+/* How many segments, from this depth on, n patterns have in common that are literal and
+ * where nothing branches off. */
+static size_t chain_length(const struct pattern *p, size_t n, size_t depth)
+{
+    size_t length = 1;
+
+    while (p->segments[depth + length].kind == SEGMENT_LITERAL &&
+           run_length(p, n, depth + length) == n)
+        length++;
+    return length;
 }
 
 static uint32_t node_build(struct build *b, const struct pattern *p, size_t n, size_t depth);
@@ -478,8 +518,11 @@ static void literals_build(struct build *b, uint32_t node, const struct pattern 
     b->router->nodes[node].child_mask = places - 1;
     for (size_t i = 0, run; i < n && !b->no_memory; i += run) {
         run = run_length(p + i, n - i, depth);
-        uint32_t below = node_build(b, p + i, run, depth + 1);
-        child_place(b, first, places - 1, p[i].segments[depth].text, below);
+        size_t chain = chain_length(p + i, run, depth);
+        struct span text = segments_join(b, &p[i].segments[depth], chain);
+        uint32_t below = node_build(b, p + i, run, depth + chain);
+        if (!b->no_memory)
+            child_place(b, first, places - 1, p[i].segments[depth].text, text, below);
     }
 }
 
@@ -519,26 +562,14 @@ static uint32_t node_build(struct build *b, const struct pattern *p, size_t n, s
 static void host_place(struct build *b, struct span name, uint32_t root)
 {
     struct router *r = b->router;
-    uint32_t at = route_hash_span(name);
+    struct host_key key = route_host_key(name);
+    uint32_t at = r->host_mask ? route_host_hash(&key) : 0;
+    bool wildcard = name.ptr[0] == '.';
 
     while (r->hosts[at & r->host_mask].root)
         at++;
-    r->hosts[at & r->host_mask] = (struct route_host){
-        .word = route_word(name.ptr, name.len),
-        .middle = route_middle(name.ptr, name.len),
-        .tail = route_tail(name.ptr, name.len),
-        .ptr = name.ptr,
-        .len = (uint32_t)name.len,
-        .root = root,
-    };
-    r->has_hosts = true;
-    if (name.ptr[0] != '.')
-        return;
-    uint32_t len = (uint32_t)name.len;
-    if (r->wildcard_max == 0 || len < r->wildcard_min)
-        r->wildcard_min = len;
-    if (len > r->wildcard_max)
-        r->wildcard_max = len;
+    r->hosts[at & r->host_mask] = (struct route_host){key, root};
+    *(wildcard ? &r->wildcard_lengths : &r->exact_lengths) |= route_host_length(name.len);
 }
 
 static size_t host_run(const struct build *b, size_t first)
@@ -555,8 +586,8 @@ static void tries_build(struct build *b)
     size_t hosts = 0;
 
     for (size_t i = 0; i < b->count; i += host_run(b, i))
-        hosts++;
-    uint32_t places = places_for(hosts + 1);
+        hosts += b->patterns[i].host.len > 0;
+    uint32_t places = places_for(hosts);
     b->router->host_mask = places - 1;
     b->router->hosts = arena_zalloc(b->arena, places * sizeof *b->router->hosts);
     b->router->entries = arena_alloc(b->arena, b->count * sizeof *b->router->entries);

@@ -7,17 +7,36 @@
  */
 #include "gate/route_table.h"
 
+/* Always part of the one function that a lookup is: what is known of the path stays in
+ * registers, and most lookups end before anything else is called. */
+#define PART static inline __attribute__((always_inline))
+
+/* The path behind its first slash.  Places in it are counted from there, so that one behind
+ * `len` is behind the last segment. */
+struct track {
+    const char *ptr; /* 8 bytes at least, the rest of them zero */
+    uint32_t len;
+    uint32_t last; /* where the last 8 bytes begin */
+};
+
+/* What an entry has to be, to be picked. */
 struct walk {
     const struct router *router;
     const struct route_query *query;
-    const char *end; /* of the path */
-    bool short_path; /* of fewer than 8 bytes */
+    uint64_t listener_bit;
     uint32_t method_bit;
     uint32_t quick_bit; /* the same, where it is all that is to be known of the method; else 0 */
     uint32_t *others;   /* not NULL: finds nothing, collects the methods that would do */
-    unsigned captures;
-    struct span capture[ROUTE_CAPTURES_MAX];
 };
+
+/* Where the walk goes on when what it tried last had no answer. */
+struct retreat {
+    uint32_t node, at;
+    uint8_t captures;
+    uint8_t tried; /* enum tried */
+};
+
+enum tried { TRIED_NOTHING, TRIED_LITERAL, TRIED_NAMED };
 
 /* Other names than METHOD_LIST's share a bit and are compared as text. */
 static bool method_fits(const struct walk *w, const struct route_entry *e)
@@ -36,7 +55,7 @@ static __attribute__((noinline)) const struct route_entry *pick_slowly(const str
     for (const struct route_entry *end = e + list.count; e < end; e++) {
         if (!w->others && !method_fits(w, e))
             continue;
-        if (!(e->listener_bits >> w->query->listener & 1))
+        if (!(e->listener_bits & w->listener_bit))
             continue;
         if (e->conditional && !conditions_hold(&e->route->match, w->query))
             continue;
@@ -48,26 +67,18 @@ static __attribute__((noinline)) const struct route_entry *pick_slowly(const str
 }
 
 /* The list is not empty; usually its first entry is the answer. */
-static inline const struct route_entry *pick(const struct walk *w, struct route_list list)
+PART const struct route_entry *pick(const struct walk *w, struct route_list list)
 {
     const struct route_entry *e = w->router->entries + list.first;
 
-    if ((e->method_bits & w->quick_bit) && (e->listener_bits >> w->query->listener & 1) &&
-        !e->conditional)
+    if ((e->method_bits & w->quick_bit) && (e->listener_bits & w->listener_bit) && !e->conditional)
         return e;
     return pick_slowly(w, list);
 }
 
-struct segment {
-    const char *ptr;
-    size_t len;
-    uint64_t word;
-    const char *next; /* where the segment after it begins; NULL: it was the last */
-};
-
 /* Marks the bytes that are slashes (Mycroft's test for a zero byte); the
  * first mark is always right. */
-static inline uint64_t slashes(uint64_t word)
+PART uint64_t slashes(uint64_t word)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
     uint64_t x = word ^ (ones * '/');
@@ -75,195 +86,234 @@ static inline uint64_t slashes(uint64_t word)
     return (x - ones) & ~x & (ones * 0x80);
 }
 
-/* The word at `at`, like route_word(): near the end of a path it is the end of its last 8
- * bytes. */
-static inline uint64_t word_at(const struct walk *w, const char *at)
+/* The 8 bytes at `at`; those beyond the path are zero. */
+PART uint64_t word_at(struct track t, uint32_t at)
 {
-    size_t left = (size_t)(w->end - at);
+    uint32_t from = at < t.last ? at : t.last;
 
-    if (left >= 8)
-        return route_word(at, 8);
-    if (left == 0 || w->short_path)
-        return route_word(at, left);
-    return route_word(w->end - 8, 8) >> (64 - 8 * left);
+    return at < t.len ? route_load(t.ptr + from) >> 8 * (at - from) : 0;
 }
 
-static inline struct segment segment_at(const struct walk *w, const char *at)
+/* How long the segment at `at` is, that is longer than `len`. */
+static __attribute__((noinline)) uint32_t segment_rest(struct track t, uint32_t at, uint32_t len)
 {
-    size_t left = (size_t)(w->end - at);
-    uint64_t first = word_at(w, at), slash = slashes(first);
+    for (uint32_t left = t.len - at; len < left; len += 8) {
+        uint64_t slash = slashes(word_at(t, at + len));
+        if (slash)
+            return len + (uint32_t)__builtin_ctzll(slash) / 8;
+    }
+    return t.len - at;
+}
 
+/* The same, of one that is longer than 7. */
+PART uint32_t segment_long(struct track t, uint32_t at)
+{
+    uint32_t left = t.len - at;
+
+    if (left <= 8)
+        return left;
+    uint64_t slash = slashes(word_at(t, at + 8));
+    return slash ? 8 + (uint32_t)__builtin_ctzll(slash) / 8 : segment_rest(t, at, 16);
+}
+
+PART uint32_t segment_len(struct track t, uint32_t at)
+{
+    uint64_t slash = slashes(word_at(t, at));
+
+    return slash ? (uint32_t)__builtin_ctzll(slash) / 8 : segment_long(t, at);
+}
+
+/* Is that what is at `at`, where the first bytes are `word`, and does a segment end behind it? */
+PART bool child_is(const struct route_child *c, struct track t, uint32_t at, uint64_t word)
+{
+    const char *text = t.ptr + at, *want = c->ptr;
+    uint32_t len = c->len, end = at + len;
+
+    if ((word ^ c->word) & c->mask)
+        return false;
+    if (end > t.len || (end < t.len && text[len] != '/'))
+        return false;
+    if (len <= 8)
+        return true;
+    for (uint32_t i = 8; i + 8 < len; i += 8)
+        if (route_load(text + i) != route_load(want + i))
+            return false;
+    return route_load(text + len - 8) == route_load(want + len - 8);
+}
+
+/* A child that is the only one is compared where it would have to be: how long the segment
+ * is need not be known. */
+PART const struct route_child *child_find(const struct route_child *children, uint32_t mask,
+                                          struct track t, uint32_t at)
+{
+    uint64_t word = word_at(t, at), first = word, tail = 0;
+
+    if (mask == 0)
+        return child_is(children, t, at, word) ? children : NULL;
+
+    uint64_t slash = slashes(word);
+    uint32_t len;
     if (slash) {
-        size_t len = (size_t)__builtin_ctzll(slash) / 8;
-        return (struct segment){at, len, first & (((slash & -slash) >> 7) - 1), at + len + 1};
+        len = (uint32_t)__builtin_ctzll(slash) / 8;
+        first &= ((slash & -slash) >> 7) - 1;
+    } else {
+        len = segment_long(t, at);
+        tail = route_tail(t.ptr + at, len);
     }
-    for (size_t len = 8; len < left; len += 8) {
-        slash = slashes(word_at(w, at + len));
-        if (slash) {
-            len += (size_t)__builtin_ctzll(slash) / 8;
-            return (struct segment){at, len, first, at + len + 1};
-        }
-    }
-    return (struct segment){at, left, first, NULL};
-}
-
-static inline bool same_middle(const char *a, const char *b, size_t len)
-{
-    return len <= 16 || memcmp(a + 8, b + 8, len - 16) == 0;
-}
-
-static inline uint32_t child_find(const struct walk *w, const struct route_node *n,
-                                  const struct segment *s)
-{
-    const struct route_child *children = w->router->children + n->child;
-    uint64_t tail = route_tail(s->ptr, s->len);
-    const struct route_child *c = children;
-
-    if (n->child_mask == 0)
-        return c->word == s->word && c->tail == tail && c->len == s->len &&
-                       same_middle(c->ptr, s->ptr, s->len)
-                   ? c->node
-                   : 0;
-    for (uint32_t at = route_hash(s->word, tail, s->ptr, s->len);; at++) {
-        c = &children[at & n->child_mask];
-        if (c->node == 0)
-            return 0;
-        if (c->word == s->word && c->tail == tail && c->len == s->len &&
-            same_middle(c->ptr, s->ptr, s->len))
-            return c->node;
+    for (uint32_t i = route_hash(first, tail, t.ptr + at, len);; i++) {
+        const struct route_child *c = &children[i & mask];
+        if (c->node == 0 || child_is(c, t, at, word))
+            return c->node ? c : NULL;
     }
 }
 
-/* What a `*` answers; {name*} captures the rest. */
-static const struct route_entry *pick_prefix(struct walk *w, const struct route_node *n,
-                                             const char *at)
+/* Depth first.  Where there is something to come back to it is remembered, and what was
+ * captured since is forgotten then. */
+PART const struct route_entry *walk_from(const struct walk *w, uint32_t node, struct track t,
+                                         const char *path, struct route_capture *capture)
 {
-    const struct route_entry *e = pick(w, n->prefix);
-
-    if (e && e->names > w->captures)
-        w->capture[w->captures++] =
-            at ? (struct span){at, (size_t)(w->end - at)} : (struct span){w->end, 0};
-    return e;
-}
-
-/* `at` is where a segment begins, or NULL behind the last one.  Calls itself
- * only where there is something to come back to, at most ROUTE_SEGMENTS_MAX
- * deep; then what was captured meanwhile is forgotten. */
-static const struct route_entry *walk_from(struct walk *w, uint32_t node, const char *at)
-{
+    const struct route_node *nodes = w->router->nodes, *n;
+    const struct route_child *children = w->router->children, *c;
     const struct route_entry *e;
+    struct retreat back[ROUTE_SEGMENTS_MAX + 1];
+    unsigned at = 0, backs = 0, captures = 0, len;
+    enum tried tried = TRIED_NOTHING;
 
     for (;;) {
-        const struct route_node *n = &w->router->nodes[node];
-        unsigned captures = w->captures;
-        uint32_t literal = 0, named = 0;
-        struct segment s;
-
-        if (!at) {
+        n = &nodes[node];
+        if (at > t.len) {
             if (n->exact.count && (e = pick(w, n->exact)))
                 return e;
-        } else if (n->has_children || n->named) {
-            s = segment_at(w, at);
-            literal = n->has_children ? child_find(w, n, &s) : 0;
-            named = s.len > 0 ? n->named : 0;
+        } else if (tried < TRIED_LITERAL && n->has_children &&
+                   (c = child_find(children + n->child, n->child_mask, t, at))) {
+            if (n->named || n->prefix.count)
+                back[backs++] = (struct retreat){node, at, (uint8_t)captures, TRIED_LITERAL};
+            node = c->node;
+            at += c->len + 1;
+            tried = TRIED_NOTHING;
+            continue;
+        } else if (tried < TRIED_NAMED && n->named && (len = segment_len(t, at)) > 0) {
+            if (n->prefix.count)
+                back[backs++] = (struct retreat){node, at, (uint8_t)captures, TRIED_NAMED};
+            capture[captures++].value = (struct span){path + at, len};
+            node = n->named;
+            at += len + 1;
+            tried = TRIED_NOTHING;
+            continue;
         }
-        if (literal) {
-            if (!named && !n->prefix.count) {
-                node = literal;
-                at = s.next;
-                continue;
-            }
-            if ((e = walk_from(w, literal, s.next)))
-                return e;
-            w->captures = captures;
+        if (n->prefix.count && (e = pick(w, n->prefix))) {
+            len = at < t.len ? t.len - at : 0;
+            if (e->names > captures) /* {name*} */
+                capture[captures].value = (struct span){path + t.len - len, len};
+            return e;
         }
-        if (named) {
-            w->capture[w->captures++] = (struct span){s.ptr, s.len};
-            if (!n->prefix.count) {
-                node = named;
-                at = s.next;
-                continue;
-            }
-            if ((e = walk_from(w, named, s.next)))
-                return e;
-            w->captures = captures;
-        }
-        return n->prefix.count ? pick_prefix(w, n, at) : NULL;
+        if (backs == 0)
+            return NULL;
+        backs--;
+        node = back[backs].node;
+        at = back[backs].at;
+        captures = back[backs].captures;
+        tried = back[backs].tried;
     }
 }
 
-static uint32_t host_find(const struct router *r, struct span name)
-{
-    uint64_t word = route_word(name.ptr, name.len), tail = route_tail(name.ptr, name.len);
-    uint64_t middle = route_middle(name.ptr, name.len);
-    uint32_t at = route_hash(word, tail, name.ptr, name.len);
+/* --- hosts ------------------------------------------------------------------------ */
 
-    for (;; at++) {
-        const struct route_host *h = &r->hosts[at & r->host_mask];
-        if (h->root == 0)
-            return 0;
-        if (h->word == word && h->tail == tail && h->middle == middle && h->len == name.len &&
-            (name.len <= 24 || memcmp(h->ptr + 16, name.ptr + 16, name.len - 24) == 0))
+PART bool host_is(const struct route_host *h, const struct host_key *key)
+{
+    return h->key.word == key->word && h->key.tail == key->tail && h->key.middle == key->middle &&
+           h->key.len == key->len &&
+           (key->len <= 24 || memcmp(h->key.ptr + 16, key->ptr + 16, key->len - 24) == 0);
+}
+
+/* Most names are refused by how long they are, where there are few. */
+PART uint32_t host_find(const struct router *r, struct span name, uint64_t lengths)
+{
+    if (!(lengths & route_host_length(name.len)))
+        return 0;
+    struct host_key key = route_host_key(name);
+    if (r->host_mask == 0)
+        return host_is(r->hosts, &key) ? r->hosts->root : 0;
+    for (uint32_t i = route_host_hash(&key);; i++) {
+        const struct route_host *h = &r->hosts[i & r->host_mask];
+        if (h->root == 0 || host_is(h, &key))
             return h->root;
     }
 }
 
-static const struct route_entry *walk_root(struct walk *w, uint32_t root, const char *path)
+/* The tries in the order in which they are asked: the exact host's, the wildcards' from the
+ * longest, that of any host.  `next` is how far that is: 0 in the beginning. */
+PART uint32_t root_next(const struct router *r, struct span host, size_t *next)
 {
-    w->captures = 0;
-    return walk_from(w, root, path);
-}
-
-/* The exact host, then wildcards from the longest, then any. */
-static const struct route_entry *walk_hosts(struct walk *w)
-{
-    const struct router *r = w->router;
-    struct span host = w->query->host, rest;
-    const char *path = w->query->path.ptr + 1; /* behind the first slash */
-    const struct route_entry *e;
     uint32_t root;
 
-    if (w->query->path.len == 0)
-        return NULL;
-    if (r->has_hosts && host.len) {
-        if ((root = host_find(r, host)) && host.ptr[0] != '.' && (e = walk_root(w, root, path)))
-            return e;
-        for (size_t dot = r->wildcard_max ? span_find(host, '.') : host.len; dot < host.len;
-             dot += 1 + span_find(span_after(rest, 1), '.')) {
-            rest = span_after(host, dot);
-            if (dot == 0 || rest.len < r->wildcard_min || rest.len > r->wildcard_max)
-                continue;
-            if ((root = host_find(r, rest)) && (e = walk_root(w, root, path)))
-                return e;
-        }
+    if (*next == 0) {
+        *next = 1;
+        if (host.len > 0 && host.ptr[0] != '.' && (root = host_find(r, host, r->exact_lengths)))
+            return root;
     }
-    return r->any ? walk_root(w, r->any, path) : NULL;
+    while (*next < host.len && r->wildcard_lengths) {
+        struct span rest = span_after(host, *next);
+        *next += 1;
+        if (rest.ptr[0] == '.' && (root = host_find(r, rest, r->wildcard_lengths)))
+            return root;
+    }
+    if (*next == SIZE_MAX)
+        return 0;
+    *next = SIZE_MAX;
+    return r->any;
+}
+
+PART const struct route_entry *walk_hosts(const struct walk *w, struct route_capture *capture)
+{
+    struct span path = w->query->path;
+    struct track t = {path.ptr + 1, (uint32_t)path.len - 1, (uint32_t)path.len - 9};
+    const struct route_entry *e;
+    char padded[8];
+    size_t next = 0;
+
+    if (t.len < 8) {
+        uint64_t word = htole64(route_word(t.ptr, t.len));
+        memcpy(padded, &word, 8);
+        t.ptr = padded;
+        t.last = 0;
+    }
+    for (uint32_t root; (root = root_next(w->router, w->query->host, &next));)
+        if ((e = walk_from(w, root, t, path.ptr + 1, capture)))
+            return e;
+    return NULL;
+}
+
+static __attribute__((noinline)) void walk_others(struct walk w, struct route_match *match)
+{
+    w.others = &match->methods_other;
+    w.quick_bit = 0;
+    walk_hosts(&w, match->capture);
 }
 
 void router_find(const struct router *router, const struct route_query *q,
                  struct route_match *match)
 {
-    struct walk w;
-    const struct route_entry *e;
+    const struct walk w = {
+        .router = router,
+        .query = q,
+        .listener_bit = UINT64_C(1) << q->listener,
+        .method_bit = 1u << q->method,
+        .quick_bit = q->method == METHOD_OTHER ? 0 : 1u << q->method,
+    };
+    const struct route_entry *e = NULL;
 
-    w.router = router;
-    w.query = q;
-    w.end = q->path.ptr + q->path.len;
-    w.short_path = q->path.len < 8;
-    w.method_bit = 1u << q->method;
-    w.quick_bit = q->method == METHOD_OTHER ? 0 : w.method_bit;
-    w.others = NULL;
-    e = walk_hosts(&w);
+    match->route = NULL;
     match->methods_other = 0;
     match->captures = 0;
-    match->route = e ? e->route : NULL;
-    if (!e) {
-        w.others = &match->methods_other;
-        w.quick_bit = 0;
-        walk_hosts(&w);
+    if (q->path.len == 0)
+        return;
+    if (!(e = walk_hosts(&w, match->capture))) {
+        walk_others(w, match);
         return;
     }
+    match->route = e->route;
     match->captures = e->names;
     for (unsigned i = 0; i < e->names; i++)
-        match->capture[i] = (struct route_capture){e->name[i], w.capture[i]};
+        match->capture[i].name = e->name[i];
 }

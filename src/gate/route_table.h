@@ -32,11 +32,13 @@ struct route_list {
     uint32_t first, count;
 };
 
-/* A literal segment below a node.  A table of them is searched from the
- * segment's hash on; node 0 marks a free place (roots are nobody's child). */
+/* What is literal below a node: a segment, and those behind it as long as there is nothing
+ * else to decide.  A table of them is searched from the first segment's hash on; node 0 marks
+ * a free place (roots are nobody's child). */
 struct route_child {
-    uint64_t word, tail; /* its first and last bytes, see route_word() and route_tail() */
-    const char *ptr;
+    uint64_t word;   /* its first bytes, see route_word() */
+    uint64_t mask;   /* where those are in a word */
+    const char *ptr; /* all, with the slashes between */
     uint32_t len;
     uint32_t node;
 };
@@ -49,11 +51,16 @@ struct route_node {
     struct route_list exact, prefix;
 };
 
-/* A name, ".example.com" for "*.example.com": what most names are is here. */
-struct route_host {
+/* A name as it is compared: most are nothing but these words. */
+struct host_key {
     uint64_t word, middle, tail; /* see route_middle() */
     const char *ptr;
-    uint32_t len;
+    size_t len;
+};
+
+/* ".example.com" for "*.example.com". */
+struct route_host {
+    struct host_key key;
     uint32_t root; /* 0: a free place */
 };
 
@@ -62,21 +69,25 @@ struct router {
     struct route_child *children;
     struct route_entry *entries;
     struct route_host *hosts;
-    uint32_t host_mask;
-    uint32_t any;                        /* the root of routes without a host; 0: none */
-    uint32_t wildcard_min, wildcard_max; /* lengths of the wildcards' names; max 0: none */
-    bool has_hosts;
+    uint32_t host_mask;                       /* 0: there is one at most */
+    uint32_t any;                             /* the root of routes without a host; 0: none */
+    uint64_t exact_lengths, wildcard_lengths; /* of names there are, see route_host_length() */
 };
+
+static inline uint64_t route_load(const char *p)
+{
+    uint64_t all;
+
+    memcpy(&all, p, 8);
+    return le64toh(all);
+}
 
 /* Up to 8 bytes as a number: padded with zeros, so that equal words of equal
  * length are equal bytes.  Reads nothing beyond them. */
 static inline uint64_t route_word(const char *p, size_t len)
 {
-    if (len >= 8) {
-        uint64_t all;
-        memcpy(&all, p, 8);
-        return le64toh(all);
-    }
+    if (len >= 8)
+        return route_load(p);
     if (len >= 4) {
         uint32_t low, high;
         memcpy(&low, p, 4);
@@ -93,30 +104,65 @@ static inline uint64_t route_word(const char *p, size_t len)
  * are all of up to 16 bytes. */
 static inline uint64_t route_tail(const char *p, size_t len)
 {
-    return len > 8 ? route_word(p + len - 8, 8) : 0;
+    return len > 8 ? route_load(p + len - 8) : 0;
 }
 
 /* The 8 bytes behind the first 8, of more than 16: with both words they are all of up
  * to 24 bytes. */
 static inline uint64_t route_middle(const char *p, size_t len)
 {
-    return len > 16 ? route_word(p + 8, 8) : 0;
+    return len > 16 ? route_load(p + 8) : 0;
+}
+
+/* Names often differ in the last byte of a word, which a product alone would leave at the top. */
+static inline uint64_t route_mix(uint64_t h)
+{
+    return (h ^ h >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static inline uint64_t route_mix_two(uint64_t a, uint64_t b)
+{
+    return route_mix(a * UINT64_C(0xc2b2ae3d27d4eb4f) ^ b * UINT64_C(0x165667b19e3779f9));
 }
 
 static inline uint32_t route_hash(uint64_t word, uint64_t tail, const char *p, size_t len)
 {
-    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t h = (word ^ len) * odd ^ tail;
+    uint64_t h = route_mix_two(word, tail);
 
     for (size_t at = 8; at + 8 < len; at += 8)
-        h = (h ^ (h >> 29) ^ route_word(p + at, 8)) * odd;
-    h *= odd;
-    return (uint32_t)(h >> 32) ^ (uint32_t)(h >> 53);
+        h = route_mix_two(h, route_load(p + at));
+    return (uint32_t)(h >> 32);
 }
 
 static inline uint32_t route_hash_span(struct span s)
 {
     return route_hash(route_word(s.ptr, s.len), route_tail(s.ptr, s.len), s.ptr, s.len);
+}
+
+static inline struct host_key route_host_key(struct span s)
+{
+    return (struct host_key){
+        .word = route_word(s.ptr, s.len),
+        .middle = route_middle(s.ptr, s.len),
+        .tail = route_tail(s.ptr, s.len),
+        .ptr = s.ptr,
+        .len = s.len,
+    };
+}
+
+static inline uint32_t route_host_hash(const struct host_key *k)
+{
+    uint64_t h = route_mix_two(k->word, k->tail) ^ k->middle * UINT64_C(0x27d4eb2f165667c5);
+
+    for (size_t at = 16; at + 8 < k->len; at += 8)
+        h = route_mix_two(h, route_load(k->ptr + at));
+    return (uint32_t)(route_mix(h) >> 32);
+}
+
+/* A bit for each length; long ones share the last. */
+static inline uint64_t route_host_length(size_t len)
+{
+    return UINT64_C(1) << (len < 63 ? len : 63);
 }
 
 /* Conditions as a language: does it hold, and what do two say about each other? */

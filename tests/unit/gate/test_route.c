@@ -710,6 +710,91 @@ START_TEST(random_routes_and_requests_agree_with_the_reference)
 }
 END_TEST
 
+/* Segments and hosts that are told apart by one letter, at any place, or by where they end. */
+static void letters(char *out, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        out[i] = (char)('a' + i % 26);
+}
+
+static void letter_exchange(struct random *random, char *text)
+{
+    size_t at = random_below(random, strlen(text));
+
+    if (text[at] != '/')
+        text[at] = 'x';
+}
+
+static char *similar_path(struct random *random, char *out)
+{
+    size_t n = 1 + random_below(random, 4), len = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t more = 1 + random_below(random, random_below(random, 2) ? 10 : 40);
+        out[len++] = '/';
+        letters(out + len, more);
+        len += more;
+    }
+    if (random_below(random, 4) == 0)
+        out[len++] = '/';
+    out[len] = 0;
+    return out;
+}
+
+static const struct route_conf *literal_find(const struct set *s, const char *host,
+                                             const char *path)
+{
+    for (unsigned i = 0; i < s->config.route_count; i++)
+        if (span_equal(s->routes[i].hosts.list[0], span_of(host)) &&
+            span_equal(s->routes[i].paths.list[0], span_of(path)))
+            return &s->routes[i];
+    return NULL;
+}
+
+static unsigned literals_check(struct random random, unsigned hosts)
+{
+    char path[ROUTES_MAX][200], host[ROUTES_MAX][50] = {0}, other[200];
+    size_t host_len = 1 + random_below(&random, 40);
+    struct set s = {0};
+    unsigned found = 0;
+
+    for (unsigned i = 0; i < ROUTES_MAX; i++) {
+        letters(host[i], host_len);
+        for (unsigned n = i % hosts; n > 0; n--) /* others, or the same again */
+            letter_exchange(&random, host[i]);
+        similar_path(&random, path[i]);
+        if (i % 2) {
+            strcpy(path[i], path[i - 1]);
+            letter_exchange(&random, path[i]);
+        }
+        if (!literal_find(&s, host[i], path[i]))
+            set_add(&s, &(struct route_text){.name = "r", .hosts = host[i], .paths = path[i]});
+    }
+    set_compile(&s);
+    ck_assert_uint_eq(s.d.errors, 0);
+    for (unsigned i = 0; i < 300; i++) {
+        const char *h = host[random_below(&random, ROUTES_MAX)];
+        strcpy(other, path[random_below(&random, ROUTES_MAX)]);
+        if (random_below(&random, 4) == 0)
+            letter_exchange(&random, other);
+        struct route_match m = ask(&s, (struct ask){.host = h, .path = other, .method = "GET"});
+        ck_assert_ptr_eq(m.route, literal_find(&s, h, other));
+        found += m.route != NULL;
+    }
+    arena_free(&s.arena);
+    return found;
+}
+
+START_TEST(literals_and_hosts_of_any_length_are_told_apart)
+{
+    unsigned found = 0;
+
+    for (unsigned seed = 1; seed <= 400; seed++)
+        found += literals_check((struct random){seed}, 1 + seed % 4);
+    ck_assert_uint_gt(found, 400 * 300 / 16);
+}
+END_TEST
+
 Suite *route_suite(void)
 {
     Suite *suite = suite_create("route");
@@ -728,6 +813,7 @@ Suite *route_suite(void)
     tcase_add_test(t, paths_that_cannot_be_compiled_are_errors);
     tcase_add_test(t, shadowed_routes_are_warnings_that_name_the_other);
     tcase_add_test(t, no_memory_is_no_router_and_no_leak);
+    tcase_add_test(t, literals_and_hosts_of_any_length_are_told_apart);
     tcase_add_test(t, random_routes_and_requests_agree_with_the_reference);
     suite_add_tcase(suite, t);
     return suite;
