@@ -2,6 +2,7 @@
 #include "gate/balance.h"
 
 #include "gate/health.h"
+#include "gate/upstream.h"
 
 /* What one choice is made from. */
 struct choice {
@@ -13,11 +14,17 @@ struct choice {
     bool full; /* somebody was passed over who is at his limit */
 };
 
+/* As configured, or as ordered since. */
+static unsigned weight_of(const struct server_entry *e)
+{
+    return server_weight(e->state, e->weight);
+}
+
 static bool may_serve(struct choice *c, unsigned i)
 {
     const struct server_entry *e = &c->conf->servers[i];
 
-    if (e->down || e->weight == 0 || e->address_count == 0 || e->backup != c->backup)
+    if (e->down || server_steer(e->state) != STEER_UP || weight_of(e) == 0 || e->address_count == 0 || e->backup != c->backup)
         return false;
     if (i < LEG_TRIED_MAX && c->tried & (UINT64_C(1) << i))
         return false;
@@ -34,7 +41,7 @@ static uint64_t weight(const struct choice *c, unsigned i)
 {
     enum { WHOLE = 16 };
     const struct server_entry *e = &c->conf->servers[i];
-    uint64_t full = (uint64_t)e->weight * WHOLE, slow = c->conf->slow_start;
+    uint64_t one = weight_of(e), full = one * WHOLE, slow = c->conf->slow_start;
 
     if (!c->conf->ejects || slow == VALUE_OFF)
         return full;
@@ -42,7 +49,7 @@ static uint64_t weight(const struct choice *c, unsigned i)
     if (since >= slow)
         return full;
     uint64_t part = (uint64_t)((unsigned __int128)full * since / slow);
-    return part > e->weight ? part : e->weight;
+    return part > one ? part : one;
 }
 
 static uint32_t in_flight(struct choice *c, unsigned i)
@@ -192,7 +199,7 @@ static bool is_overloaded(struct choice *c, unsigned i, uint64_t all, uint64_t w
     enum { FEW = 8 };
     uint64_t n = in_flight(c, i);
 
-    return n >= FEW && n * 4 * weights >= 5 * (all + 1) * c->conf->servers[i].weight;
+    return n >= FEW && n * 4 * weights >= 5 * (all + 1) * weight_of(&c->conf->servers[i]);
 }
 
 /* Rendezvous hashing: each server draws a number for the key, and the lowest
@@ -202,7 +209,8 @@ static int choose_hash(struct choice *c)
 {
     const struct server_entry *servers = c->conf->servers;
     struct span key = hash_key(c);
-    uint64_t all = 0, weights = 0, hash = balance_hash(key), least[2] = {0, 0};
+    uint64_t all = 0, weights = 0, hash = balance_hash(key), least[2] = {0, 0},
+             weights_of[2] = {0, 0};
     int best[2] = {-1, -1}; /* of all, and of those that are not overloaded */
 
     if (key.len == 0)
@@ -210,18 +218,19 @@ static int choose_hash(struct choice *c)
     for (unsigned i = 0; i < c->conf->server_count; i++)
         if (may_serve(c, i)) {
             all += in_flight(c, i);
-            weights += servers[i].weight;
+            weights += weight_of(&servers[i]);
         }
     for (unsigned i = 0; i < c->conf->server_count; i++) {
         if (!may_serve(c, i))
             continue;
-        uint64_t cost = minus_log2(mix(hash ^ servers[i].hash)), weight = servers[i].weight;
+        uint64_t cost = minus_log2(mix(hash ^ servers[i].hash)), weight = weight_of(&servers[i]);
         for (int k = 0; k < 2; k++) {
             if (k == 1 && is_overloaded(c, i, all, weights))
                 continue;
-            if (best[k] < 0 || cost * servers[best[k]].weight < least[k] * weight) {
+            if (best[k] < 0 || cost * weights_of[k] < least[k] * weight) {
                 best[k] = (int)i;
                 least[k] = cost;
+                weights_of[k] = weight;
             }
         }
     }

@@ -2,6 +2,7 @@
 #include "gate/gate.h"
 
 #include "gate/access_log.h"
+#include "gate/pool.h"
 #include "gate/tls_build.h"
 #include "gate/upstream.h"
 #include "io/descriptor.h"
@@ -199,7 +200,7 @@ static void ports_unbind_new(struct gate *gate)
 
 /* --- orders --------------------------------------------------------------------------- */
 
-enum order_kind { ORDER_ADOPT, ORDER_DRAIN, ORDER_STOP, ORDER_LOGS, ORDER_STAND, ORDER_TLS };
+enum order_kind { ORDER_ADOPT, ORDER_DRAIN, ORDER_STOP, ORDER_LOGS, ORDER_STAND, ORDER_TLS, ORDER_STEER, ORDER_LOOK };
 
 struct order {
     struct io_message message;
@@ -230,6 +231,12 @@ static void order_arrived(struct io_message *m, struct io *io)
         break;
     case ORDER_TLS:
         worker_tls_changed(w);
+        break;
+    case ORDER_STEER:
+        worker_steered(w);
+        break;
+    case ORDER_LOOK:
+        pools_look(w);
         break;
     case ORDER_STAND:
         w->standing = true;
@@ -336,6 +343,21 @@ void gate_reopen_logs(struct gate *gate)
 {
     if (orders_give(gate, ORDER_LOGS, NULL) < 0)
         log_say(LOG_ERROR, "no memory to reopen the logs: try again");
+}
+
+int gate_steer(struct gate *gate)
+{
+    return orders_give(gate, ORDER_STEER, NULL);
+}
+
+int gate_look(struct gate *gate)
+{
+    const struct config *config = gate->config;
+
+    for (unsigned i = 0; i < config->upstream_count; i++)
+        for (unsigned j = 0; j < config->upstreams[i].server_count; j++)
+            server_seen_clear(config->upstreams[i].servers[j].state);
+    return orders_give(gate, ORDER_LOOK, NULL);
 }
 
 void gate_stand(struct gate *gate)

@@ -76,6 +76,14 @@ void gate_drain(struct gate *gate);
 void gate_stop(struct gate *gate); /* cuts everything now */
 void gate_reopen_logs(struct gate *gate);
 
+/* Servers were steered by hand (upstream.h): workers close what is idle of those
+ * that are down, and who waits for a place tries again. */
+MUST_USE int gate_steer(struct gate *gate);
+
+/* Has workers count their connections to the newest generation's servers: see
+ * server_state.seen_*.  Not while orders are under way. */
+MUST_USE int gate_look(struct gate *gate);
+
 /* Each worker's next turn is its last: its thread is to call worker_modules_stop()
  * and to touch nothing more. */
 void gate_stand(struct gate *gate);

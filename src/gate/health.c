@@ -142,6 +142,17 @@ void health_bad(const struct upstream_conf *u, const struct server_entry *e, uin
     pthread_mutex_unlock(&u->state->lock);
 }
 
+void health_forgive(struct group_state *g, struct server_state *s)
+{
+    pthread_mutex_lock(&g->lock);
+    server_clear(s);
+    STORE(s->ejections, 0);
+    STORE(s->back_at, 0);
+    STORE(s->ejected_until, 0);
+    atomic_store(&s->probing, false);
+    pthread_mutex_unlock(&g->lock);
+}
+
 /* --- the retry budget
  * ------------------------------------------------------------------------------ */
 

@@ -26,6 +26,9 @@ void health_bad(const struct upstream_conf *u, const struct server_entry *e, uin
                 bool probe);
 void health_unknown(struct server_state *s, bool probe);
 
+/* By hand: what was held against it is forgotten, and it has all of its weight. */
+void health_forgive(struct group_state *g, struct server_state *s);
+
 /* --- the retry budget ---------------------------------------------------------- */
 
 /* A request, not a retry, goes to the group. */

@@ -215,9 +215,26 @@ static bool is_servers_failure(const struct leg *leg, enum cause cause)
     }
 }
 
-static void leg_judge(struct leg *leg, enum cause cause, uint64_t now)
+/* Ours, or the client's. */
+static bool is_nobodys_failure(enum cause cause)
 {
-    if (is_servers_failure(leg, cause))
+    return cause < CAUSE_upstream_connect_refused || cause > CAUSE_upstream_h2_error ||
+           cause == CAUSE_upstream_no_descriptors;
+}
+
+/* For who looks at the server later. */
+static void leg_note(const struct leg *leg, enum cause cause)
+{
+    struct server_failure f = {.wall_ms = io_wall(exchange_io(leg->x)) / NS_PER_MS,
+                               .cause = cause,
+                               .status = cause ? 0 : leg->response.status};
+
+    server_failure_set(leg->server->state, f);
+}
+
+static void leg_judge(struct leg *leg, enum cause cause, bool bad, uint64_t now)
+{
+    if (bad)
         health_bad(leg->upstream, leg->server, now, leg->probe);
     else if (cause == CAUSE_NONE)
         health_good(leg->server->state, now, leg->probe);
@@ -230,9 +247,12 @@ static void leg_judge(struct leg *leg, enum cause cause, uint64_t now)
 static void leg_learn(struct leg *leg, enum cause cause)
 {
     uint64_t now = leg_now(leg);
+    bool bad = is_servers_failure(leg, cause);
 
+    if (bad || (cause && !is_nobodys_failure(cause)))
+        leg_note(leg, cause);
     if (leg->upstream->ejects)
-        leg_judge(leg, cause, now);
+        leg_judge(leg, cause, bad, now);
     if (!leg->counted || leg->upstream->balance != BALANCE_P2C || cause == CAUSE_out_of_memory ||
         cause == CAUSE_upstream_no_descriptors || leg->state != LEG_WAITING)
         return;

@@ -42,6 +42,9 @@ struct link_protocol {
      * while it has none spoils it. */
     bool (*spare)(const struct link *l);
 
+    /* How many it has. */
+    unsigned (*legs)(const struct link *l);
+
     /* The connection stands. */
     void (*connected)(struct link *l);
 

@@ -257,11 +257,17 @@ static void h1_timed_out(struct link *base)
     leg_timed_out(h1_of(base)->leg);
 }
 
+static unsigned h1_legs(const struct link *l)
+{
+    return container_of(l, const struct h1_link, base)->leg != NULL;
+}
+
 const struct link_protocol link_h1 = {
     .size = sizeof(struct h1_link),
     .number = LINK_H1,
     .attach = h1_attach,
     .release = h1_release,
+    .legs = h1_legs,
     .connected = h1_connected,
     .work = h1_work,
     .fail = h1_fail,

@@ -484,6 +484,11 @@ static void h2_timed_out(struct link *base)
     }
 }
 
+static unsigned h2_legs(const struct link *l)
+{
+    return container_of(l, const struct h2_link, base)->count;
+}
+
 const struct link_protocol link_h2 = {
     .size = sizeof(struct h2_link),
     .number = LINK_H2,
@@ -493,6 +498,7 @@ const struct link_protocol link_h2 = {
     .attach = h2_attach,
     .release = h2_release,
     .spare = h2_spare,
+    .legs = h2_legs,
     .connected = h2_connected,
     .work = h2_work,
     .fail = h2_fail_all,

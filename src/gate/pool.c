@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gate/link.h"
 #include "gate/link_tls.h"
+#include "gate/upstream.h"
 
 #include <assert.h>
 
@@ -146,6 +147,7 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         if (!s)
             break;
         s->views++;
+        s->down = server_steer(conf->servers[i].state) == STEER_DOWN;
         s->keepalive = conf->keepalive;
         s->keepalive_ns = conf->keepalive_time;
         view->servers[view->count++] = s;
@@ -205,6 +207,55 @@ bool pools_close(struct worker *w)
     return none;
 }
 
+/* --- what main asks for ------------------------------------------------------------------- */
+
+void pools_steered(struct worker *w)
+{
+    const struct generation *g = w->current;
+
+    for (unsigned i = 0; i < g->config->upstream_count; i++)
+        for (unsigned j = 0; j < g->pools[i]->count; j++) {
+            struct pool_server *s = g->pools[i]->servers[j];
+            s->down = server_steer(g->config->upstreams[i].servers[j].state) == STEER_DOWN;
+            if (s->down)
+                server_close_idle(s);
+        }
+}
+
+static void server_look(const struct pool_server *s, struct server_state *state)
+{
+    uint32_t busy = 0, legs = 0;
+
+    for (struct link_node *n = s->busy.next; n != &s->busy; n = n->next) {
+        const struct link *l = link_of(n);
+        busy += l->state != LINK_CLOSING;
+        legs += l->protocol->legs(l);
+    }
+    atomic_fetch_add(&state->seen_idle, s->idle_count);
+    atomic_fetch_add(&state->seen_busy, busy);
+    atomic_fetch_add(&state->seen_legs, legs);
+}
+
+/* A server that is written twice is one. */
+static bool is_before(const struct pool_view *v, unsigned i)
+{
+    unsigned j = 0;
+
+    while (v->servers[j] != v->servers[i])
+        j++;
+    return j < i;
+}
+
+void pools_look(struct worker *w)
+{
+    const struct generation *g = w->current;
+
+    for (unsigned i = 0; i < g->config->upstream_count; i++)
+        for (unsigned j = 0; j < g->pools[i]->count; j++)
+            if (!is_before(g->pools[i], j))
+                server_look(g->pools[i]->servers[j], g->config->upstreams[i].servers[j].state);
+}
+
 void pools_free(struct worker *w)
 {
     if (!w->pools)
@@ -252,7 +303,7 @@ void pool_keep(struct link *l)
 {
     struct pool_server *s = l->server;
 
-    if (s->views == 0 || s->pool->worker->draining || s->keepalive == VALUE_OFF ||
+    if (s->views == 0 || s->down || s->pool->worker->draining || s->keepalive == VALUE_OFF ||
         s->idle_count >= s->keepalive) {
         link_close(l);
         return;

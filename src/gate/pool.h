@@ -21,6 +21,7 @@ struct pool_server {
     struct link_node spare; /* of those, what could serve one more leg; by link.spare */
     uint32_t streams_max;   /* HTTP/2: as it last said */
     unsigned idle_count;
+    bool down;      /* by hand: nothing is kept for it */
     unsigned views; /* generations that name it */
     unsigned next_address;
     struct tls_session *session; /* of the last link, for the next; or NULL */
@@ -61,6 +62,12 @@ void pools_leave(struct worker *w, struct generation *g);
 /* Closes what is idle; true once nothing is left, else worker_check_done() is
  * called when the last link has gone. */
 bool pools_close(struct worker *w);
+
+/* What is idle of servers that are down now is closed. */
+void pools_steered(struct worker *w);
+
+/* Adds this worker's connections and legs to server_state.seen_*. */
+void pools_look(struct worker *w);
 
 void pools_free(struct worker *w); /* after pools_close() and the last generation */
 

@@ -72,6 +72,11 @@ static void queue_call(struct group_state *g)
         queue_call_behind(g, &g->queue, NULL);
 }
 
+void queue_stir(struct group_state *g)
+{
+    queue_call(g);
+}
+
 void queue_pass(const struct leg *leg)
 {
     struct group_state *g = leg->upstream->state;

@@ -28,6 +28,9 @@ bool queue_others_wait(const struct leg *leg);
 MUST_USE int queue_join(struct leg *leg);
 void queue_leave(struct leg *leg); /* idempotent */
 
+/* Servers may be had that were not, or the other way round: the first who waits tries. */
+void queue_stir(struct group_state *g);
+
 /* To be asked once, after joining: does nobody with the same settings stand before it? */
 bool queue_may_try(const struct leg *leg);
 

@@ -5,9 +5,21 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
+#include <assert.h>
+
 #define LATENCY_HALF_NS  (10 * NS_PER_S)
 #define LATENCY_FLOOR_NS NS_PER_MS
 #define LATENCY_MAX_NS   (60 * NS_PER_S)
+
+static uint64_t load(const _Atomic uint64_t *n)
+{
+    return atomic_load_explicit(n, memory_order_relaxed);
+}
+
+static void store(_Atomic uint64_t *n, uint64_t value)
+{
+    atomic_store_explicit(n, value, memory_order_relaxed);
+}
 
 /* --- coming and going, by main -------------------------------------------------------------- */
 
@@ -132,17 +144,49 @@ void upstreams_leave(struct config *config)
     }
 }
 
+/* --- by hand ----------------------------------------------------------------------------- */
+
+void server_steer_set(struct server_state *s, enum steer to)
+{
+    uint32_t weight = to == STEER_UP ? 0 : atomic_load(&s->steered) & ~UINT32_C(3);
+
+    atomic_store(&s->steered, weight | (uint32_t)to);
+}
+
+void server_weight_set(struct server_state *s, unsigned weight)
+{
+    atomic_store(&s->steered, (weight + 1) << 2 | (atomic_load(&s->steered) & 3));
+}
+
+void server_seen_clear(struct server_state *s)
+{
+    atomic_store(&s->seen_idle, 0);
+    atomic_store(&s->seen_busy, 0);
+    atomic_store(&s->seen_legs, 0);
+}
+
+/* One number, so that nobody reads the time of one and the cause of another. */
+enum { STATUS_BITS = 10, CAUSE_BITS = 10 };
+static_assert(CAUSE_COUNT < 1 << CAUSE_BITS, "a cause fits");
+
+struct server_failure server_failure_of(const struct server_state *s)
+{
+    uint64_t all = load(&s->last_failure);
+
+    return (struct server_failure){
+        .wall_ms = all >> (STATUS_BITS + CAUSE_BITS),
+        .cause = (enum cause)(all >> STATUS_BITS & ((1 << CAUSE_BITS) - 1)),
+        .status = (int)(all & ((1 << STATUS_BITS) - 1)),
+    };
+}
+
+void server_failure_set(struct server_state *s, struct server_failure f)
+{
+    store(&s->last_failure, f.wall_ms << (STATUS_BITS + CAUSE_BITS) |
+                                (uint64_t)f.cause << STATUS_BITS | (uint64_t)f.status);
+}
+
 /* --- latency --------------------------------------------------------------------------------- */
-
-static uint64_t load(const _Atomic uint64_t *n)
-{
-    return atomic_load_explicit(n, memory_order_relaxed);
-}
-
-static void store(_Atomic uint64_t *n, uint64_t value)
-{
-    atomic_store_explicit(n, value, memory_order_relaxed);
-}
 
 uint64_t server_latency(const struct server_state *s, uint64_t now)
 {

@@ -11,14 +11,23 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "gate/config.h"
+#include "http/cause.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+
+/* What has been ordered by hand, beyond the configuration. */
+enum steer {
+    STEER_UP,    /* as the configuration says */
+    STEER_DRAIN, /* no new work; what is under way, and sticky sessions, may finish */
+    STEER_DOWN,  /* nothing at all */
+};
 
 struct server_state {
     struct link_node node; /* of group_state.servers; main's, as is the rest up to the line */
     struct span text;      /* own copy */
     unsigned users;        /* configurations */
+    _Atomic uint32_t steered; /* main's to write, read with every choice; 0: as configured */
 
     char line_before[CACHE_LINE];
     _Atomic uint32_t in_flight; /* legs; only of groups that are counted */
@@ -33,6 +42,9 @@ struct server_state {
     _Atomic uint64_t ejected_until; /* 0: it is not */
     _Atomic uint64_t back_at;       /* when its last ejection is over, or it came back */
     atomic_bool probing;
+
+    _Atomic uint64_t last_failure; /* see server_failure_of(); 0: none */
+    _Atomic uint32_t seen_idle, seen_busy, seen_legs; /* of all workers, as they last looked */
     char line_after[CACHE_LINE];
 };
 
@@ -56,7 +68,39 @@ struct group_state {
 MUST_USE int upstreams_adopt(struct link_node *groups, struct config *config);
 void upstreams_leave(struct config *config);
 
+/* --- by hand; main writes, all workers follow at once ---------------------------- */
+
+/* steered: the enum in the lowest two bits, above it the weight, plus one; 0: the configured. */
+static inline enum steer server_steer(const struct server_state *s)
+{
+    return (enum steer)(atomic_load_explicit(&s->steered, memory_order_relaxed) & 3);
+}
+
+static inline unsigned server_weight(const struct server_state *s, unsigned configured)
+{
+    uint32_t steered = atomic_load_explicit(&s->steered, memory_order_relaxed) >> 2;
+
+    return steered ? steered - 1 : configured;
+}
+
+/* STEER_UP also gives it its configured weight back. */
+void server_steer_set(struct server_state *s, enum steer to);
+void server_weight_set(struct server_state *s, unsigned weight);
+
+/* Workers say what they have: zero it, then let them look (gate_look()). */
+void server_seen_clear(struct server_state *s);
+
+/* The last time that it failed, and how. */
+struct server_failure {
+    uint64_t wall_ms; /* 0: it never did */
+    enum cause cause; /* CAUSE_NONE: it answered with status */
+    int status;
+};
+struct server_failure server_failure_of(const struct server_state *s);
+
 /* --- for workers ------------------------------------------------------------- */
+
+void server_failure_set(struct server_state *s, struct server_failure f);
 
 /* In one order with group_state.waiting: who waits and then finds no place is
  * seen by whoever gives one back after that. */

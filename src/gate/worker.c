@@ -5,6 +5,7 @@
 #include "gate/conn.h"
 #include "gate/gate.h"
 #include "gate/pool.h"
+#include "gate/queue.h"
 #include "gate/report.h"
 
 #include <assert.h>
@@ -307,6 +308,15 @@ void worker_tls_changed(struct worker *w)
 {
     for (struct link_node *n = w->listeners.next; n != &w->listeners; n = n->next)
         listener_tls_changed(container_of(n, struct listener, node));
+}
+
+void worker_steered(struct worker *w)
+{
+    const struct config *config = w->current->config;
+
+    pools_steered(w);
+    for (unsigned i = 0; i < config->upstream_count; i++)
+        queue_stir(config->upstreams[i].state);
 }
 
 static void cut_for_good(void *conn, void *data)

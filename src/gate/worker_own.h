@@ -81,6 +81,7 @@ void worker_adopt(struct worker *w, struct config *config);
 void worker_drain(struct worker *w, uint64_t timeout_ns);
 void worker_stop(struct worker *w);
 void worker_tls_changed(struct worker *w); /* listeners have other contexts */
+void worker_steered(struct worker *w);     /* servers have other states */
 
 /* A generation has one user more; and one less. */
 struct generation *generation_use(struct generation *g);

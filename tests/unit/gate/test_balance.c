@@ -289,6 +289,89 @@ START_TEST(who_is_back_begins_with_little)
 }
 END_TEST
 
+START_TEST(what_is_ordered_by_hand_holds_at_once)
+{
+    struct group *g = group_make((enum balance)_i, 3, NULL);
+    static const enum steer out[] = {STEER_DRAIN, STEER_DOWN};
+    bool full = false;
+
+    for (unsigned k = 0; k < COUNT_OF(out); k++) {
+        server_steer_set(&g->states[0], out[k]);
+        server_steer_set(&g->states[2], out[k]);
+        for (unsigned i = 0; i < 50; i++) {
+            key_set(g, i);
+            ck_assert_int_eq(draw(g), 1);
+        }
+        server_steer_set(&g->states[1], out[k]);
+        ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 0, &full), -1);
+        ck_assert(!full);
+        for (unsigned i = 0; i < 3; i++)
+            server_steer_set(&g->states[i], STEER_UP);
+    }
+    server_weight_set(&g->states[1], 0); /* no new work */
+    memset(g->got, 0, sizeof g->got);
+    for (unsigned i = 0; i < 200; i++) {
+        key_set(g, i);
+        draw(g);
+    }
+    ck_assert(g->got[0] > 0 && g->got[1] == 0);
+}
+END_TEST
+
+/* With the weights that are in effect, not those that are configured. */
+START_TEST(a_weight_by_hand_is_kept_as_one_that_is_written)
+{
+    static const enum balance balances[] = {BALANCE_ROUND_ROBIN, BALANCE_RANDOM, BALANCE_P2C,
+                                            BALANCE_HASH};
+    struct group *g = group_make(balances[_i], 4, NULL);
+
+    for (unsigned i = 0; i < 4; i++)
+        server_weight_set(&g->states[i], uneven[i]);
+    for (unsigned i = 0; i < DRAWS; i++) {
+        key_set(g, i);
+        draw(g);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        g->servers[i].weight = uneven[i]; /* what is compared with */
+    ck_assert_double_lt(chi_square(g, DRAWS), 16.27);
+    ck_assert_double_gt(g->got[3], DRAWS / 2.0);
+}
+END_TEST
+
+START_TEST(up_gives_back_what_is_configured_and_a_weight_outlives_a_drain)
+{
+    struct server_state s = {0};
+
+    ck_assert_uint_eq(server_weight(&s, 7), 7);
+    server_weight_set(&s, 10000);
+    server_steer_set(&s, STEER_DRAIN);
+    ck_assert_uint_eq(server_weight(&s, 7), 10000);
+    ck_assert_int_eq(server_steer(&s), STEER_DRAIN);
+    server_weight_set(&s, 0);
+    ck_assert_int_eq(server_steer(&s), STEER_DRAIN);
+    ck_assert_uint_eq(server_weight(&s, 7), 0);
+    server_steer_set(&s, STEER_UP);
+    ck_assert_int_eq(server_steer(&s), STEER_UP);
+    ck_assert_uint_eq(server_weight(&s, 7), 7);
+}
+END_TEST
+
+START_TEST(a_failure_is_kept_whole)
+{
+    struct server_state s = {0};
+    struct server_failure f = {1795910400123, (enum cause)(CAUSE_COUNT - 1), 0};
+
+    ck_assert_uint_eq(server_failure_of(&s).wall_ms, 0);
+    server_failure_set(&s, f);
+    ck_assert_uint_eq(server_failure_of(&s).wall_ms, f.wall_ms);
+    ck_assert_int_eq(server_failure_of(&s).cause, f.cause);
+    ck_assert_int_eq(server_failure_of(&s).status, 0);
+    server_failure_set(&s, (struct server_failure){f.wall_ms, CAUSE_NONE, 504});
+    ck_assert_int_eq(server_failure_of(&s).cause, CAUSE_NONE);
+    ck_assert_int_eq(server_failure_of(&s).status, 504);
+}
+END_TEST
+
 Suite *balance_suite(void);
 
 Suite *balance_suite(void)
@@ -308,6 +391,10 @@ Suite *balance_suite(void)
     tcase_add_loop_test(t, backups_serve_only_when_nobody_else_may, 0, BALANCE_HASH + 1);
     tcase_add_loop_test(t, who_is_at_his_limit_is_passed_over, 0, BALANCE_HASH + 1);
     tcase_add_loop_test(t, who_is_back_begins_with_little, 0, 2);
+    tcase_add_loop_test(t, what_is_ordered_by_hand_holds_at_once, 0, BALANCE_HASH + 1);
+    tcase_add_loop_test(t, a_weight_by_hand_is_kept_as_one_that_is_written, 0, 4);
+    tcase_add_test(t, up_gives_back_what_is_configured_and_a_weight_outlives_a_drain);
+    tcase_add_test(t, a_failure_is_kept_whole);
     suite_add_tcase(s, t);
     return s;
 }

@@ -135,6 +135,26 @@ START_TEST(no_more_are_ejected_than_may_be)
 }
 END_TEST
 
+START_TEST(who_is_forgiven_serves_at_once_and_as_if_nothing_had_been)
+{
+    bool probe;
+
+    for (unsigned i = 0; i < 3; i++)
+        health_bad(&conf, &servers[0], now, false);
+    ck_assert(!health_allows(&states[0], now));
+    health_forgive(&group, &states[0]);
+    ck_assert(health_allows(&states[0], now));
+    ck_assert(health_enter(&states[0], now, &probe) && !probe);
+    ck_assert_uint_eq(health_back_for(&states[0], now), UINT64_MAX); /* no slow start */
+    for (unsigned i = 0; i < 2; i++)
+        health_bad(&conf, &servers[0], now, false);
+    ck_assert(health_allows(&states[0], now));
+    health_bad(&conf, &servers[0], now, false);
+    ck_assert(!health_allows(&states[0], now + conf.eject_time - 1));
+    ck_assert(health_allows(&states[0], now + conf.eject_time)); /* not longer than the first time */
+}
+END_TEST
+
 START_TEST(a_rate_counts_only_with_enough_requests_of_one_window)
 {
     conf.eject_failures = VALUE_OFF;
@@ -178,6 +198,7 @@ Suite *health_suite(void)
     tcase_add_test(t, a_worker_whose_turn_began_earlier_begins_no_new_window);
     tcase_add_test(t, each_ejection_is_longer_and_one_request_is_the_probe);
     tcase_add_loop_test(t, no_more_are_ejected_than_may_be, 0, 4);
+    tcase_add_test(t, who_is_forgiven_serves_at_once_and_as_if_nothing_had_been);
     tcase_add_test(t, a_rate_counts_only_with_enough_requests_of_one_window);
     suite_add_tcase(s, t);
     return s;
