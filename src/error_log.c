@@ -125,3 +125,21 @@ void error_log_reopen(void)
     }
     descriptor_replace(fd);
 }
+
+/* What is about no line of a file begins with its severity, which the log says itself. */
+static void say(void *data, struct span line)
+{
+    static const char *const severities[] = {"error: ", "warning: ", "notice: "};
+
+    for (size_t i = 0; i < COUNT_OF(severities); i++)
+        if (span_starts(line, span_of(severities[i])))
+            line = span_after(line, strlen(severities[i]));
+    log_say(*(const enum log_level *)data, "%.*s", SPAN_ARG(line));
+}
+
+void error_log_diagnostics(struct diagnostics *d)
+{
+    enum log_level level = d->errors ? LOG_ERROR : LOG_WARNING;
+
+    diagnostics_print(d, say, &level);
+}

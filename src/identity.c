@@ -3,6 +3,7 @@
 
 #include "base/fail.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
@@ -68,7 +69,7 @@ int identity_drop(struct span user, struct span group, const int *files, unsigne
     }
     *why = "the system refused";
     for (unsigned i = 0; i < count; i++)
-        if (files[i] >= 0 && fchown(files[i], pw->pw_uid, gid) < 0)
+        if (files[i] >= 0 && fchownat(files[i], "", pw->pw_uid, gid, AT_EMPTY_PATH) < 0)
             return FAIL_ACCESS;
     if (prctl(PR_SET_KEEPCAPS, 1L) < 0 || initgroups(pw->pw_name, gid) < 0 ||
         setresgid(gid, gid, gid) < 0 || setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)

@@ -5,7 +5,7 @@
 #include "base/span.h"
 
 /* Becomes user (and group, or the user's own), keeping only the right to bind
- * ports below 1024.  The files, which we have made just now, become the user's, so that they
+ * ports below 1024.  The files (descriptors, if only O_PATH), which we have made just now, become the user's, so that they
  * can be opened again; -1 is none.  Before any thread or ring exists.  0, or a failure with *why. */
 MUST_USE int identity_drop(struct span user, struct span group, const int *files, unsigned count,
                            const char **why);

@@ -1,6 +1,7 @@
 /* headgate: arguments, load, check, serve.  See headgate(8). */
 #include "config.h"
 
+#include "ctl.h"
 #include "gate/config.h"
 #include "gate/module.h"
 #include "http/h2_hpack.h"
@@ -32,6 +33,7 @@ static const char usage[] =
     "       headgate -t [-c FILE]          check the configuration, run its tests\n"
     "       headgate -T [-c FILE]          print it as it is in effect\n"
     "       headgate --help-settings       print every setting\n"
+    "       headgate ctl COMMAND           steer one that runs; headgate ctl -h says how\n"
     "       headgate -V | -h               version and features | this help\n";
 
 static void print_line(void *file, struct span line)
@@ -152,6 +154,8 @@ int main(int argc, char **argv)
     int mode = 0, c;
 
     descriptor_standard();
+    if (argc > 1 && strcmp(argv[1], "ctl") == 0)
+        return ctl(argc - 1, argv + 1);
     while ((c = getopt_long(argc, argv, "c:tTVh", options, NULL)) != -1) {
         switch (c) {
         case 'c':

@@ -1,11 +1,12 @@
 /* Serving: threads, signals and their order; see serve.h.
  *
- * main's thread does nothing but wait for signals.  Workers tell it by one
- * more (SIGURG) that an order was carried out, a generation has ended or a
- * thread is about to.
+ * main's thread does nothing but wait: for signals, and for who steers it
+ * through the control socket.  Workers tell it by one more signal (SIGURG)
+ * that an order was carried out, a generation has ended or a thread is about to.
  */
 #include "serve.h"
 
+#include "control.h"
 #include "error_log.h"
 #include "gate/gate.h"
 #include "gate/report.h"
@@ -13,36 +14,21 @@
 #include "identity.h"
 #include "io/descriptor.h"
 #include "modules/modules_table.h"
+#include "reload.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
 /* What workers tell main by; from outside it says nothing. */
 #define SIGNAL_LOOK SIGURG
 #define STUCK_NS    (3 * NS_PER_S) /* from when all should have ended */
-
-/* What is about no line of a file begins with its severity, which the log says itself. */
-static void say(void *data, struct span line)
-{
-    static const char *const severities[] = {"error: ", "warning: ", "notice: "};
-
-    for (size_t i = 0; i < COUNT_OF(severities); i++)
-        if (span_starts(line, span_of(severities[i])))
-            line = span_after(line, strlen(severities[i]));
-    log_say(*(const enum log_level *)data, "%.*s", SPAN_ARG(line));
-}
-
-static void diagnostics_log(struct diagnostics *d)
-{
-    enum log_level level = d->errors ? LOG_ERROR : LOG_WARNING;
-
-    diagnostics_print(d, say, &level);
-}
 
 /* --- the engine ---------------------------------------------------------------------- */
 
@@ -79,6 +65,9 @@ struct crew {
     _Atomic unsigned finished; /* workers that serve nobody any more */
     _Atomic unsigned standing; /* workers that touch nothing any more */
     struct tls_watch *watch;   /* main's; NULL: nothing is watched */
+    struct control *control;   /* main's; NULL: there is no socket */
+    int signals;               /* a descriptor to read them from */
+    unsigned terms;            /* how often we were told to end */
     char pid_file[4096];       /* the one that was written, whatever a reload says */
 };
 
@@ -234,56 +223,15 @@ static void pid_remove(void)
         log_say(LOG_WARNING, "pid_file %s cannot be removed", name);
 }
 
+/* What we have made and nobody shall find when we are gone. */
+static void leave_files(void)
+{
+    pid_remove();
+    control_close(crew.control);
+    crew.control = NULL;
+}
+
 /* --- signals ----------------------------------------------------------------------------- */
-
-/* What is the process's, and changes without a restart. */
-static void reloaded(const struct config *config, struct span later)
-{
-    const struct server_conf *server = &config->server;
-
-    if (error_log_open(&server->error_log, server->log_level) < 0)
-        log_say(LOG_ERROR, "error_log %.*s cannot be opened, the old one stays in use",
-                SPAN_ARG(server->error_log.path));
-    log_say(LOG_NOTICE, "reloaded %s: generation %llu", config->path,
-            (unsigned long long)config->generation);
-    if (later.len > 0)
-        log_say(LOG_WARNING, "needs a restart to change: %.*s; the rest is in effect",
-                SPAN_ARG(later));
-}
-
-/* True when there is a new generation. */
-static bool reload(void)
-{
-    struct gate *gate = &crew.gate;
-    struct arena arena = {0};
-    struct diagnostics d = {.arena = &arena};
-    struct config *config = config_reload(gate->config, &source_disk, &d);
-    bool adopted = false;
-
-    if (config && d.errors == 0 && config->server.tests_required)
-        config_run_tests(config, &d);
-    if (config && d.errors == 0) {
-        char text[NEEDS_RESTART_TEXT];
-        struct span later = config_needs_restart(gate->config, config, text);
-        uint64_t most = gate->connections_max;
-        gate->connections_max =
-            config_connections_max(config); /* before workers look at it again */
-        if (config_keep_running(config, gate->config) == 0 && gate_adopt(gate, config, &d) == 0) {
-            reloaded(config, later);
-            config = NULL;
-            adopted = true;
-        } else {
-            gate->connections_max = most;
-        }
-    }
-    diagnostics_log(&d);
-    if (config || d.errors > 0) {
-        log_say(LOG_ERROR, "the configuration was not reloaded; the old one stays in use");
-        config_free(config);
-    }
-    arena_free(&arena);
-    return adopted;
-}
 
 /* Tells the workers something, unless they are ending already: a worker may act
  * on its order, and be gone, before the call that gives it has returned. */
@@ -321,24 +269,89 @@ static void serve_stuck(uint64_t give_up)
         descriptor_pause(NS_PER_MS);
     if (atomic_load(&crew.standing) == crew.gate.worker_count)
         gate_modules_stop(&crew.gate);
-    pid_remove();
+    leave_files();
     _exit(1);
 }
 
-/* A signal; 0: it is time to look at something. */
-static int wait_for_news(const sigset_t *signals, uint64_t give_up)
+/* How long there may be nothing to do; in ms, -1: for ever. */
+static int patience(uint64_t give_up)
 {
-    const uint64_t tick = 200 * NS_PER_MS, due = tls_watch_due(crew.watch);
-    uint64_t now = monotonic_ns(), wait = due > now ? due - now : tick;
+    const uint64_t tick = 200 * NS_PER_MS, now = monotonic_ns();
+    uint64_t due = tls_watch_due(crew.watch), asked = control_due(crew.control);
 
-    if (give_up != TIME_NEVER)
-        wait = tick;
-    else if (due == TIME_NEVER)
-        return sigtimedwait(signals, NULL, NULL);
-    const struct timespec t = {.tv_sec = (time_t)(wait / NS_PER_S),
-                               .tv_nsec = (long)(wait % NS_PER_S)};
-    int sig = sigtimedwait(signals, NULL, &t);
-    return sig > 0 ? sig : 0;
+    if (due <= now || give_up != TIME_NEVER)
+        due = now + tick;
+    if (asked < due)
+        due = asked > now ? asked : now;
+    if (due == TIME_NEVER)
+        return -1;
+    uint64_t ms = (due - now + NS_PER_MS - 1) / NS_PER_MS;
+    return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+/* A signal; 0: it is time to look at something.  Clients of the control socket are served. */
+static int wait_for_news(uint64_t give_up)
+{
+    struct pollfd fds[1 + CONTROL_POLLS_MAX] = {{.fd = crew.signals, .events = POLLIN}};
+    unsigned count = 1 + control_polls(crew.control, fds + 1);
+    struct signalfd_siginfo info;
+
+    if (poll(fds, count, patience(give_up)) < 0) /* nothing is known of them */
+        for (unsigned i = 0; i < count; i++)
+            fds[i].revents = 0;
+    control_turn(crew.control, fds + 1, monotonic_ns());
+    if (!(fds[0].revents & POLLIN) || read(crew.signals, &info, sizeof info) != sizeof info)
+        return 0;
+    return (int)info.ssi_signo;
+}
+
+/* --- what the control socket's commands need ---------------------------------------------- */
+
+static bool workers_hold(void)
+{
+    pthread_mutex_lock(&crew.orders);
+    if (!crew.closing)
+        return true;
+    pthread_mutex_unlock(&crew.orders);
+    return false;
+}
+
+static void workers_release(void)
+{
+    pthread_mutex_unlock(&crew.orders);
+}
+
+static void watch_begin(void);
+
+static bool reload_now(struct diagnostics *d, char later[NEEDS_RESTART_TEXT])
+{
+    later[0] = '\0';
+    if (crew.terms > 0) {
+        diagnostics_say(d, SEVERITY_ERROR, (struct position){0}, "headgate is ending");
+        return false;
+    }
+    if (!reload(&crew.gate, d, later))
+        return false;
+    watch_begin();
+    return true;
+}
+
+static const struct command_means means = {
+    .gate = &crew.gate,
+    .hold = workers_hold,
+    .release = workers_release,
+    .reload = reload_now,
+};
+
+static void reload_for_signal(void)
+{
+    struct arena arena = {0};
+    struct diagnostics d = {.arena = &arena};
+    char later[NEEDS_RESTART_TEXT];
+
+    settle();
+    reload_now(&d, later);
+    arena_free(&arena);
 }
 
 /* Of the generation that has just become the newest. */
@@ -350,41 +363,39 @@ static void watch_begin(void)
         identity_keep_secrets();
 }
 
-static void serve_until_done(const sigset_t *signals)
+static void serve_until_done(void)
 {
     uint64_t give_up = TIME_NEVER;
-    unsigned terms = 0;
 
     while (crew_running() > 0) {
-        int sig = wait_for_news(signals, give_up);
+        int sig = wait_for_news(give_up);
         serve_stuck(give_up);
-        if (terms == 0 && tls_watch_due(crew.watch) <= monotonic_ns())
+        if (crew.terms == 0 && tls_watch_due(crew.watch) <= monotonic_ns())
             tls_watch_look(crew.watch, monotonic_ns());
-        if (sig == SIGHUP && terms == 0) {
-            settle();
-            if (reload())
-                watch_begin();
+        if (sig == SIGHUP && crew.terms == 0) {
+            reload_for_signal();
         } else if (sig == SIGUSR1) {
             error_log_reopen();
             order(gate_reopen_logs);
         } else if (sig == SIGUSR2) {
             order(report_gate);
         } else if (sig == SIGTERM || sig == SIGINT) {
-            if (++terms == 1) {
+            if (++crew.terms == 1) {
                 log_say(LOG_NOTICE, "draining");
                 order(gate_drain);
                 uint64_t drain = crew.gate.config->server.drain_timeout;
                 if (drain != VALUE_OFF)
                     give_up = monotonic_ns() + drain + STUCK_NS;
-            } else if (terms == 2) {
+            } else if (crew.terms == 2) {
                 log_say(LOG_WARNING, "stopping now");
                 order(gate_stop);
                 give_up = monotonic_ns() + STUCK_NS;
             } else {
+                leave_files();
                 _exit(1);
             }
         }
-        if (terms == 0)
+        if (crew.terms == 0)
             gate_sweep(&crew.gate);
     }
 }
@@ -414,17 +425,24 @@ static int serve_open(struct config *config, struct gate_options *options)
     }
     options_find(options, config);
     int err = gate_open(&crew.gate, config, options, &d);
-    diagnostics_log(&d);
+    error_log_diagnostics(&d);
     arena_free(&arena);
     if (err < 0)
         return err;
-    const int ours[] = {error_log_made(), pid_write(server->pid_file)};
+    int socket = -1;
+    if (server->control.len > 0 &&
+        (err = control_open(&crew.control, server->control, options->backend, &means, &socket)) <
+            0) {
+        log_say(LOG_ERROR, "control %.*s: %s", SPAN_ARG(server->control), fail_text(err));
+        return err;
+    }
+    const int ours[] = {error_log_made(), pid_write(server->pid_file), socket};
     if (server->user.len > 0)
         err = identity_drop(server->user, server->group, ours, COUNT_OF(ours), &why);
-    if (ours[1] >= 0)
-        descriptor_close(ours[1]);
+    descriptor_close(ours[1]);
+    descriptor_close(ours[2]);
     if (err < 0) {
-        pid_remove();
+        leave_files();
         log_say(LOG_ERROR, "user %.*s: %s", SPAN_ARG(server->user), why);
         return err;
     }
@@ -454,8 +472,14 @@ int serve(struct config *config)
     sigaddset(&signals, SIGNAL_LOOK);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0) {
+        log_say(LOG_ERROR, "no descriptor to hear signals by");
+        return 1;
+    }
 
     crew = (struct crew){.main = pthread_self(),
+                         .signals = fd,
                          .lock = PTHREAD_MUTEX_INITIALIZER,
                          .orders = PTHREAD_MUTEX_INITIALIZER,
                          .opened = PTHREAD_COND_INITIALIZER};
@@ -464,15 +488,16 @@ int serve(struct config *config)
     crew.gate.changed = tell_main;
     struct hand *hands = calloc(options.workers, sizeof *hands);
     if (!hands || !crew_start(hands)) {
-        pid_remove();
+        leave_files();
         return 1;
     }
     watch_begin();
     log_say(LOG_NOTICE, "serving");
-    serve_until_done(&signals);
+    serve_until_done();
     for (unsigned i = 0; i < options.workers; i++)
         pthread_join(hands[i].thread, NULL);
-    pid_remove();
+    leave_files();
+    descriptor_close(crew.signals);
     tls_watch_free(crew.watch);
     gate_close(&crew.gate);
     free(hands);

@@ -40,6 +40,7 @@ struct server_conf {
     struct span engine;      /* "auto" ... */
     uint64_t engine_disable; /* IO_NO_* bits */
     struct span user, group, pid_file;
+    struct span control;     /* the path of a socket; empty: off */
     uint64_t max_connections; /* VALUE_AUTO */
     uint64_t buffer_memory;   /* VALUE_AUTO */
     uint64_t drain_timeout, reload_timeout;

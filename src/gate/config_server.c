@@ -59,7 +59,12 @@ const struct setting server_settings[] = {
      .flags = SETTING_RESTART,
      .offset = AT(conf.pid_file, struct span),
      .help = "Where the process id is written after binding; removed at exit."},
-    {.name = "control", .flags = SETTING_LATER},
+    {.name = "control",
+     .type = SETTING_FILE,
+     .flags = SETTING_OFF | SETTING_RESTART,
+     .fallback = "off",
+     .offset = AT(conf.control, struct span),
+     .help = "The socket that headgate ctl speaks to; removed at exit."},
     {.name = "max_connections",
      .type = SETTING_COUNT,
      .flags = SETTING_AUTO,
@@ -202,6 +207,9 @@ void config_load_server(struct loading *l)
         loading_say(l, SEVERITY_ERROR, "server_header", "a control character");
     if (conf->server_header.len > SERVER_HEADER_MAX)
         loading_say(l, SEVERITY_ERROR, "server_header", "longer than %d bytes", SERVER_HEADER_MAX);
+    if (conf->control.len > ADDRESS_PATH_MAX)
+        loading_say(l, SEVERITY_ERROR, "control", "a socket's path has at most %d bytes",
+                    ADDRESS_PATH_MAX);
     if (conf->group.len > 0 && conf->user.len == 0)
         loading_say(l, SEVERITY_ERROR, "group", "there is no user");
     const char *share =
@@ -222,6 +230,7 @@ void server_needs_restart(const struct server_conf *before, const struct server_
         {"user", !span_equal(before->user, after->user)},
         {"group", !span_equal(before->group, after->group)},
         {"pid_file", !span_equal(before->pid_file, after->pid_file)},
+        {"control", !span_equal(before->control, after->control)},
         {"buffer_memory", before->buffer_memory != after->buffer_memory},
     };
 
@@ -242,6 +251,7 @@ bool server_keep_running(struct server_conf *after, const struct server_conf *be
         {&after->user, before->user},
         {&after->group, before->group},
         {&after->pid_file, before->pid_file},
+        {&after->control, before->control},
     };
 
     after->workers = before->workers;

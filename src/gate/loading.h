@@ -81,7 +81,7 @@ void section_tables(const struct module *const *modules, const struct conf_secti
 void config_check_keys(struct loading *l);
 
 /* The settings of [server] that differ and need a restart, up to the NULL. */
-enum { SERVER_RESTART_MAX = 8 };
+enum { SERVER_RESTART_MAX = 9 };
 void server_needs_restart(const struct server_conf *before, const struct server_conf *after,
                           const char *names[SERVER_RESTART_MAX]);
 

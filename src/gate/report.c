@@ -135,3 +135,22 @@ void report_gate(struct gate *gate)
     report(&(struct report){
         .who = "counted", .workers = gate->workers, .count = gate->worker_count, .asked = true});
 }
+
+void report_read(const struct gate *gate,
+                 void (*counter)(void *data, const char *part, struct span name, uint64_t n),
+                 void *data)
+{
+    const struct report r = {.workers = gate->workers, .count = gate->worker_count};
+
+    for (unsigned c = 1; c < CAUSE_COUNT; c++) {
+        uint64_t n = sum(&r, offsetof(struct worker_stats, causes) + c * sizeof(uint64_t), false);
+        if (n > 0)
+            counter(data, "causes", cause_row((enum cause)c)->name, n);
+    }
+    for (size_t i = 0; i < COUNT_OF(gate_counters); i++)
+        counter(data, "gate", span_of(gate_counters[i].name),
+                sum(&r, gate_counters[i].offset, false));
+    for (size_t i = 0; i < COUNT_OF(engine_counters); i++)
+        counter(data, "engine", span_of(engine_counters[i].name),
+                sum(&r, engine_counters[i].offset, true));
+}

@@ -14,4 +14,9 @@ void report_worker(const struct worker *w);
  * thread, while no worker is being taken down. */
 void report_gate(struct gate *gate);
 
+/* Each number by itself, the parts in order: causes that have come up, "gate", "engine". */
+void report_read(const struct gate *gate,
+                 void (*counter)(void *data, const char *part, struct span name, uint64_t n),
+                 void *data);
+
 #endif

@@ -34,14 +34,22 @@ wanted=$build/tests/docs/completions.wanted
 offered headgate | options_in >"$found"
 same "bash knows headgate's options"
 
+"$build/headgate" ctl -h | options_in >"$wanted"
+offered headgate ctl | options_in >"$found"
+same "bash knows the options of headgate ctl"
+
+"$build/headgate" ctl -h | sed -n 's/^ *\([a-z]\{4,\}\) .*/\1/p' | sort -u >"$wanted"
+offered headgate ctl | grep -v '^-' | sort -u >"$found"
+same "bash knows the commands of headgate ctl"
+
 "$build/headgate-bench" -h | options_in >"$wanted"
 { offered headgate-bench; offered headgate-bench 1mrc http://a; offered headgate-bench load http://a; } |
     options_in >"$found"
 same "bash knows headgate-bench's options"
 
-{ "$build/headgate" -h; "$build/headgate-bench" -h; } | options_in >"$wanted"
+{ "$build/headgate" -h; "$build/headgate" ctl -h; "$build/headgate-bench" -h; } | options_in >"$wanted"
 grep -oE "'[*]?--?[a-zA-Z][a-z-]*\[" "$src/contrib/completions/_headgate" | options_in >"$found"
-same "zsh knows the options of both"
+same "zsh knows the options of all"
 
 rm -f "$found" "$wanted"
 echo "1..$count"

@@ -74,7 +74,7 @@ def differences(name, have, documented):
 
 def pages_are_well_formed():
     pages = sorted(glob.glob(os.path.join(MAN, "*.[1-8]")))
-    result(len(pages) == 4, "there are four pages", pages)
+    result(len(pages) == 5, "there are five pages", pages)
     if not shutil.which("mandoc"):
         print("# mandoc is missing: apt install mandoc", flush=True)
         return
@@ -201,6 +201,9 @@ def command_lines_are_described():
     differences("every option of headgate is described, and no other",
                 flags_of(usage) | {"--config", "--test", "--print", "--version", "--help"},
                 flags_in("headgate.8"))
+    usage = run(HEADGATE, "ctl", "-h").stdout
+    differences("every option of headgate ctl is described, and no other",
+                flags_of(usage) | {"--config", "--socket", "--help"}, flags_in("headgate-ctl.1"))
 
 
 def kinds_of_errors_are_listed():

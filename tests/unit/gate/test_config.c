@@ -45,6 +45,8 @@ START_TEST(a_small_file_has_all_the_defaults)
 }
 END_TEST
 
+#define TEN   "1234567890"
+
 struct mistake {
     const char *text, *said;
 };
@@ -87,8 +89,8 @@ static const struct mistake mistakes[] = {
     {LISTENER "[tls x]\n",
      "a.ini:3:1: error: [tls] is not supported by this build: it was configured without TLS\n"},
 #endif
-    {"[server]\ncontrol = x\n" LISTENER,
-     "a.ini:2:1: error: control is not supported by this build\n"},
+    {"[server]\ncontrol = /" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "1234567\n" LISTENER,
+     "a.ini:2:11: error: control: a socket's path has at most 107 bytes\n"},
     {"[server]\nresolver = system, 10.0.0.1\n" LISTENER,
      "a.ini:2:20: error: resolver: \"10.0.0.1\": not supported by this build; only system is\n"},
     {"[server]\nlisten = :80\n" LISTENER,
@@ -390,6 +392,7 @@ START_TEST(what_needs_a_restart_is_named)
         {"[server]\nuser = a\n" LISTENER, "user"},
         {"[server]\nuser = b\ngroup = a\n" LISTENER, "user, group"},
         {"[server]\npid_file = a\n" LISTENER, "pid_file"},
+        {"[server]\ncontrol = a\n" LISTENER, "control"},
         {"[server]\nbuffer_memory = 5m\n" LISTENER, "buffer_memory"},
         {LISTENER "backlog = 5\n", "backlog"},
         {"[server]\ndrain_timeout = 5s\n" LISTENER "[listener b]\nlisten = :81\nbacklog = 5\n", ""},
