@@ -182,31 +182,22 @@ static bool is_stream(const struct response *r)
            span_equal_nocase(span_first(f->value, 16), SPAN("application/grpc"));
 }
 
-static void forward_switch(struct exchange *x, struct leg *leg)
-{
-    const struct field *f = fields_get(&leg->response.fields, FIELD_UPGRADE);
-
-    if (leg->request.upgrade.len == 0 || !f || !span_equal_nocase(f->value, leg->request.upgrade)) {
-        respond_failed(x, CAUSE_upstream_upgrade_refused);
-        return;
-    }
-    if (x->request.protocol.len == 0)
-        response_field(x, FIELD_UPGRADE, f->value);
-    respond_start(x, x->request.protocol.len ? 200 : 101, VALUE_OFF); /* RFC 8441, 5 */
-    leg_tunnel(leg);
-}
-
 static void forward_pass_head(struct exchange *x, struct forwarding *f)
 {
     struct leg *leg = &f->leg;
     const struct response *r = &leg->response;
 
     f->passed = true;
-    if (!forward_response(x, r)) {
+    bool switched = leg_switched(leg);
+    if (x->request.protocol.len > 0 && !switched && r->status <= 299) {
+        respond_failed(x, CAUSE_upstream_upgrade_refused); /* 200 would make a tunnel of it */
+        return;
+    }
+    if (!forward_response(x, leg)) {
         respond_failed(x, CAUSE_out_of_memory);
         return;
     }
-    if (r->status == 101) {
+    if (switched) {
         forward_switch(x, leg);
         return;
     }

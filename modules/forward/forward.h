@@ -29,7 +29,16 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
                            struct leg_request *out);
 
 /* The origin's fields onto the response. False: no memory. */
-bool forward_response(struct exchange *x, const struct response *from);
+bool forward_response(struct exchange *x, const struct leg *leg);
+
+/* What the client may and would switch to; empty: nothing (switch.c). */
+struct span forward_upgrade(const struct exchange *x, const struct forward_conf *conf);
+
+/* Adds what a WebSocket client over HTTP/2 does not bring.  FAIL_MEMORY, FAIL_FULL. */
+MUST_USE int forward_websocket_key(struct exchange *x, struct leg_request *out);
+
+/* The origin has switched: answers so, and from then on there is a tunnel; or a failure. */
+void forward_switch(struct exchange *x, struct leg *leg);
 
 /* The path and query the origin gets; also what [test] expect_path compares.
  * ptr NULL: no memory, or a result that is no path. */

@@ -87,19 +87,6 @@ static bool connection_names(const struct exchange *x, struct span name)
            fields_has_item(&x->request.fields, FIELD_CONNECTION, name);
 }
 
-/* X_Forwarded_For is X-Forwarded-For to an origin that hands fields on as CGI
- * variables (RFC 3875, 4.1.18): no client may say so what it may not say openly. */
-static bool is_disguised(const struct field *f)
-{
-    char name[64];
-
-    if (f->id != FIELD_OTHER || f->name.len > sizeof name || span_find(f->name, '_') == f->name.len)
-        return false;
-    for (size_t i = 0; i < f->name.len; i++)
-        name[i] = f->name.ptr[i] == '_' ? '-' : f->name.ptr[i];
-    return field_find((struct span){name, f->name.len}) != FIELD_OTHER;
-}
-
 static bool field_passes(const struct exchange *x, const struct field *f)
 {
     enum field_id id = (enum field_id)f->id;
@@ -121,7 +108,7 @@ static bool field_passes(const struct exchange *x, const struct field *f)
     default:
         break;
     }
-    return !connection_names(x, f->name) && !is_disguised(f);
+    return !connection_names(x, f->name) && !field_is_disguised(f);
 }
 
 static struct span forwarded_append(struct exchange *x, enum field_id id, struct span ours)
@@ -231,34 +218,6 @@ static struct span forward_host(struct exchange *x, const struct forward_conf *c
     return template_text(conf->host_header, x);
 }
 
-/* What HTTP/1 asks of a WebSocket client and HTTP/2 does not (RFC 8441, 5.1): a number that only
- * shows that the origin has understood. */
-static int add_websocket_key(struct exchange *x, struct fields *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *key = arena_alloc(&x->arena, 24);
-
-    if (!key || !span_equal_nocase(x->request.protocol, SPAN("websocket")))
-        return key ? 0 : FAIL_MEMORY;
-    for (unsigned i = 0; i < 22; i++)
-        key[i] = digits[random_below(&exchange_io(x)->random, i < 21 ? 64 : 4) * (i < 21 ? 1 : 16)];
-    key[22] = key[23] = '=';
-    return fields_add(out, FIELD_OTHER, SPAN("Sec-WebSocket-Key"), (struct span){key, 24});
-}
-
-/* The one token both sides may switch to. */
-static struct span upgrade_token(const struct exchange *x, const struct forward_conf *conf)
-{
-    if (!x->request.upgrade || x->request.framing != FRAMING_NONE || x->request.version < HTTP_1_1)
-        return (struct span){0};
-    for (unsigned i = 0; i < conf->upgrade.count; i++)
-        if (x->request.protocol.len
-                ? span_equal_nocase(x->request.protocol, conf->upgrade.list[i])
-                : fields_has_item(&x->request.fields, FIELD_UPGRADE, conf->upgrade.list[i]))
-            return conf->upgrade.list[i];
-    return (struct span){0};
-}
-
 enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
                            struct leg_request *out)
 {
@@ -270,11 +229,13 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
         (struct fields){.list = arena_alloc(&x->arena, max * sizeof(struct field)), .max = max};
     out->method = x->request.method_name;
     out->target = forward_path(x, conf);
-    out->upgrade = upgrade_token(x, conf);
+    out->upgrade = forward_upgrade(x, conf);
     if (!fields->list)
         return CAUSE_out_of_memory;
     if (!out->target.ptr)
         return CAUSE_bad_path;
+    if (x->request.protocol.len > 0 && out->upgrade.len == 0)
+        return CAUSE_upgrade_not_allowed;
     out->servers_host = conf->host_header && span_equal(conf->host_header->source, SPAN("server"));
     struct span host = forward_host(x, conf);
     if (!host_is_valid(host))
@@ -286,7 +247,7 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
             err = fields_add(fields, (enum field_id)f->id, f->name, f->value);
     }
     if (err == 0 && x->request.protocol.len)
-        err = add_websocket_key(x, fields);
+        err = forward_websocket_key(x, out);
     if (err == 0)
         err = add_forwarded(x, conf, fields);
     struct span id = exchange_request_id(x);

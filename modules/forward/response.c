@@ -11,11 +11,21 @@ static bool response_passes(const struct response *from, const struct field *f)
            !fields_has_item(&from->fields, FIELD_CONNECTION, f->name);
 }
 
-bool forward_response(struct exchange *x, const struct response *from)
+/* The answer to a WebSocket's key is for whoever has sent the key: not if it was ours, nor if the
+ * origin cannot have seen one. */
+static bool is_others_answer(const struct exchange *x, const struct leg *leg, const struct field *f)
 {
+    return (x->request.protocol.len > 0 || leg->connects) &&
+           span_equal_nocase(f->name, WEBSOCKET_ACCEPT_NAME);
+}
+
+bool forward_response(struct exchange *x, const struct leg *leg)
+{
+    const struct response *from = &leg->response;
+
     for (unsigned i = 0; i < from->fields.count; i++) {
         const struct field *f = &from->fields.list[i];
-        if (!response_passes(from, f))
+        if (!response_passes(from, f) || is_others_answer(x, leg, f))
             continue;
         if (response_field_passed(x, f) == FAIL_FULL)
             return false;

@@ -32,17 +32,23 @@ bool setting_is_line(const struct setting *setting)
            setting->type == SETTING_LINES;
 }
 
+/* A host, or a request variable that stands for one. */
+static bool is_host_or_variable(const struct setting *setting)
+{
+    return setting->type == SETTING_HOST && setting->words;
+}
+
 static bool is_rest(const struct setting *setting, unsigned word)
 {
     if (setting->type == SETTING_TEXT || setting->type == SETTING_TEMPLATE ||
-        (setting->flags & SETTING_REST_FIRST))
+        (setting->flags & SETTING_REST_FIRST) || is_host_or_variable(setting))
         return true;
     return word == 2 && (setting->flags & SETTING_REST_THIRD);
 }
 
 static bool is_template(const struct setting *setting, unsigned word)
 {
-    return setting->type == SETTING_TEMPLATE ||
+    return setting->type == SETTING_TEMPLATE || is_host_or_variable(setting) ||
            (word == 2 && (setting->flags & SETTING_REST_THIRD));
 }
 

@@ -127,7 +127,7 @@ struct setting {
     size_t offset;             /* SETTING_MEMBER */
     const char *fallback;      /* as one would write it; NULL: the member stays zero */
     uint64_t min, max;         /* of numbers; max 0 is no maximum */
-    const char *const *words;  /* of SETTING_WORD*, NULL-terminated */
+    const char *const *words;  /* of SETTING_WORD*, variables beside SETTING_HOST; NULL-terminated */
     const char *const *later;  /* words of the language that this build refuses */
     const char *help;          /* one sentence */
 };

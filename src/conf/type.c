@@ -250,9 +250,14 @@ static bool fill_token(struct filling *f, const struct item *item, void *out)
     return err == 0 ? fill_span(f, item, out) : failed(f, item, err, why);
 }
 
+/* A host, or one of the words that may stand for it. */
 static bool fill_host(struct filling *f, const struct item *item, void *out)
 {
     const char *why;
+
+    for (size_t i = 0; f->setting->words && f->setting->words[i]; i++)
+        if (span_equal(item->words[0].text, span_of(f->setting->words[i])))
+            return fill_span(f, item, out);
     int err = value_host(f->conf->arena, item->words[0].text, f->setting->type == SETTING_HOSTS,
                          out, &why);
 

@@ -110,7 +110,7 @@ struct server_entry {      /* a server of an upstream */
     unsigned address_count;
     unsigned weight;
     bool backup, down;
-    bool h2;                /* HTTP/2 is spoken to it, by prior knowledge */
+    bool h2;                /* HTTP/2 is spoken to it: at once, or where that is agreed */
     uint64_t max_in_flight; /* VALUE_OFF */
     uint64_t hash;          /* of text, for balance = hash */
     struct server_state *state;
@@ -145,12 +145,14 @@ struct upstream_conf {
     uint64_t keepalive, keepalive_time;
     uint64_t tries, retry_on, retry_buffer;
     uint64_t max_response_header;
-    uint64_t family; /* enum address_family, NONE for any */
-    bool secure;     /* https */
-    bool h2;         /* and HTTP/2 has to be agreed on it */
+    uint64_t family;        /* enum address_family, NONE for any */
+    bool secure;            /* https */
+    struct spans protocols; /* over TLS, what may be agreed: h2, http/1.1, in our order */
+    bool either;            /* and that is both: the origin decides, for each connection */
     bool tls_verify;
     struct span tls_ca, tls_certificate, tls_key; /* files; empty: none */
     struct span tls_name;                         /* empty: the server's */
+    bool tls_by_host;                             /* or the request's host */
     struct tls_context *tls;                      /* NULL: plain */
 };
 

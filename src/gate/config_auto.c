@@ -3,9 +3,13 @@
 #include "gate/config.h"
 #include "gate/exchange.h"
 #include "gate/module.h"
+#include "http/h2_hpack.h"
 #include "io/descriptor.h"
 
-enum { DESCRIPTOR_RESERVE = 512 };
+enum {
+    DESCRIPTOR_RESERVE = 512,
+    H2_TABLES = 16 * 1024, /* HPACK's, both ways, and what waits to be sent */
+};
 
 static uint64_t most(uint64_t a, uint64_t b)
 {
@@ -46,21 +50,74 @@ uint64_t config_buffer_memory(const struct config *config)
 
 /* --- the worst case ------------------------------------------------------------------- */
 
-/* A connection with a head as long as may be, and the exchange it is for. */
-static uint64_t connection_bytes(const struct config *config)
+/* What an exchange may keep of its origin's: the response's head, and content for another try. */
+static uint64_t response_bytes(const struct config *config)
 {
-    uint64_t head = 0, response = 0;
+    uint64_t response = 0;
 
-    for (unsigned i = 0; i < config->listener_count; i++) {
-        const struct h1_limits *limits = &config->listeners[i].limits;
-        head = most(head, limits->head_max + limits->fields_max * sizeof(struct field));
-    }
     for (unsigned i = 0; i < config->upstream_count; i++) {
         const struct upstream_conf *u = &config->upstreams[i];
         uint64_t kept = u->retry_buffer == VALUE_OFF ? 0 : u->retry_buffer;
         response = most(response, u->max_response_header + kept);
     }
-    return head + response + sizeof(struct exchange);
+    return response;
+}
+
+static bool agrees_on_h2(const struct tls_conf *t)
+{
+    for (unsigned i = 0; i < t->alpn.count; i++)
+        if (span_equal(t->alpn.list[i], SPAN("h2")))
+            return true;
+    return false;
+}
+
+static bool speaks_h2(const struct config *config, const struct listener_conf *l)
+{
+    bool agreed = false;
+
+    for (unsigned i = 0; i < l->tls_count; i++)
+        agreed = agreed || agrees_on_h2(&config->tls[l->tls[i]]);
+    return hpack_available() && (l->tls_names.count > 0 ? agreed : l->h2c);
+}
+
+/* A connection, with a head as long as may be and the exchange it is for; over HTTP/2 with as many
+ * of them as it may have streams.  What is in their windows is content: of buffer_memory. */
+static uint64_t connection_bytes(const struct config *config, const struct listener_conf *l,
+                                 uint64_t response)
+{
+    uint64_t head = l->limits.head_max + l->limits.fields_max * sizeof(struct field);
+    uint64_t one = head + response + sizeof(struct exchange);
+
+    if (!speaks_h2(config, l))
+        return one;
+    return l->h2_max_streams * one + 2 * head + H2_TABLES;
+}
+
+/* All connections there may be, on the listeners where each costs most. */
+static uint64_t connections_bytes(const struct config *config)
+{
+    uint64_t left = config_connections_max(config), bytes = 0, response = response_bytes(config);
+    uint64_t below = UINT64_MAX;
+
+    while (left > 0) {
+        uint64_t cost = 0, count = 0;
+        for (unsigned i = 0; i < config->listener_count; i++) {
+            const struct listener_conf *l = &config->listeners[i];
+            uint64_t each = connection_bytes(config, l, response);
+            uint64_t room = l->max_connections == VALUE_OFF ? left : l->max_connections;
+            if (each >= below || each < cost)
+                continue;
+            count = each == cost && count < left ? count + room : room;
+            cost = each;
+        }
+        if (count == 0)
+            break;
+        count = count < left ? count : left;
+        bytes += count * cost;
+        left -= count;
+        below = cost;
+    }
+    return bytes;
 }
 
 /* What modules keep: users that were counted, files. */
@@ -78,6 +135,6 @@ static uint64_t modules_bytes(const struct config *config)
 
 uint64_t config_worst_case_bytes(const struct config *config)
 {
-    return config_connections_max(config) * connection_bytes(config) +
-           config_buffer_memory(config) + modules_bytes(config) + config->arena.used;
+    return connections_bytes(config) + config_buffer_memory(config) + modules_bytes(config) +
+           config->arena.used;
 }

@@ -16,6 +16,7 @@ struct upstream_raw {
 static const char *const retry_words[] = {"connect", "unprocessed", "reset", "timeout", NULL};
 static const char *const families[] = {"any", "ipv4", "ipv6", NULL}; /* enum address_family */
 static const char *const only_off[] = {"off", NULL}, *const protocols[] = {"h2", "http/1.1", NULL};
+static const char *const request_host[] = {"${host}", NULL};
 static const char *const later_proxy[] = {"v1", "v2", NULL};
 
 const struct setting upstream_settings[] = {
@@ -164,7 +165,7 @@ const struct setting upstream_settings[] = {
      .fallback = "http/1.1",
      .words = protocols,
      .offset = AT(protocols, struct spans),
-     .help = "What is spoken to an https server: h2 or http/1.1."},
+     .help = "What is spoken to an https server; of both it chooses one (ALPN), our order."},
     {.name = "tls_verify",
      .type = SETTING_BOOL,
      .fallback = "yes",
@@ -176,8 +177,10 @@ const struct setting upstream_settings[] = {
      .help = "PEM certificates of those who certify servers; the system's if absent."},
     {.name = "tls_name",
      .type = SETTING_HOST,
+     .words = request_host,
      .offset = AT(conf.tls_name, struct span),
-     .help = "The name that is asked for and verified; the server's own if absent."},
+     .help =
+         "The name that is asked for and verified; ${host}: the request's; absent: the server's."},
     {.name = "tls_certificate",
      .type = SETTING_FILE,
      .offset = AT(conf.tls_certificate, struct span),
@@ -309,17 +312,18 @@ static bool is_counted(const struct upstream_conf *u)
 /* Over TLS it is agreed (ALPN); without, h2c:// says so. */
 static void protocols_load(struct loading *l, const struct spans *list, struct upstream_conf *u)
 {
-    bool h2 = list->count > 0 && span_equal(list->list[0], SPAN("h2"));
+    bool h2 = false;
 
-    if (list->count > 1)
-        loading_say(l, SEVERITY_ERROR, "protocols", "one of h2 and http/1.1 in this build");
-    else if (h2 && !u->secure)
+    for (unsigned i = 0; i < list->count; i++)
+        h2 = h2 || span_equal(list->list[i], SPAN("h2"));
+    u->either = h2 && list->count > 1;
+    u->protocols = *list;
+    if (h2 && !u->secure)
         loading_say(l, SEVERITY_ERROR, "protocols", "without TLS it is server = h2c://...");
     else if (h2 && !hpack_available())
         loading_say(l, SEVERITY_ERROR, "protocols", "h2 is not supported by this build");
     for (unsigned i = 0; h2 && i < u->server_count; i++)
         u->servers[i].h2 = true;
-    u->h2 = h2;
 }
 
 static void upstream_load(struct loading *l, struct conf_section *s, struct upstream_conf *u)
@@ -336,6 +340,9 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     u->family = (uint64_t)raw.family;
     loading_servers(l, &raw.servers, u);
     protocols_load(l, &raw.protocols, u);
+    u->tls_by_host = span_equal(u->tls_name, span_of(request_host[0]));
+    if (u->tls_by_host)
+        u->tls_name = (struct span){0};
     queue_load(l, &raw.queue, u);
     budget_load(l, &raw.budget, u);
     u->limited = is_limited(u);

@@ -178,12 +178,25 @@ static void head_refuse(struct conn *c, struct exchange *x, enum cause cause)
     respond_failed(x, cause);
 }
 
+void conn_h1_refuse(struct conn *c, enum cause cause)
+{
+    struct worker *w = conn_worker(c);
+    struct exchange *x = exchange_new(w, c->listener->generation, c->listener->conf);
+
+    if (x) {
+        head_refuse(c, x, cause);
+        return;
+    }
+    worker_counted(&w->stats.causes[cause]);
+    conn_close(c);
+}
+
 static void head_taken(struct conn *c, struct exchange *x)
 {
     exchange_start(c, x);
     struct h1_exchange *h = h1_of(x);
     h1_content_init(&h->content, x->request.framing, x->request.content_length,
-                    &c->listener->conf->limits, NULL);
+                    &c->listener->conf->limits, &h->trailers);
     h->content_done = h1_content_complete(&h->content);
     if (h->content_done)
         flow_end(&x->request_content);
@@ -322,18 +335,13 @@ static uint64_t h1_deadline(struct conn *c)
 
 static void h1_late(struct conn *c)
 {
-    struct worker *w = conn_worker(c);
-    struct exchange *x;
-
     if (c->h1.x) {
         h1_content_judge(c);
     } else if (!c->head_begun) {
-        worker_counted(&w->stats.causes[CAUSE_keepalive_timeout]);
+        worker_counted(&conn_worker(c)->stats.causes[CAUSE_keepalive_timeout]);
         conn_linger(c);
-    } else if ((x = exchange_new(w, c->listener->generation, c->listener->conf))) {
-        head_refuse(c, x, CAUSE_header_timeout);
     } else {
-        conn_close(c);
+        conn_h1_refuse(c, CAUSE_header_timeout);
     }
 }
 

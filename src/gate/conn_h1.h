@@ -12,6 +12,7 @@
 struct h1_exchange {
     struct response_writer writer;
     struct h1_content content;
+    struct fields trailers; /* while they are read: the slots are the worker's */
     bool content_done;
     bool continue_said;
     uint64_t rate_since; /* when the present window of asking began; 0: not asking */

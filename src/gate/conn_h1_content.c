@@ -2,6 +2,9 @@
  * nowhere, and how long that may take. */
 #include "gate/conn_h1.h"
 
+#include "gate/pool.h"
+#include "gate/trailers.h"
+
 enum { REST_BYTES = 1280 };            /* in REST_NS, or the connection is not kept for it */
 #define REST_NS        (10 * NS_PER_S) /* for REST_BYTES of content that nobody wants */
 #define RATE_WINDOW_NS (10 * NS_PER_S)
@@ -73,10 +76,15 @@ static void read_content(struct conn *c, bool discard)
     struct h1_exchange *h = h1_of(x);
     struct flow *f = &x->request_content;
 
+    h->trailers = (struct fields){.list = conn_worker(c)->pools->fields, .max = LEG_FIELDS_MAX};
     while (!h->content_done && wire_in(&c->wire).len > 0 && (discard || flow_room(f) > 0)) {
         struct h1_piece piece = {0};
         enum cause cause = CAUSE_NONE;
         enum parse parse = h1_content_next(&h->content, wire_in(&c->wire), &piece, &cause);
+        if (parse == PARSE_DONE && !trailers_keep_request(x, &h->trailers)) {
+            parse = PARSE_BAD;
+            cause = CAUSE_out_of_memory;
+        }
         wire_take(&c->wire, piece.skip);
         if (parse == PARSE_BAD) {
             content_bad(c, cause);

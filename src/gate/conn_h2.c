@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "gate/module.h"
+#include "gate/trailers.h"
 
 enum {
     REQUESTS_MAX = 64,        /* a step */
@@ -300,6 +301,20 @@ static void on_end(struct conn *c, struct exchange *x)
         conn_h2_ready(c, x);
 }
 
+static void on_trailers(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+
+    if (h->done || h->content_done || trailers_keep_request(x, &c->h2->session.head.fields)) {
+        on_end(c, x);
+        return;
+    }
+    h->content_done = true;
+    flow_break(&x->request_content, FAIL_MEMORY);
+    respond_failed(x, CAUSE_out_of_memory);
+    conn_h2_ready(c, x);
+}
+
 static void exchange_cut(struct conn *c, struct exchange *x, enum cause cause)
 {
     struct h2_exchange *h = h2_of(x);
@@ -350,7 +365,9 @@ static bool on_event(struct conn *c, const struct h2_event *ev)
         return true;
     case H2_CONTENT:
         return conn_h2_content(c, exchange_of(ev->stream), ev);
-    case H2_TRAILS: /* nobody behind us asks for them */
+    case H2_TRAILS:
+        on_trailers(c, exchange_of(ev->stream));
+        return true;
     case H2_END:
         on_end(c, exchange_of(ev->stream));
         return true;

@@ -98,6 +98,9 @@ static inline const struct conn_kind *conn_kind(const struct conn *c)
     return conn_kinds[c->speaks];
 }
 
+/* An HTTP/1 connection without an exchange: its next answer is an error, and its last. */
+void conn_h1_refuse(struct conn *c, enum cause cause);
+
 /* It speaks HTTP/2 from its next byte on, the client's preface: after ALPN, or where that
  * preface came.  False: no memory, and the connection is closed. */
 bool conn_h2_begin(struct conn *c);

@@ -42,10 +42,23 @@ static void failed(struct conn *c)
     conn_linger(c);
 }
 
+/* Whoever speaks plainly can only be answered so. */
+static void plain(struct conn *c)
+{
+    wire_turn_plain(&c->wire);
+    c->speaks = CONN_H1;
+    c->since = conn_now(c);
+    conn_h1_refuse(c, CAUSE_plain_on_tls);
+    if (c->state == CONN_OPEN)
+        conn_kind(c)->serve(c);
+}
+
 static void tls_serve(struct conn *c)
 {
     if (wire_ready(&c->wire))
         agreed(c);
+    else if (wire_spoke_plain(&c->wire))
+        plain(c);
     else if (c->wire.eof)
         failed(c);
 }

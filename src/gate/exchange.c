@@ -183,6 +183,7 @@ void exchange_begin(struct exchange *x)
     worker_counted(&x->worker->stats.requests);
     enum cause cause = exchange_prepare(x);
 
+    x->tls_set = NULL; /* the listener's, which may have another when its turn comes again */
     if (x->listener->https_redirect && exchange_unserved(x, cause) && secure_redirect(x))
         return;
     if (cause == CAUSE_method_not_allowed)

@@ -61,7 +61,7 @@ struct exchange {
     struct config *config; /* the generation it began under */
     const struct listener_conf *listener;
     struct tls *tls;                /* the connection's; NULL: plain */
-    struct tls_set *tls_set;        /* the listener's sections as they are now */
+    struct tls_set *tls_set;        /* the listener's sections; until exchange_begin() is over */
     const struct route_conf *route; /* NULL: none, or not yet known */
     void *state;                    /* the handler's */
 
@@ -81,7 +81,8 @@ struct exchange {
     struct span content; /* a response in one piece: valid until the exchange ends */
     int file;            /* or from a file: fd, -1 when not; the handler's to close */
     uint64_t file_offset, file_left;
-    struct fields trailers; /* of the response, after chunked content */
+    struct fields trailers;         /* of the response, after content of no known length */
+    struct fields request_trailers; /* once the request's content has ended */
     struct span head_lines; /* of a prepared response, not in `response`; empty: it is not */
 
     enum cause cause;    /* why it went wrong; CAUSE_NONE: it did not */

@@ -172,6 +172,14 @@ void leg_again(struct leg *leg)
     leg->fresh_failed = leg->reused = leg->response_begun = leg->cut = false;
 }
 
+/* HTTP/1 says so by 101, HTTP/2 by any success (RFC 8441, 4). */
+bool leg_switched(const struct leg *leg)
+{
+    int status = leg->response.status;
+
+    return leg->connects ? status >= 200 && status <= 299 : status == 101;
+}
+
 /* The request had no content, so its flow has ended: it begins anew, as the
  * client's half of the tunnel. */
 void leg_tunnel(struct leg *leg)
@@ -183,6 +191,7 @@ void leg_tunnel(struct leg *leg)
     x->request_content.consumer = consumer;
     x->request_content.producer = x->owner;
     x->tunnel = true;
+    leg->request_done = false;
     owner_wake(consumer);
     owner_wake(x->owner);
 }
@@ -285,6 +294,7 @@ void leg_begin(struct leg *leg, struct link *l)
 {
     leg->link = l;
     leg->request_written = leg->request_done = leg->request_left_us = false;
+    leg->connects = false;
     leg->begun = leg->since = leg_now(leg);
 }
 
@@ -317,26 +327,6 @@ bool leg_keep_head(struct leg *leg, struct span head)
     f->list = list;
     f->max = f->count;
     response_rebase(&leg->response, head.ptr, head.len, copy.ptr);
-    return true;
-}
-
-bool leg_keep_trailers(struct leg *leg, const struct fields *trailers)
-{
-    struct arena *arena = &leg->x->arena;
-    struct fields kept = {.max = trailers->count};
-
-    if (trailers->count == 0)
-        return true;
-    if (!(kept.list = arena_alloc(arena, kept.max * sizeof *kept.list)))
-        return false;
-    for (unsigned i = 0; i < trailers->count; i++) {
-        const struct field *f = &trailers->list[i];
-        struct span name = arena_copy(arena, f->name), value = arena_copy(arena, f->value);
-        if (!name.ptr || (f->value.len > 0 && !value.ptr) ||
-            fields_add(&kept, (enum field_id)f->id, name, value) < 0)
-            return false;
-    }
-    leg->x->trailers = kept;
     return true;
 }
 

@@ -10,6 +10,7 @@
 #define HEADGATE_GATE_LEG_H
 
 #include "gate/exchange.h"
+#include "http/websocket.h"
 #include "io/io.h"
 
 struct link;
@@ -30,7 +31,8 @@ enum { LEG_FIELDS_MAX = 100, LEG_TRIED_MAX = 64, LEG_UPGRADE_MAX = 64 };
 struct leg_request {
     struct span method, target;
     struct fields fields;
-    struct span upgrade; /* the token asked for; empty: none; at most LEG_UPGRADE_MAX */
+    struct span upgrade;     /* the token asked for; empty: none; at most LEG_UPGRADE_MAX */
+    struct span upgrade_key; /* of a WebSocket, where we made it ourselves; else empty */
     bool servers_host; /* the first field, Host, is to be the own one of the server that is tried */
 };
 
@@ -53,6 +55,7 @@ struct leg {
     bool fresh_failed;   /* it never reached the origin: any method may be tried again */
     bool reused;         /* the link had served others before */
     bool response_begun; /* a byte of a response came */
+    bool connects;       /* HTTP/2: it asked for the upgrade by extended CONNECT (RFC 8441) */
     bool content_lost;   /* request content was sent that is kept nowhere */
     bool cut;            /* failed after the head was passed on */
     struct response response;
@@ -94,7 +97,10 @@ void leg_end(struct leg *leg);
 /* After a failure: ready for another leg_open(). */
 void leg_again(struct leg *leg);
 
-/* After LEG_HEAD with status 101: both flows carry bytes from now on. */
+/* After LEG_HEAD: has the origin switched to the protocol that was asked for, or to any? */
+bool leg_switched(const struct leg *leg);
+
+/* And then: both flows carry bytes from now on. */
 void leg_tunnel(struct leg *leg);
 
 #endif

@@ -26,8 +26,13 @@ void leg_borrow_fields(struct leg *leg);
  * bytes.  False: no memory. */
 bool leg_keep_head(struct leg *leg, struct span head);
 
-/* The response's, for the client; before leg_content_done().  False: no memory. */
-bool leg_keep_trailers(struct leg *leg, const struct fields *trailers);
+/* The client can take trailers, and so can we (RFC 9110, 10.1.4); gRPC insists on it. */
+static inline bool leg_takes_trailers(const struct leg *leg)
+{
+    const struct fields *f = &leg->x->request.fields;
+
+    return fields_get(f, FIELD_TE) && fields_has_item(f, FIELD_TE, SPAN("trailers"));
+}
 
 /* An interim head is complete: it is passed on. */
 void leg_interim(struct leg *leg);

@@ -20,14 +20,11 @@ static void link_attach(struct link *l, struct leg *leg)
     owner_wake(&l->owner);
 }
 
-static struct slab *slab_of(const struct pool_server *server, const struct link_protocol *protocol)
-{
-    return &server->pool->worker->pools->links[protocol->number];
-}
-
 bool link_fits(const struct link *l, const struct leg *leg)
 {
-    return l->protocol == leg_protocol(leg) && link_tls_fits(l, leg->upstream);
+    bool either = leg->upstream->either;
+
+    return (either || (l->protocol == leg_protocol(leg) && !l->undecided)) && link_tls_fits(l, leg);
 }
 
 void link_spare(struct link *l)
@@ -46,14 +43,20 @@ struct link *link_new(struct pool_server *server, const struct address *to, stru
 {
     struct worker *w = server->pool->worker;
     const struct link_protocol *protocol = leg_protocol(leg);
-    struct link *l = slab_get(slab_of(server, protocol), NULL);
+    struct slab *slab = &w->pools->links[protocol->number];
+    struct link *l = slab_get(slab, NULL);
 
     if (!l)
         return NULL;
-    *l = (struct link){.protocol = protocol, .server = server, .state = LINK_CONNECTING, .to = *to};
+    *l = (struct link){.protocol = protocol,
+                       .server = server,
+                       .slab = slab,
+                       .undecided = leg->upstream->either,
+                       .state = LINK_CONNECTING,
+                       .to = *to};
     if (!link_tls_admit(l, leg) || (protocol->open && !protocol->open(l, leg))) {
         link_tls_end(l);
-        slab_put(slab_of(server, protocol), l, NULL);
+        slab_put(slab, l, NULL);
         return NULL;
     }
     owner_init(&l->owner, &w->io->owners, link_step);
@@ -117,7 +120,7 @@ static void link_gone(struct link *l)
     owner_retire(&l->owner);
     if (l->protocol->close)
         l->protocol->close(l);
-    slab_put(slab_of(server, l->protocol), l, NULL);
+    slab_put(l->slab, l, NULL);
     pool_link_gone(server);
 }
 
@@ -158,10 +161,73 @@ static void link_dialled(struct link *l)
     }
 }
 
+/* What a leg on its link is woken by, and wakes. */
+static void link_forget(struct leg *leg)
+{
+    struct exchange *x = leg->x;
+
+    x->request_content.consumer = NULL;
+    x->response_content.producer = NULL;
+    x->response_content.consumer = NULL;
+}
+
+/* Another link to the same server for a leg of which nothing was said. */
+static void link_find(struct link *l, struct leg *leg)
+{
+    struct link *other;
+
+    leg->link = NULL;
+    leg->reused = false;
+    if ((other = pool_link(l->server, leg)))
+        link_serve(other, leg);
+    else if (!link_new(l->server, &l->to, leg)) {
+        leg_let_go(leg);
+        leg_fail(leg, CAUSE_out_of_memory);
+    }
+}
+
+/* The same for one that waited with others; some may have failed while they did. */
+static void link_send_on(struct link *l, struct leg *leg)
+{
+    link_forget(leg);
+    if (leg->state == LEG_FAILED)
+        leg_let_go(leg);
+    else
+        link_find(l, leg);
+}
+
+/* The origin has chosen HTTP/1, which serves one leg at a time.  Nothing was said yet. */
+static void link_become_h1(struct link *l)
+{
+    const struct link_protocol *before = l->protocol;
+
+    l->protocol = &link_h1;
+    link_spare(l);
+    struct leg *first = before->resign(l, link_send_on);
+    if (first)
+        link_attach(l, first);
+    else
+        link_close(l);
+}
+
+static void link_decided(struct link *l)
+{
+    bool h1 = !link_tls_is_h2(l);
+
+    l->undecided = false;
+    l->server->chose_h1 = h1;
+    if (h1)
+        link_become_h1(l);
+}
+
 static void link_secured(struct link *l)
 {
     int done = l->tls_failed ? 0 : link_tls_go_on(l);
 
+    if (done > 0 && l->undecided)
+        link_decided(l);
+    if (l->state == LINK_CLOSING) /* nobody was left to serve */
+        return;
     if (done > 0) {
         l->state = LINK_BUSY;
         l->protocol->connected(l);
@@ -243,12 +309,9 @@ static void link_left(struct link *l, enum link_left left)
 
 static enum link_left link_detach(struct link *l, struct leg *leg)
 {
-    struct exchange *x = leg->x;
     enum link_left left = l->protocol->release(l, leg);
 
-    x->request_content.consumer = NULL;
-    x->response_content.producer = NULL;
-    x->response_content.consumer = NULL;
+    link_forget(leg);
     return left;
 }
 
@@ -262,16 +325,6 @@ void link_release(struct link *l, struct leg *leg)
 
 void link_move(struct link *l, struct leg *leg)
 {
-    enum link_left left = link_detach(l, leg);
-    struct link *other;
-
-    leg->link = NULL;
-    leg->reused = false;
-    link_left(l, left);
-    if ((other = pool_link(l->server, leg)))
-        link_serve(other, leg);
-    else if (!link_new(l->server, &l->to, leg)) {
-        leg_let_go(leg);
-        leg_fail(leg, CAUSE_out_of_memory);
-    }
+    link_left(l, link_detach(l, leg));
+    link_find(l, leg);
 }

@@ -51,6 +51,11 @@ struct link_protocol {
     /* Part of the step, while there are legs: reads, decides, writes. */
     void (*work)(struct link *l);
 
+    /* Before it is connected: gives up all it has, for another protocol to take over.  The first of
+     * its legs that can go on is returned, if there is one, the others are handed to `other`: all
+     * of them on no link.  NULL: it is never asked to. */
+    struct leg *(*resign)(struct link *l, void (*other)(struct link *l, struct leg *leg));
+
     /* None of the legs can go on.  fresh: no origin saw anything of them. */
     void (*fail)(struct link *l, enum cause cause, bool fresh);
 
@@ -74,7 +79,9 @@ struct link {
     struct address to;
     enum link_state state;
     struct tls_context *context; /* counted; NULL: plain */
-    struct span tls_name;        /* until it is connected; own copy */
+    struct span tls_name;        /* asked for and verified; own copy */
+    struct slab *slab;           /* where it lives */
+    bool undecided;              /* HTTP/2, unless the origin wants HTTP/1 (ALPN) */
     bool session_kept;           /* for the next one */
     bool tls_failed;             /* and its leg was told */
     bool kept;                   /* it is on the idle list; the pool's to write */
@@ -103,7 +110,7 @@ void link_close(struct link *l);
 bool link_usable(const struct link *l);
 bool link_fits(const struct link *l, const struct leg *leg);
 
-/* What is spoken to the server of a leg. */
+/* What is spoken to the server of a leg; or is tried first. */
 static inline const struct link_protocol *leg_protocol(const struct leg *leg)
 {
     return leg->server->h2 ? &link_h2 : &link_h1;

@@ -1,6 +1,8 @@
 /* HTTP/1 on a link: one leg at a time; the response, and the end. */
 #include "gate/link_h1.h"
 
+#include "gate/trailers.h"
+
 /* True when the head is complete, and not an interim one. */
 static bool h1_link_read_head(struct h1_link *l)
 {
@@ -94,7 +96,8 @@ static void h1_link_read_content(struct h1_link *l)
         enum cause cause;
         enum parse parse = h1_content_next(&l->content, wire_in(w), &piece, &cause);
         leg->since = io_now(link_io(&l->base));
-        bool kept = parse != PARSE_DONE || leg_keep_trailers(leg, &l->trailers);
+        bool kept = parse != PARSE_DONE ||
+                    trailers_keep_response(leg->x, &leg->response.fields, &l->trailers);
         wire_take(w, piece.skip);
         if (!kept) {
             leg_fail(leg, CAUSE_out_of_memory);

@@ -24,10 +24,14 @@ static struct span own_fields(struct h1_link *l, char line[static OWN_FIELDS_MAX
         at += h1_write_length(at, OWN_FIELDS_MAX, r->content_length);
     else if (r->framing == FRAMING_CHUNKED)
         at = put(at, SPAN("Transfer-Encoding: chunked\r\n"));
+    bool te = leg_takes_trailers(l->leg);
     if (upgrade.len > 0) {
-        at = put(at, SPAN("Connection: Upgrade\r\nUpgrade: "));
+        at = put(at, te ? SPAN("TE: trailers\r\nConnection: TE, Upgrade\r\nUpgrade: ")
+                        : SPAN("Connection: Upgrade\r\nUpgrade: "));
         at = put(at, span_first(upgrade, LEG_UPGRADE_MAX));
         at = put(at, SPAN("\r\n"));
+    } else if (te) {
+        at = put(at, SPAN("TE: trailers\r\nConnection: TE\r\n"));
     }
     at = put(at, SPAN("\r\n"));
     return (struct span){line, (size_t)(at - line)};
@@ -101,6 +105,13 @@ static bool h1_link_write_replay(struct h1_link *l)
     return l->replayed == l->replay_end;
 }
 
+static void h1_link_write_end(struct wire *w, const struct fields *trailers)
+{
+    wire_say(w, SPAN("0\r\n"));
+    say_fields(w, trailers);
+    wire_say(w, SPAN("\r\n"));
+}
+
 static void h1_link_write_content(struct h1_link *l)
 {
     struct leg *leg = l->leg;
@@ -120,7 +131,7 @@ static void h1_link_write_content(struct h1_link *l)
     }
     if (!leg->request_done && flow_done(f) && !f->fail) {
         if (l->request_chunked)
-            wire_say(w, SPAN("0\r\n\r\n"));
+            h1_link_write_end(w, &x->request_trailers);
         leg->request_done = true;
         moved = true;
     }

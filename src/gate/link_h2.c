@@ -1,6 +1,9 @@
 /* HTTP/2 on a link: many legs, a stream each; see link_h2.h. */
 #include "gate/link_h2.h"
 
+#include "gate/link_h1.h"
+#include "gate/trailers.h"
+
 enum {
     LEGS_MAX = 100,           /* on a link, whatever the origin allows */
     WINDOW = 64 * 1024,       /* of a response's content: what its flow holds */
@@ -144,7 +147,7 @@ static void on_end(struct h2_link *l, struct h2_leg *h, bool trailers)
 
     if (is_over(leg))
         return;
-    if (trailers && !leg_keep_trailers(leg, &l->session.head.fields))
+    if (trailers && !trailers_keep_response(leg->x, &leg->response.fields, &l->session.head.fields))
         leg_fail(leg, CAUSE_out_of_memory);
     else
         leg_content_done(leg);
@@ -400,12 +403,39 @@ static enum link_left h2_release(struct link *base, struct leg *leg)
     return l->dead || l->session.peer_going ? LINK_SPOILT : LINK_FREE;
 }
 
+static struct leg *h2_resign(struct link *base, void (*other)(struct link *l, struct leg *leg))
+{
+    struct h2_link *l = h2_link_of(base);
+    struct leg *first = NULL;
+    struct link_node legs, *node;
+
+    static_assert(sizeof(struct h1_link) <= sizeof *l, "what takes over fits");
+    list_init(&legs);
+    list_splice(&legs, &l->legs);
+    for (struct link_node *n = legs.next; n != &legs; n = n->next) {
+        list_remove(&leg_at(n)->line);
+        owner_retire(&leg_at(n)->owner);
+    }
+    h2_free(&l->session);
+    memset(base + 1, 0, sizeof *l - sizeof *base);
+    while ((node = list_pop(&legs))) {
+        struct leg *leg = leg_at(node)->leg;
+        if (!first && !is_over(leg))
+            first = leg;
+        else
+            other(base, leg);
+    }
+    return first;
+}
+
 static bool h2_spare(const struct link *base)
 {
     const struct h2_link *l = container_of((struct link *)(uintptr_t)base, struct h2_link, base);
     const struct h2_session *s = &l->session;
     uint32_t most = s->peer_streams_max < LEGS_MAX ? s->peer_streams_max : LEGS_MAX;
 
+    if (base->undecided && base->server->chose_h1)
+        return false;
     return !l->dead && !s->failed && !s->peer_going && !h2_mute(s) && !base->wire.eof &&
            !base->wire.fail && s->next_id <= H2_STREAM_MASK && l->count < most;
 }
@@ -497,6 +527,7 @@ const struct link_protocol link_h2 = {
     .close = h2_close,
     .attach = h2_attach,
     .release = h2_release,
+    .resign = h2_resign,
     .spare = h2_spare,
     .legs = h2_legs,
     .connected = h2_connected,

@@ -11,15 +11,24 @@ static void add_own(struct fields *own, struct span name, struct span value)
     own->list[own->count++] = (struct field){.name = name, .value = value};
 }
 
-/* All but Host, which has become :authority: as the list is, where Host stands first. */
+/* Host has become :authority, and a WebSocket's key is HTTP/1's affair (RFC 8441, 5). */
+static bool is_other(const struct leg *leg, const struct field *f)
+{
+    if (f->id == FIELD_HOST)
+        return false;
+    return !leg->connects || !span_equal_nocase(f->name, WEBSOCKET_KEY_NAME);
+}
+
+/* All that are said as they are: the list as it is, where Host stands first. */
 static bool other_fields(const struct leg *leg, struct fields *rest)
 {
     const struct fields *all = &leg->request.fields;
+    bool host = fields_get(all, FIELD_HOST);
 
     *rest = *all;
-    if (!fields_get(all, FIELD_HOST))
+    if (!host && !leg->connects)
         return true;
-    if (all->list[0].id == FIELD_HOST && fields_number(all, FIELD_HOST) == 1) {
+    if (!leg->connects && all->list[0].id == FIELD_HOST && fields_number(all, FIELD_HOST) == 1) {
         rest->list++;
         rest->count--;
         return true;
@@ -27,15 +36,9 @@ static bool other_fields(const struct leg *leg, struct fields *rest)
     rest->list = arena_alloc(&leg->x->arena, all->count * sizeof *rest->list);
     rest->count = 0;
     for (uint32_t i = 0; rest->list && i < all->count; i++)
-        if (all->list[i].id != FIELD_HOST)
+        if (is_other(leg, &all->list[i]))
             rest->list[rest->count++] = all->list[i];
     return rest->list;
-}
-
-/* The client can take trailers, and so can we (RFC 9110, 10.1.4); gRPC insists on it. */
-static bool takes_trailers(const struct exchange *x)
-{
-    return fields_has_item(&x->request.fields, FIELD_TE, SPAN("trailers"));
 }
 
 static int begin(struct h2_link *l, struct h2_leg *h)
@@ -47,9 +50,12 @@ static int begin(struct h2_link *l, struct h2_leg *h)
     struct fields own = {.list = list, .max = COUNT_OF(list)}, rest;
     char digits[24];
 
+    leg->connects = leg->request.upgrade.len > 0 && l->session.peer_connects;
     if (!other_fields(leg, &rest))
         return FAIL_MEMORY;
-    add_own(&own, SPAN(":method"), leg->request.method);
+    add_own(&own, SPAN(":method"), leg->connects ? SPAN("CONNECT") : leg->request.method);
+    if (leg->connects)
+        add_own(&own, SPAN(":protocol"), leg->request.upgrade);
     add_own(&own, SPAN(":scheme"), wire_tls(&l->base.wire) ? SPAN("https") : SPAN("http"));
     if (host)
         add_own(&own, SPAN(":authority"), host->value);
@@ -58,12 +64,12 @@ static int begin(struct h2_link *l, struct h2_leg *h)
         int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)r->content_length);
         add_own(&own, SPAN("content-length"), (struct span){digits, (size_t)n});
     }
-    if (takes_trailers(leg->x))
+    if (leg_takes_trailers(leg))
         add_own(&own, SPAN("te"), SPAN("trailers"));
     bool end =
         r->framing != FRAMING_CHUNKED && (r->framing != FRAMING_LENGTH || r->content_length == 0);
     h->from = l->said + h2_out(&l->session).len;
-    int err = h2_request(&l->session, &h->stream, &own, &rest, end);
+    int err = h2_request(&l->session, &h->stream, &own, &rest, end && !leg->connects);
     if (err < 0)
         return err;
     h->stream.no_content = r->method == METHOD_HEAD;
@@ -107,23 +113,33 @@ static enum h2_leg_wrote write_replay(struct h2_link *l, struct h2_leg *h)
     return write_slice(l, h, s, false) ? H2_LEG_SOME : H2_LEG_WIRE;
 }
 
+static void write_end(struct h2_link *l, struct h2_leg *h)
+{
+    struct leg *leg = h->leg;
+    const struct fields *trailers = &leg->x->request_trailers;
+
+    if (trailers->count > 0)
+        h2_trailers(&l->session, &h->stream, trailers);
+    else
+        h2_data(&l->session, &h->stream, 0, true);
+    leg->request_done = true;
+    leg->since = io_now(link_io(&l->base));
+}
+
 static enum h2_leg_wrote write_content(struct h2_link *l, struct h2_leg *h)
 {
     struct leg *leg = h->leg;
     struct flow *f = &leg->x->request_content;
 
     if (flow_empty(f)) {
-        if (f->ended && !f->fail) {
-            h2_data(&l->session, &h->stream, 0, true);
-            leg->request_done = true;
-            leg->since = io_now(link_io(&l->base));
-        }
+        if (f->ended && !f->fail)
+            write_end(l, h);
         return H2_LEG_ALL;
     }
     uint32_t n = h2_take(&l->session, &h->stream, flow_peek(f).len);
     if (n == 0)
         return H2_LEG_SHUT;
-    bool end = f->ended && !f->fail && n == f->bytes;
+    bool end = f->ended && !f->fail && n == f->bytes && leg->x->request_trailers.count == 0;
     struct slice s = flow_pop(f, n);
     leg_remember(leg, (struct span){s.ptr, s.len});
     if (!write_slice(l, h, s, end))
@@ -139,9 +155,13 @@ enum h2_leg_wrote h2_leg_write(struct h2_link *l, struct h2_leg *h)
     if (!h2_wire_flush(&l->session, w, &l->said) || wire_waiting(w) >= WIRE_LOW ||
         !wire_has_room(w))
         return H2_LEG_WIRE;
-    if (!h->begun && leg->x->request.protocol.len > 0) {
-        leg_fail(leg, CAUSE_upstream_upgrade_refused); /* a tunnel, which no GET would make */
-        return H2_LEG_ALL;
+    if (!h->begun && leg->request.upgrade.len > 0) {
+        if (!h2_settled(&l->session)) /* RFC 8441, 3: SETTINGS say, and open all windows */
+            return H2_LEG_SHUT;
+        if (leg->x->request.protocol.len > 0 && !l->session.peer_connects) {
+            leg_fail(leg, CAUSE_upstream_upgrade_refused); /* a tunnel, which no GET would make */
+            return H2_LEG_ALL;
+        }
     }
     if (!h->begun) {
         int err = begin(l, h);

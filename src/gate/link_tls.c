@@ -8,39 +8,77 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+/* [::1] is an address in brackets only where a port may follow. */
+static struct span without_brackets(struct span host)
+{
+    bool brackets = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+
+    return brackets ? (struct span){host.ptr + 1, host.len - 2} : host;
+}
+
+static struct span name_of(const struct leg *leg)
+{
+    const struct upstream_conf *u = leg->upstream;
+
+    if (u->tls_by_host && leg->x->host.len > 0)
+        return without_brackets(leg->x->host);
+    return u->tls_name.len > 0 ? u->tls_name : without_brackets(leg->server->host);
+}
+
+static struct span name_copy(struct span name)
+{
+    char *copy = mem_alloc(name.len + 1);
+
+    if (copy)
+        memcpy(copy, name.ptr, name.len);
+    return (struct span){copy, name.len};
+}
+
+static void name_free(struct span *name)
+{
+    mem_free((char *)(uintptr_t)name->ptr);
+    *name = (struct span){0};
+}
+
 /* The leg may be gone, and its configuration, when others wait for this link. */
 bool link_tls_admit(struct link *l, const struct leg *leg)
 {
     const struct upstream_conf *u = leg->upstream;
-    struct span name = u->tls_name.len > 0 ? u->tls_name : leg->server->host;
-    char *copy;
 
     if (!u->tls)
         return true;
-    if (!(copy = mem_alloc(name.len + 1)))
+    l->tls_name = name_copy(name_of(leg));
+    if (!l->tls_name.ptr)
         return false;
-    memcpy(copy, name.ptr, name.len);
-    l->tls_name = (struct span){copy, name.len};
     l->context = tls_context_use(u->tls);
     return true;
+}
+
+static bool session_fits(const struct pool_server *s, const struct link *l)
+{
+    return s->session && memcmp(s->session_binding, l->context->binding, TLS_BINDING) == 0 &&
+           span_equal(s->session_name, l->tls_name);
 }
 
 int link_tls_begin(struct link *l)
 {
     struct pool_server *s = l->server;
-    struct tls_session *session =
-        s->session && memcmp(s->session_binding, l->context->binding, TLS_BINDING) == 0 ? s->session
-                                                                                        : NULL;
 
-    return wire_connect_tls(&l->wire, l->context, l->tls_name, session);
+    return wire_connect_tls(&l->wire, l->context, l->tls_name,
+                            session_fits(s, l) ? s->session : NULL);
 }
 
-/* HTTP/2 has to be agreed (RFC 9113, 3.3). */
-static bool link_tls_agreed(const struct link *l)
+bool link_tls_is_h2(const struct link *l)
 {
     const struct tls *t = wire_tls(&l->wire);
 
-    return l->protocol != &link_h2 || span_equal(t->layer->alpn(t), SPAN("h2"));
+    return span_equal(t->layer->alpn(t), SPAN("h2"));
+}
+
+/* HTTP/2 has to be agreed (RFC 9113, 3.3), or may be. */
+static bool link_tls_agreed(const struct link *l)
+{
+    return l->undecided || l->protocol != &link_h2 || link_tls_is_h2(l);
 }
 
 int link_tls_go_on(struct link *l)
@@ -79,20 +117,35 @@ void link_tls_keep(struct link *l)
     server_tls_end(s);
     s->session = session;
     s->session_layer = t->layer;
+    s->session_name = name_copy(l->tls_name);
+    if (!s->session_name.ptr) {
+        server_tls_end(s);
+        return;
+    }
     memcpy(s->session_binding, l->context->binding, TLS_BINDING);
 }
 
-bool link_tls_fits(const struct link *l, const struct upstream_conf *conf)
+static bool rules_fit(const struct link *l, const struct upstream_conf *conf)
 {
-    if (!l->context || !conf->tls)
-        return !l->context && !conf->tls;
     return memcmp(l->context->binding, conf->tls->binding, TLS_BINDING) == 0;
+}
+
+bool link_tls_fits(const struct link *l, const struct leg *leg)
+{
+    if (!l->context || !leg->upstream->tls)
+        return !l->context && !leg->upstream->tls;
+    return rules_fit(l, leg->upstream) && span_equal(l->tls_name, name_of(leg));
+}
+
+bool link_tls_is_others(const struct link *l, const struct leg *leg)
+{
+    return leg->upstream->tls_by_host && l->context && rules_fit(l, leg->upstream) &&
+           !span_equal(l->tls_name, name_of(leg));
 }
 
 void link_tls_end(struct link *l)
 {
-    mem_free((char *)(uintptr_t)l->tls_name.ptr);
-    l->tls_name = (struct span){0};
+    name_free(&l->tls_name);
     tls_context_done(l->context);
     l->context = NULL;
 }
@@ -102,4 +155,5 @@ void server_tls_end(struct pool_server *server)
     if (server->session)
         server->session_layer->session_free(server->session);
     server->session = NULL;
+    name_free(&server->session_name);
 }

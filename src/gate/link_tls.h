@@ -18,8 +18,14 @@ int link_tls_go_on(struct link *l);
 /* The first response is over: keeps the session for the server's next link. */
 void link_tls_keep(struct link *l);
 
-/* Was it made by the rules that the group has now? */
-bool link_tls_fits(const struct link *l, const struct upstream_conf *conf);
+/* Was it made by the rules that the group has now, and for the name that this leg asks for? */
+bool link_tls_fits(const struct link *l, const struct leg *leg);
+
+/* By the rules, yes, but it serves another name. */
+bool link_tls_is_others(const struct link *l, const struct leg *leg);
+
+/* Once both sides are done: did they agree on HTTP/2? */
+bool link_tls_is_h2(const struct link *l);
 
 void link_tls_end(struct link *l);
 void server_tls_end(struct pool_server *server);

@@ -281,6 +281,8 @@ struct link *pool_link(struct pool_server *server, const struct leg *leg)
     for (struct link_node *n = server->idle.next; n != &server->idle; n = next) {
         struct link *l = link_of(n);
         next = n->next;
+        if (link_tls_is_others(l, leg))
+            continue;
         pool_forget(l);
         if (link_usable(l) && link_fits(l, leg))
             return l;
@@ -303,11 +305,12 @@ void pool_keep(struct link *l)
 {
     struct pool_server *s = l->server;
 
-    if (s->views == 0 || s->down || s->pool->worker->draining || s->keepalive == VALUE_OFF ||
-        s->idle_count >= s->keepalive) {
+    if (s->views == 0 || s->down || s->pool->worker->draining || s->keepalive == VALUE_OFF) {
         link_close(l);
         return;
     }
+    if (s->idle_count >= s->keepalive) /* the oldest: it may serve a name that nobody asks for */
+        link_close(link_of(s->idle.prev));
     list_remove(&l->node);
     list_prepend(&s->idle, &l->node);
     l->kept = true;

@@ -20,6 +20,7 @@ struct pool_server {
     struct link_node busy;  /* and connecting, and closing */
     struct link_node spare; /* of those, what could serve one more leg; by link.spare */
     uint32_t streams_max;   /* HTTP/2: as it last said */
+    bool chose_h1;          /* where it may choose, it last did so */
     unsigned idle_count;
     bool down;      /* by hand: nothing is kept for it */
     unsigned views; /* generations that name it */
@@ -27,6 +28,7 @@ struct pool_server {
     struct tls_session *session; /* of the last link, for the next; or NULL */
     const struct tls_layer *session_layer;
     uint8_t session_binding[TLS_BINDING];
+    struct span session_name;         /* own copy */
     int64_t current_weight;           /* of smooth weighted round robin */
     uint64_t keepalive, keepalive_ns; /* of the newest generation */
 };

@@ -95,13 +95,12 @@ int tls_build(struct tls_context **out, const struct tls_conf *c, const struct t
 int tls_client_build(struct tls_context **out, const struct upstream_conf *u,
                      const struct tls_build *build)
 {
-    static const struct span alpn[] = {SPAN_INIT("http/1.1"), SPAN_INIT("h2")};
     struct reading_files r = {.build = build};
     struct tls_client_settings s = {.section = u->name,
                                     .name = u->tls_name,
                                     .verify = u->tls_verify,
-                                    .alpn = &alpn[u->h2],
-                                    .alpn_count = 1,
+                                    .alpn = u->protocols.list,
+                                    .alpn_count = u->protocols.count,
                                     .now = (int64_t)time(NULL),
                                     .say = build->say,
                                     .say_data = build->say_data};

@@ -53,6 +53,8 @@
     ROW(client_truncated, 400, "", "the client ended its content before its length",               \
         "the client gave up or was cut off")                                                       \
     ROW(tls_failed, 0, "", "the TLS handshake failed", "the error log at level debug says why")    \
+    ROW(plain_on_tls, 400, "", "plain HTTP was spoken where TLS is",                               \
+        "the client means another port, or https")                                                 \
     ROW(handshake_timeout, 0, "", "no TLS handshake within handshake_timeout", "slow client")      \
     ROW(no_route, 404, "", "no route matches", "see the routes and headgate -t")                   \
     ROW(method_not_allowed, 405, "", "routes match, but none for this method",                     \
@@ -100,7 +102,10 @@
     ROW(upstream_idle_timeout, 504, "http_response_timeout",                                       \
         "the origin was silent for idle_timeout in the middle of content", "slow origin")          \
     ROW(upstream_upgrade_refused, 502, "http_upgrade_failed",                                      \
-        "the origin switched to a protocol nobody asked for", "see the origin")                    \
+        "the origin switched to what nobody asked for, or made no tunnel",                         \
+        "see the origin, and upgrade")                                                             \
+    ROW(upgrade_not_allowed, 501, "",                                                              \
+        "a CONNECT (RFC 8441) for what the route does not switch to", "see upgrade in the route")  \
     ROW(upstream_unprocessed, 503, "destination_unavailable",                                      \
         "the origin refused the stream, or went away before it looked at the request",             \
         "it is at its limit of streams or ending; more tries may help")                            \

@@ -102,12 +102,29 @@ bool field_hop_by_hop(enum field_id id)
     }
 }
 
+/* Those of the kinds below that nothing else here looks at. */
+static bool name_may_trail(struct span name)
+{
+    static const struct span never[] = {
+        SPAN_INIT("authorization"), SPAN_INIT("www-authenticate"), SPAN_INIT("max-forwards"),
+        SPAN_INIT("content-md5"),   SPAN_INIT("content-language"), SPAN_INIT("content-location"),
+        SPAN_INIT("age"),           SPAN_INIT("expires"),          SPAN_INIT("pragma"),
+        SPAN_INIT("x-real-ip"),
+    };
+
+    for (size_t i = 0; i < COUNT_OF(never); i++)
+        if (span_equal_nocase(name, never[i]))
+            return false;
+    return true;
+}
+
 /* RFC 9110, 6.5.1: what frames, routes, authenticates, modifies the request or
  * describes the content may not come after it. */
-bool field_may_trail(enum field_id id)
+bool field_may_trail(enum field_id id, struct span name)
 {
     switch (id) {
     case FIELD_OTHER:
+        return name_may_trail(name);
     case FIELD_DATE:
     case FIELD_SERVER:
     case FIELD_VIA:
@@ -120,6 +137,17 @@ bool field_may_trail(enum field_id id)
     default:
         return false;
     }
+}
+
+bool field_is_disguised(const struct field *f)
+{
+    char name[64];
+
+    if (f->id != FIELD_OTHER || f->name.len > sizeof name || span_find(f->name, '_') == f->name.len)
+        return false;
+    for (size_t i = 0; i < f->name.len; i++)
+        name[i] = f->name.ptr[i] == '_' ? '-' : f->name.ptr[i];
+    return field_find((struct span){name, f->name.len}) != FIELD_OTHER;
 }
 
 const struct field *fields_get(const struct fields *f, enum field_id id)

@@ -8,52 +8,52 @@
 #include "base/span.h"
 
 /* id, name as we write it */
-#define FIELD_LIST(ROW)                                                                           \
-    ROW(HOST, "Host")                                                                             \
-    ROW(CONNECTION, "Connection")                                                                 \
-    ROW(CONTENT_LENGTH, "Content-Length")                                                         \
-    ROW(TRANSFER_ENCODING, "Transfer-Encoding")                                                   \
-    ROW(CONTENT_TYPE, "Content-Type")                                                             \
-    ROW(CONTENT_ENCODING, "Content-Encoding")                                                     \
-    ROW(CONTENT_RANGE, "Content-Range")                                                           \
-    ROW(DATE, "Date")                                                                             \
-    ROW(SERVER, "Server")                                                                         \
-    ROW(EXPECT, "Expect")                                                                         \
-    ROW(UPGRADE, "Upgrade")                                                                       \
-    ROW(TE, "TE")                                                                                 \
-    ROW(TRAILER, "Trailer")                                                                       \
-    ROW(KEEP_ALIVE, "Keep-Alive")                                                                 \
-    ROW(PROXY_CONNECTION, "Proxy-Connection")                                                     \
-    ROW(PROXY_AUTHENTICATE, "Proxy-Authenticate")                                                 \
-    ROW(PROXY_AUTHORIZATION, "Proxy-Authorization")                                               \
-    ROW(HTTP2_SETTINGS, "HTTP2-Settings")                                                         \
-    ROW(VIA, "Via")                                                                               \
-    ROW(LOCATION, "Location")                                                                     \
-    ROW(ALLOW, "Allow")                                                                           \
-    ROW(RETRY_AFTER, "Retry-After")                                                               \
-    ROW(ETAG, "ETag")                                                                             \
-    ROW(LAST_MODIFIED, "Last-Modified")                                                           \
-    ROW(ACCEPT_RANGES, "Accept-Ranges")                                                           \
-    ROW(ACCEPT_ENCODING, "Accept-Encoding")                                                       \
-    ROW(CACHE_CONTROL, "Cache-Control")                                                           \
-    ROW(VARY, "Vary")                                                                             \
-    ROW(RANGE, "Range")                                                                           \
-    ROW(IF_RANGE, "If-Range")                                                                     \
-    ROW(IF_MATCH, "If-Match")                                                                     \
-    ROW(IF_NONE_MATCH, "If-None-Match")                                                           \
-    ROW(IF_MODIFIED_SINCE, "If-Modified-Since")                                                   \
-    ROW(IF_UNMODIFIED_SINCE, "If-Unmodified-Since")                                               \
-    ROW(COOKIE, "Cookie")                                                                         \
-    ROW(SET_COOKIE, "Set-Cookie")                                                                 \
-    ROW(USER_AGENT, "User-Agent")                                                                 \
-    ROW(REFERER, "Referer")                                                                       \
-    ROW(FORWARDED, "Forwarded")                                                                   \
-    ROW(X_FORWARDED_FOR, "X-Forwarded-For")                                                       \
-    ROW(X_FORWARDED_PROTO, "X-Forwarded-Proto")                                                   \
-    ROW(X_FORWARDED_HOST, "X-Forwarded-Host")                                                     \
-    ROW(X_REQUEST_ID, "X-Request-Id")                                                             \
-    ROW(PROXY_STATUS, "Proxy-Status")                                                             \
-    ROW(STRICT_TRANSPORT_SECURITY, "Strict-Transport-Security")                                   \
+#define FIELD_LIST(ROW)                                                                            \
+    ROW(HOST, "Host")                                                                              \
+    ROW(CONNECTION, "Connection")                                                                  \
+    ROW(CONTENT_LENGTH, "Content-Length")                                                          \
+    ROW(TRANSFER_ENCODING, "Transfer-Encoding")                                                    \
+    ROW(CONTENT_TYPE, "Content-Type")                                                              \
+    ROW(CONTENT_ENCODING, "Content-Encoding")                                                      \
+    ROW(CONTENT_RANGE, "Content-Range")                                                            \
+    ROW(DATE, "Date")                                                                              \
+    ROW(SERVER, "Server")                                                                          \
+    ROW(EXPECT, "Expect")                                                                          \
+    ROW(UPGRADE, "Upgrade")                                                                        \
+    ROW(TE, "TE")                                                                                  \
+    ROW(TRAILER, "Trailer")                                                                        \
+    ROW(KEEP_ALIVE, "Keep-Alive")                                                                  \
+    ROW(PROXY_CONNECTION, "Proxy-Connection")                                                      \
+    ROW(PROXY_AUTHENTICATE, "Proxy-Authenticate")                                                  \
+    ROW(PROXY_AUTHORIZATION, "Proxy-Authorization")                                                \
+    ROW(HTTP2_SETTINGS, "HTTP2-Settings")                                                          \
+    ROW(VIA, "Via")                                                                                \
+    ROW(LOCATION, "Location")                                                                      \
+    ROW(ALLOW, "Allow")                                                                            \
+    ROW(RETRY_AFTER, "Retry-After")                                                                \
+    ROW(ETAG, "ETag")                                                                              \
+    ROW(LAST_MODIFIED, "Last-Modified")                                                            \
+    ROW(ACCEPT_RANGES, "Accept-Ranges")                                                            \
+    ROW(ACCEPT_ENCODING, "Accept-Encoding")                                                        \
+    ROW(CACHE_CONTROL, "Cache-Control")                                                            \
+    ROW(VARY, "Vary")                                                                              \
+    ROW(RANGE, "Range")                                                                            \
+    ROW(IF_RANGE, "If-Range")                                                                      \
+    ROW(IF_MATCH, "If-Match")                                                                      \
+    ROW(IF_NONE_MATCH, "If-None-Match")                                                            \
+    ROW(IF_MODIFIED_SINCE, "If-Modified-Since")                                                    \
+    ROW(IF_UNMODIFIED_SINCE, "If-Unmodified-Since")                                                \
+    ROW(COOKIE, "Cookie")                                                                          \
+    ROW(SET_COOKIE, "Set-Cookie")                                                                  \
+    ROW(USER_AGENT, "User-Agent")                                                                  \
+    ROW(REFERER, "Referer")                                                                        \
+    ROW(FORWARDED, "Forwarded")                                                                    \
+    ROW(X_FORWARDED_FOR, "X-Forwarded-For")                                                        \
+    ROW(X_FORWARDED_PROTO, "X-Forwarded-Proto")                                                    \
+    ROW(X_FORWARDED_HOST, "X-Forwarded-Host")                                                      \
+    ROW(X_REQUEST_ID, "X-Request-Id")                                                              \
+    ROW(PROXY_STATUS, "Proxy-Status")                                                              \
+    ROW(STRICT_TRANSPORT_SECURITY, "Strict-Transport-Security")                                    \
     ROW(TRACEPARENT, "traceparent")
 
 #define FIELD_ENUM(id, text) FIELD_##id,
@@ -70,12 +70,16 @@ struct span field_name(enum field_id id);
 bool field_hop_by_hop(enum field_id id);
 
 /* May it stand behind the content (RFC 9110, 6.5.1)? */
-bool field_may_trail(enum field_id id);
+bool field_may_trail(enum field_id id, struct span name);
 
 struct field {
     struct span name, value; /* value without surrounding whitespace */
     uint16_t id;             /* enum field_id */
 };
+
+/* X_Forwarded_For is X-Forwarded-For to an origin that hands fields on as CGI variables (RFC
+ * 3875, 4.1.18): is it one that we know, with other strokes? */
+bool field_is_disguised(const struct field *f);
 
 /* A list of fields in the order they came.  The array is the caller's. */
 struct fields {

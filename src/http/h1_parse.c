@@ -387,7 +387,7 @@ static void drop_forbidden(struct fields *f, uint32_t from)
     uint32_t kept = from;
 
     for (uint32_t i = from; i < f->count; i++)
-        if (field_may_trail((enum field_id)f->list[i].id))
+        if (field_may_trail((enum field_id)f->list[i].id, f->list[i].name))
             f->list[kept++] = f->list[i];
     f->count = kept;
     f->seen = 0;

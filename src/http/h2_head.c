@@ -259,7 +259,7 @@ int h2_head_add(struct h2_head *h, struct span name, struct span value)
     }
     if (h->cause)
         return 0;
-    if (h->section == H2_SECTION_TRAILERS && !field_may_trail(id))
+    if (h->section == H2_SECTION_TRAILERS && !field_may_trail(id, name))
         return 0;
     if (grow(h, name.len + value.len) < 0 || grow_fields(h) < 0)
         return FAIL_MEMORY;

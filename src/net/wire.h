@@ -92,6 +92,10 @@ MUST_USE int wire_connect_tls(struct wire *w, struct tls_context *context, struc
 bool wire_ready(const struct wire *w);
 /* Not one byte has come. */
 bool wire_silent(const struct wire *w);
+/* A client that was to speak TLS speaks HTTP; then the wire may turn plain, to tell it so.  What it
+ * has said is lost. */
+bool wire_spoke_plain(const struct wire *w);
+void wire_turn_plain(struct wire *w);
 /* For what was agreed; NULL: plain. */
 struct tls *wire_tls(const struct wire *w);
 static inline bool wire_is_tls(const struct wire *w)

@@ -53,6 +53,7 @@ struct wire_tls {
     uint32_t stash_size;
     bool cipher_lent;
     bool heard;        /* bytes have come */
+    bool spoke_plain;  /* and the first were those of HTTP */
     bool ended;        /* the stream has ended */
     bool more;         /* the owner wants more than is unread */
     bool closed;       /* the peer said close_notify */

@@ -80,6 +80,17 @@ bool wire_silent(const struct wire *w)
     return w->hold->tls && !w->hold->tls->heard;
 }
 
+bool wire_spoke_plain(const struct wire *w)
+{
+    return w->hold->tls && w->hold->tls->spoke_plain;
+}
+
+void wire_turn_plain(struct wire *w)
+{
+    wire_tls_free(w);
+    w->eof = w->truncated = false;
+}
+
 struct tls *wire_tls(const struct wire *w)
 {
     return w->hold->tls ? w->hold->tls->tls : NULL;
@@ -263,11 +274,27 @@ static bool cipher_keep(struct wire_tls *t, struct span s)
     return true;
 }
 
+static bool is_upper(char c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+
+/* A method and perhaps the beginning of a target: no record begins with letters. */
+static bool looks_plain(struct span s)
+{
+    if (s.len < 5 || !is_upper(s.ptr[0]) || !is_upper(s.ptr[1]) || !is_upper(s.ptr[2]))
+        return false;
+    return (s.ptr[3] == ' ' && s.ptr[4] > ' ') ||
+           (is_upper(s.ptr[3]) && (s.ptr[4] == ' ' || is_upper(s.ptr[4])));
+}
+
 void wire_tls_received(struct wire *w, struct slice s)
 {
     struct wire_tls *t = w->hold->tls;
     struct span bytes = {s.ptr, s.len};
 
+    if (!t->heard && s.buf && t->tls->server && looks_plain(bytes))
+        t->spoke_plain = t->broken = w->eof = true;
     t->heard = t->heard || s.buf;
     if (t->broken || t->closed)
         return;

@@ -13,6 +13,7 @@ from h2client import (CANCEL, DATA, END, GOAWAY, HEADERS, INTERNAL, NO_ERROR, PA
 class Stream:
     def __init__(self, number, fields):
         self.number, self.fields, self.content, self.ended = number, fields, b"", False
+        self.trailers, self.tunnel = [], False
         self.path = dict(fields)[":path"]
 
 
@@ -59,7 +60,7 @@ class Connection:
             self.send(frame(PING, ACK, 0, payload))
         elif kind == RST:
             o.resets.append((self.streams[stream].path, int.from_bytes(payload, "big")))
-        elif kind == HEADERS:
+        elif kind == HEADERS and stream not in self.streams:
             assert not flags & (PADDED | WITH_PRIORITY)
             fields = [(n, v) for n, v in self.decoder.decode(payload)]
             self.streams[stream] = t = Stream(stream, fields)
@@ -71,6 +72,13 @@ class Connection:
             t.ended = bool(flags & END)
             if not self.begun(t) and t.ended:
                 self.answer(t)
+        elif kind == HEADERS:
+            t = self.streams[stream]
+            t.trailers, t.ended = self.decoder.decode(payload), bool(flags & END)
+            self.answer(t)
+        elif kind == DATA and self.streams[stream].tunnel:
+            self.send(data(stream, payload, end=bool(flags & END)))
+            self.send(window(0, len(payload)), window(stream, len(payload)))
         elif kind == DATA:
             t = self.streams[stream]
             t.content += payload
@@ -82,11 +90,24 @@ class Connection:
 
     def begun(self, t):
         """What is answered before the content has come; True: nothing more is said."""
+        if ":protocol" in dict(t.fields):
+            return self.connected(t)
         if t.path.startswith("/early"):
             self.say(t, b"early")
             self.send(rst(t.number, NO_ERROR))
             return True
         return False
+
+    def connected(self, t):
+        """Extended CONNECT (RFC 8441): from /switch/... a tunnel that echoes; else what is not one."""
+        t.tunnel = t.path.startswith("/switch")
+        if t.tunnel:
+            protocol = dict(t.fields).get("sec-websocket-protocol")
+            more = [("sec-websocket-protocol", protocol)] if protocol else []
+            self.send(headers(t.number, [(":status", "200"), *more], end=False))
+        else:
+            self.say(t, b"no tunnel", status="403")
+        return True
 
     def count(self, t):
         return sum(s.path == t.path for s in self.origin.seen)
@@ -106,6 +127,7 @@ class Connection:
 
     def do_echo(self, t):
         said = "".join(f"{n}: {v}\n" for n, v in t.fields) + f"content {len(t.content)}\n"
+        said += "".join(f"trailer {n}: {v}\n" for n, v in t.trailers)
         self.say(t, said.encode())
 
     def do_hold(self, t):

@@ -1,10 +1,16 @@
 """An origin that misbehaves on command: the path says how.  One thread a connection."""
+import base64
 import hashlib
 import socket
 import socketserver
 import struct
 import threading
 import time
+
+
+def websocket_accept(key):
+    digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+    return base64.b64encode(digest).decode()
 
 
 def reset(s):
@@ -58,8 +64,9 @@ class Handler(socketserver.BaseRequestHandler):
                 self.take(2)
                 digest.update(piece)
                 length += n
-            while self.line():
-                pass
+            self.trailers = []
+            while line := self.line().decode("latin-1"):
+                self.trailers.append(line)
         return length, digest.hexdigest()
 
     def say(self, status, content=b"", fields=""):
@@ -89,8 +96,10 @@ class Handler(socketserver.BaseRequestHandler):
         getattr(self, "do_" + name, self.do_echo)()
 
     def do_echo(self):
+        self.trailers = []
         length, digest = self.content()
         self.say(200, "\n".join([f"{self.method} {self.target}", *self.head,
+                                 *("trailer " + t for t in self.trailers),
                                  f"content {length} {digest}"]).encode())
 
     def do_reset(self):
@@ -99,11 +108,13 @@ class Handler(socketserver.BaseRequestHandler):
 
     def do_reset_once(self):
         """Hears all of it, and the first time says nothing to it."""
+        self.trailers = []
         length, digest = self.content()
         if sum(target == self.target for _, target in self.server.seen) == 1:
             reset(self.request)
             raise Closed
-        self.say(200, f"content {length} {digest}".encode())
+        self.say(200, "\n".join([f"content {length} {digest}",
+                                 *("trailer " + t for t in self.trailers)]).encode())
 
     def do_close(self):
         raise Closed
@@ -205,7 +216,11 @@ class Handler(socketserver.BaseRequestHandler):
     def do_switch(self):
         """Switches to the asked protocol and echoes."""
         token = self.target.split("/")[2]
-        self.request.sendall(f"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: {token}\r\n\r\n"
+        key = self.fields.get("sec-websocket-key")
+        answer = f"Sec-WebSocket-Accept: {websocket_accept(key)}\r\n" if key else ""
+        if self.target.endswith("/wrong"):
+            answer = "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n"
+        self.request.sendall(f"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: {token}\r\n{answer}\r\n"
                              .encode())
         while True:
             if not self.data:

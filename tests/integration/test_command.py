@@ -5,7 +5,7 @@ import resource
 import subprocess
 import tempfile
 
-from harness import BUILD, HEADGATE, main, same, true
+from harness import BUILD, HEADGATE, main, needs, same, true
 
 PLAIN = """[server]
 [listener a]
@@ -60,7 +60,8 @@ def test_what_is_in_effect_is_printed_whatever_the_tests_expect(gate):
     true("[test t] expect_status" in errors, errors)
 
 
-def worst(config):
+def worst(config, listener="h2c = no\n"):
+    config = config.replace("[listener a]\n", "[listener a]\n" + listener)
     code, said, errors, _ = run("-t", "[server]\nmax_connections = 100\nworkers = 4\n"
                                 "buffer_memory = 16m\n" + config.replace("[server]\n", ""))
     same(code, 0, errors)
@@ -79,6 +80,22 @@ def test_the_worst_case_has_what_modules_keep(gate):
     users = worst(PLAIN + "[module 1mrc]\nenabled = yes\nusers_max = 1000000\n")
     true(4e6 * 24 < users - plain < 4e6 * 64, f"{plain} {users}")
     same(worst(PLAIN + "[module 1mrc]\nenabled = no\nusers_max = 1000000\n"), plain, "not enabled")
+
+
+def test_the_worst_case_has_all_streams(gate):
+    """Each stream may be an exchange with the longest head; 100 connections, or as many as the
+    listener may have."""
+    del gate
+    needs("http/2")
+    one, some, large, few = (
+        worst(PLAIN, "h2c = yes\n" + more) for more in
+        ("h2_max_streams = 1\n", "h2_max_streams = 100\n", "h2_max_streams = 100\nmax_header = 64k\n",
+         "h2_max_streams = 100\nmax_connections = 10\n"))
+    plain = worst(PLAIN)
+    true(plain < one < 2.5 * plain, f"{plain} {one}")
+    true(some - one > 100 * 99 * 32 * 1024, f"{one} {some}")
+    true(large - some > 100 * 100 * 30 * 1024, f"{some} {large}")
+    true(few < some / 6, f"{few} {some}")
 
 
 def test_reading_a_key_that_repeats_is_linear(gate):

@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Certificates of clients, and that nothing gets around them."""
+import os
+import signal
+import ssl
+
+from harness import same, true, wait_for
+from tls import (TWO, V12, V13, ask, begin, connect, context, openssl, path, resume,
+                 run, tls_gate)
+
+
+CLIENTS = TWO.replace("[tls two]\n", "[tls two]\nclient_ca = {pki}/partners.pem\nclient_verify = "
+                      "optional\nhsts = 1d include_subdomains\n") + """
+[route who]
+path = /who
+handler = respond
+body = "${client_cert_verified} ${client_cert_subject} ${client_cert_sha256}"
+"""
+
+
+def test_client_certificates_are_known(gate):
+    g = tls_gate(gate, CLIENTS)
+    print_of = openssl("x509", "-in", "alice.pem", "-noout", "-fingerprint", "-sha256").decode()
+    want = print_of.split("=")[1].strip().replace(":", "").lower()
+    for version in (V12, V13):
+        c = context(version, version, "alice")
+        session = None
+        for again in range(2):  # resumed, it is the same one
+            with connect(g, "two.test", c, session=session) as s:
+                status, fields, content, _ = ask(s, "/who", "two.test")
+                same((status, content), (200, f"yes O=Test,CN=alice {want}".encode()), version)
+                same(fields.get("strict-transport-security"), "max-age=86400; includeSubDomains")
+                session = s.session
+                same(s.session_reused, bool(again), f"{version}")
+        with connect(g, "two.test", context(version, version)) as s:
+            same(ask(s, "/who", "two.test")[2], b"no  ")
+    with connect(g) as s:
+        same(ask(s, "/who")[2], b"no  ")
+        true("strict-transport-security" not in ask(s)[1])
+
+
+def test_bad_client_certificates_are_refused(gate):
+    g = tls_gate(gate, CLIENTS)
+    for version in (V12, V13):
+        try:
+            with connect(g, "two.test", context(version, version, "mallory")) as s:
+                ask(s, "/who", "two.test")
+            raise AssertionError("mallory came in")
+        except (ssl.SSLError, ConnectionError, IndexError):
+            pass
+
+
+def test_required_means_required(gate):
+    g = tls_gate(gate, CLIENTS.replace("optional", "required"))
+    try:
+        with connect(g, "two.test") as s:
+            status = ask(s, "/who", "two.test")[0]
+        raise AssertionError(f"nobody came in: {status}")
+    except (ssl.SSLError, ConnectionError):
+        pass
+    with connect(g, "two.test", context(certificate_of="alice")) as s:
+        same(ask(s, "/who", "two.test")[0], 200)
+
+
+def test_another_sections_host_is_misdirected(gate):
+    g = tls_gate(gate, CLIENTS)
+    with connect(g, "one.test") as s:
+        same(ask(s, "/hello", "one.test")[0], 200)
+        same(ask(s, "/hello", "unknown.test")[0], 200)
+        same(ask(s, "/hello", "two.test")[0], 421)
+        same(ask(s, "/hello", "TWO.test.:443")[0], 421)
+        same(ask(s, "http://two.test/hello", "one.test")[0], 421)
+    true(wait_for(lambda: '"cause":"misdirected"' in g.read("access.log")), "it is logged")
+    with connect(g, "two.test", context(certificate_of="alice")) as s:
+        same(ask(s, "/hello", "three.test")[0], 200)
+        same(ask(s, "/hello", "one.test")[0], 421)
+    # Without client_ca on either side it is nobody's affair.
+    g = tls_gate(gate, TWO)
+    with connect(g, "one.test") as s:
+        same(ask(s, "/hello", "two.test")[0], 200)
+
+
+def test_no_session_brings_a_certificate_to_another_section(gate):
+    text = CLIENTS.replace("tls = one, two", "tls = one, two, three").replace(
+        "{pki}/two.pem, {pki}/three.pem", "{pki}/two.pem").replace("{pki}/three.key, ", "") + """
+[tls three]
+certificate = {pki}/three.pem
+key = {pki}/three.key
+client_ca = {pki}/others.pem
+client_verify = optional
+watch = off
+"""
+    g = tls_gate(gate, text)
+    for version in ("-tls1_2", "-tls1_3"):
+        file = f"{gate.engine}{version}.client.sess"
+        begin(g, "two.test", file, version, "-ign_eof", "-cert", "alice.pem", "-key", "alice.key")
+        true(resume(g, "two.test", file, version), version)
+        for other in ("one.test", "three.test"):
+            true(not resume(g, other, file, version), f"{other} {version}")
+        # Another client_ca under the same name ends it, too.
+        g.write(text.replace("client_ca = {pki}/partners.pem", "client_ca = {pki}/others.pem"))
+        before = g.said().count("reloaded")
+        g.signal(signal.SIGHUP)
+        true(wait_for(lambda: g.said().count("reloaded") > before), g.said())
+        true(not resume(g, "two.test", file, version), version)
+        g.write(text)
+        g.signal(signal.SIGHUP)
+        true(wait_for(lambda: g.said().count("reloaded") > before + 1), g.said())
+
+
+def test_revoked_certificates_are_refused(gate):
+    base = path(f"{gate.engine}.crl")
+    os.makedirs(base, exist_ok=True)
+    with open(base + "/cnf", "w") as f:
+        f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={base}/index\ncrlnumber={base}/number\n"
+                "default_md=sha256\ndefault_crl_days=30\n")
+    for name, text in (("index", ""), ("number", "01\n")):
+        with open(f"{base}/{name}", "w") as f:
+            f.write(text)
+    ca = ["-config", base + "/cnf", "-cert", "partners.pem", "-keyfile", "partners.key"]
+    openssl("ca", *ca, "-revoke", "bob.pem")
+    openssl("ca", *ca, "-gencrl", "-out", base + "/list.pem")
+    g = tls_gate(gate, CLIENTS.replace("client_verify", f"client_crl = {base}/list.pem\nclient_verify"))
+    with connect(g, "two.test", context(certificate_of="alice")) as s:
+        same(ask(s, "/who", "two.test")[0], 200)
+    try:
+        with connect(g, "two.test", context(certificate_of="bob")) as s:
+            ask(s, "/who", "two.test")
+        raise AssertionError("bob came in")
+    except (ssl.SSLError, ConnectionError, IndexError):
+        pass
+
+
+if __name__ == "__main__":
+    run(globals(), "one", "two", "three", "alice", "bob", "mallory")

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""New certificates: by reload, by watching the files, as another user."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from harness import HEADGATE, Skip, same, true, wait_for
+from tls import DIR, TLS, ask, certificate, connect, path, run, serial, tls_gate
+
+
+RENEWED = TLS.replace("{pki}/one", "{dir}/live/one").replace("watch = off", "watch = 200ms")
+
+
+def renewal(g, number):
+    """A certificate of its own in a folder of its own, as certbot keeps them."""
+    folder = os.path.join(g, f"archive{number}")
+    os.makedirs(folder, exist_ok=True)
+    name = f"{os.path.basename(g)}.{number}"
+    certificate(name, ["one.test"], "root", more=("-addext", "basicConstraints=CA:FALSE"))
+    for end in ("pem", "key"):
+        shutil.copy(path(f"{name}.{end}"), os.path.join(folder, f"one.{end}"))
+    return folder
+
+
+def turn_link(folder, target):
+    """As an atomic swap."""
+    os.symlink(target, folder + "/live.new")
+    os.rename(folder + "/live.new", folder + "/live")
+
+
+def renewed_gate(gate, text=RENEWED):
+    """A gateway whose certificate is behind a link."""
+    folder = tempfile.mkdtemp(prefix="live.", dir=DIR)
+    turn_link(folder, renewal(folder, 1))
+    return tls_gate(gate, text.replace("{dir}/live", folder + "/live")), folder
+
+
+def now_served(g):
+    with connect(g) as s:
+        return serial(s)
+
+
+def pem(folder, number):
+    with open(os.path.join(folder, f"archive{number}", "one.pem")) as f:
+        return re.search("-----BEGIN.*?-----END CERTIFICATE-----\n", f.read(), re.S)[0]
+
+
+def test_a_turned_link_brings_the_new_certificate(gate):
+    g, folder = renewed_gate(gate)
+    with connect(g) as old:
+        same(serial(old), pem(folder, 1))
+        same(ask(old)[0], 200)
+        turn_link(folder, renewal(folder, 2))
+        true(wait_for(lambda: now_served(g) == pem(folder, 2)), g.said())
+        same(ask(old)[0], 200, "the old connection was touched")
+        same(serial(old), pem(folder, 1))
+    true("have changed and are in use" in g.said(), g.said())
+
+
+def test_a_certificate_before_its_key_waits_for_it(gate):
+    g, folder = renewed_gate(gate)
+    live, new = os.path.join(folder, "archive1"), renewal(folder, 2)
+    before, after = pem(folder, 1), pem(folder, 2)
+    shutil.copy(new + "/one.pem", live + "/one.pem")
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        same(now_served(g), before, "it serves half of a pair")
+        time.sleep(0.3)
+    same(g.said().count("stay in use until it fits"), 1, g.said())
+    shutil.copy(new + "/one.key", live + "/one.key")
+    true(wait_for(lambda: now_served(g) == after), g.said())
+
+
+def test_a_reload_brings_the_new_certificate(gate):
+    g, folder = renewed_gate(gate, RENEWED.replace("watch = 200ms", "watch = off"))
+    turn_link(folder, renewal(folder, 2))
+    time.sleep(0.5)
+    same(now_served(g), pem(folder, 1))
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: now_served(g) == pem(folder, 2)), g.said())
+    # One that does not fit changes nothing.
+    shutil.copy(path("two.key"), folder + "/live/one.key")
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: "not reloaded" in g.said()), g.said())
+    same(now_served(g), pem(folder, 2))
+
+
+def test_who_serves_as_nobody_reads_new_keys_and_binds_low_ports(gate):
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    low = next((p for p in range(600, 1000) if not in_use(p)), None)
+    folder = tempfile.mkdtemp(prefix="hg-tls.", dir="/tmp")
+    os.chmod(folder, 0o755)
+    try:
+        for name in ("one", "two"):
+            for end in ("pem", "key"):
+                shutil.copy(path(f"{name}.{end}"), folder)
+                os.chmod(f"{folder}/{name}.{end}", 0o644 if end == "pem" else 0o640)
+                shutil.chown(f"{folder}/{name}.{end}", "root", "nogroup")
+        text = (TLS.replace("[server]\n", "[server]\nuser = nobody\ngroup = nogroup\n")
+                .replace("{pki}", folder).replace("access_log = {dir}/access.log\n", "")
+                .replace("root = {dir}", "root = /"))
+        with open(folder + "/headgate.ini", "w") as f:
+            f.write("")
+        g = tls_gate(gate, text)
+        shutil.copy(g.ini, folder + "/headgate.ini")
+        g.end_now()
+        g.ini = folder + "/headgate.ini"
+        g.start()
+        p = subprocess.run([HEADGATE, "-t", "-c", g.ini], capture_output=True, text=True)
+        true("read by root at start and by nobody at reload" in p.stdout, p.stdout)
+        first = now_served(g)
+        for end in ("pem", "key"):
+            with open(f"{folder}/two.{end}") as f, open(f"{folder}/one.{end}", "w") as to:
+                to.write(f.read())
+        with open(g.ini, "w") as f:
+            f.write(open_text(g, text).replace(f"listen = 127.0.0.1:{g.port}",
+                                                f"listen = 127.0.0.1:{g.port}, 127.0.0.1:{low}"))
+        g.signal(signal.SIGHUP)
+        true(wait_for(lambda: "reloaded" in g.said()), g.said())
+        for port in (g.port, low):
+            with connect(g, "two.test", port=port) as s:
+                true(serial(s) != first, "the old certificate")
+                same(ask(s)[0], 200)
+        with open(f"/proc/{g.process.pid}/limits") as f:
+            true(re.search(r"Max core file size +0 +0", f.read()), "it would dump its keys")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_text(g, text):
+    for name, value in dict(g.names, pki=DIR).items():
+        text = text.replace("{" + name + "}", str(value))
+    return text.replace("[server]\n", f"[server]\nengine = {g.engine}\n", 1)
+
+
+def in_use(port):
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+            return False
+        except OSError:
+            return True
+
+
+if __name__ == "__main__":
+    run(globals(), "one", "two")

@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Resumption: tickets of 1.2 and 1.3, their keys, and where they end."""
+import os
+import signal
+import time
+
+from harness import true, wait_for
+from tls import HELLO, TLS, TWO, begin, path, resume, run, s_client, tls_gate
+
+
+def test_sessions_are_resumed_on_any_worker(gate):
+    g = tls_gate(gate)
+    for version in ("-tls1_2", "-tls1_3"):
+        file = f"{gate.engine}{version}.sess"
+        begin(g, "one.test", file, version, "-ign_eof")
+        for _ in range(8):  # some on each worker
+            true(resume(g, "one.test", file, version), version)
+
+
+def test_sessions_survive_a_reload_and_not_another_section(gate):
+    g = tls_gate(gate, TWO)
+    for version in ("-tls1_2", "-tls1_3"):
+        file = f"{gate.engine}{version}.reload.sess"
+        begin(g, "one.test", file, version, "-ign_eof")
+        g.signal(signal.SIGHUP)
+        true(wait_for(lambda: g.said().count("reloaded") > 0), g.said())
+        true(resume(g, "one.test", file, version), version)
+        true(not resume(g, "two.test", file, version), "resumed in another section " + version)
+        true(resume(g, "one.test", file, version), version)
+
+
+def test_tickets_can_be_left_out(gate):
+    g = tls_gate(gate, TLS.replace("watch = off", "watch = off\ntickets = no"))
+    for version in ("-tls1_2", "-tls1_3"):
+        file = path(f"{gate.engine}{version}.none.sess")
+        said = s_client(g, "-servername", "one.test", version, "-sess_out", file, "-ign_eof", say=HELLO)
+        true("TLS session ticket:" not in said, said)
+        if os.path.exists(file):
+            true(not resume(g, "one.test", file, version), version)
+
+
+def test_ticket_keys_age(gate):
+    g = tls_gate(gate, TLS.replace("watch = off", "watch = off\nticket_rotation = 2s"))
+    file = f"{gate.engine}.age.sess"
+    begin(g, "one.test", file, "-tls1_2", "-ign_eof")
+    true(resume(g, "one.test", file, "-tls1_2"))
+    time.sleep(4.5)
+    true(not resume(g, "one.test", file, "-tls1_2"), "a key of two periods ago")
+
+
+def test_ticket_keys_of_a_fleet_are_shared(gate):
+    for n in range(2):
+        with open(path(f"{gate.engine}.{n}.ticket"), "wb") as f:
+            f.write(os.urandom(80))
+        os.chmod(path(f"{gate.engine}.{n}.ticket"), 0o600)
+    text = TLS.replace("watch = off", f"watch = off\nticket_keys = {{pki}}/{gate.engine}.%s")
+    a = tls_gate(gate, text % f"0.ticket, {{pki}}/{gate.engine}.1.ticket")
+    b = tls_gate(gate, text % f"1.ticket, {{pki}}/{gate.engine}.0.ticket")
+    c = tls_gate(gate, text % "1.ticket")
+    for version in ("-tls1_2", "-tls1_3"):
+        file = f"{gate.engine}.fleet{version}.sess"
+        begin(a, "one.test", file, version, "-ign_eof")
+        true(resume(b, "one.test", file, version))
+        true(not resume(c, "one.test", file, version))
+
+
+if __name__ == "__main__":
+    run(globals(), "one", "two")
