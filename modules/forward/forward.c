@@ -66,7 +66,12 @@ static const struct setting forward_settings[] = {
      .max = 64,
      .offset = SETTING_MEMBER(struct forward_conf, tries, uint64_t),
      .help = "Attempts in all; auto is the upstream's."},
-    {.name = "retry_on", .flags = SETTING_LATER},
+    {.name = "retry_on",
+     .type = SETTING_LIST,
+     .flags = SETTING_OFF,
+     .fallback = "auto",
+     .offset = SETTING_MEMBER(struct forward_conf, retry_lines, struct lines),
+     .help = "What is tried again, as in the upstream; auto is the upstream's."},
     {.name = "split_by", .flags = SETTING_LATER},
     {.name = "timeout", .flags = SETTING_LATER},
     {.name = "deadline_header", .flags = SETTING_LATER},
@@ -96,6 +101,12 @@ static void forward_load(struct loading *l, void *data)
     if (conf->host_header && span_equal(conf->host_header->source, SPAN("pass")))
         conf->host_header = NULL;
     loading_check_prefix(l, "strip_prefix", conf->strip_prefix);
+    if (conf->retry_lines.count == 1 && span_equal(conf->retry_lines.list[0].text, SPAN("auto"))) {
+        conf->retry_on = conf->upstream ? &conf->upstream->retry_on : &conf->retry_on_own;
+        return;
+    }
+    loading_retry_on(l, &conf->retry_lines, &conf->retry_on_own);
+    conf->retry_on = &conf->retry_on_own;
 }
 
 /* For [test] sections. */
@@ -111,40 +122,9 @@ static void forward_foresee(struct exchange *x, struct foresight *f)
     f->target = forward_path(x, conf);
 }
 
-/* --- retries -------------------------------------------------------------------------------- */
-
 static uint64_t or_upstream(uint64_t own, uint64_t upstream)
 {
     return own == VALUE_AUTO ? upstream : own;
-}
-
-/* Only what is safe: never sent at all, or idempotent and no byte of an answer
- * came; and what was sent of the content is at hand. */
-static bool forward_may_retry(const struct exchange *x, const struct forward_conf *conf,
-                              struct forwarding *f)
-{
-    struct leg *leg = &f->leg;
-    const struct upstream_conf *u = leg->upstream;
-
-    if (f->passed || leg->response_begun || x->client_gone || x->broken)
-        return false;
-    if (x->tries >= or_upstream(conf->tries, u->tries))
-        return false;
-    if (leg->content_lost)
-        return false;
-    if (leg->fresh_failed)
-        return u->retry_on & (RETRY_CONNECT | RETRY_UNPROCESSED);
-    if (!method_idempotent(x->request.method))
-        return false;
-    switch (leg->cause) {
-    case CAUSE_upstream_reset_before_head:
-    case CAUSE_upstream_closed_unproven:
-        return u->retry_on & RETRY_RESET && leg_affords(leg);
-    case CAUSE_upstream_head_timeout:
-        return u->retry_on & RETRY_TIMEOUT && leg_affords(leg);
-    default:
-        return false;
-    }
 }
 
 /* --- answering ------------------------------------------------------------------------------- */
@@ -159,6 +139,7 @@ static bool forward_begin(struct exchange *x, const struct forward_conf *conf, s
     leg->first_byte_ns = or_upstream(conf->first_byte_timeout, conf->upstream->first_byte_timeout);
     leg->idle_ns = or_upstream(conf->idle_timeout, conf->upstream->idle_timeout);
     leg->stream_ns = or_upstream(conf->stream_timeout, conf->upstream->stream_timeout);
+    leg->may_refuse = conf->retry_on->some_status && method_idempotent(x->request.method);
     /* The request's fields are quoted for as long as the exchange lives. */
     enum cause cause = exchange_keep(x) < 0 ? CAUSE_out_of_memory : CAUSE_NONE;
     if (!cause)
@@ -188,6 +169,7 @@ static void forward_pass_head(struct exchange *x, struct forwarding *f)
     const struct response *r = &leg->response;
 
     f->passed = true;
+    leg_accept(leg);
     bool switched = leg_switched(leg);
     if (x->request.protocol.len > 0 && !switched && r->status <= 299) {
         respond_failed(x, CAUSE_upstream_upgrade_refused); /* 200 would make a tunnel of it */
@@ -216,6 +198,16 @@ static void forward_pass_head(struct exchange *x, struct forwarding *f)
     respond_start(x, r->status, length);
 }
 
+static void forward_again(struct exchange *x, struct leg *leg)
+{
+    leg_again(leg);
+    leg_open(leg);
+    if (leg->state != LEG_FAILED)
+        return;
+    leg_close(leg);
+    respond_failed(x, leg->cause);
+}
+
 static void forward_failed(struct exchange *x, const struct forward_conf *conf,
                            struct forwarding *f)
 {
@@ -227,12 +219,9 @@ static void forward_failed(struct exchange *x, const struct forward_conf *conf,
         respond_failed(x, cause);
         return;
     }
-    if (forward_may_retry(x, conf, f)) {
-        leg_again(leg);
-        leg_open(leg);
-        if (leg->state != LEG_FAILED)
-            return;
-        cause = leg->cause;
+    if (forward_retries_failure(x, conf, leg)) {
+        forward_again(x, leg);
+        return;
     }
     leg_close(leg);
     respond_failed(x, cause);
@@ -262,6 +251,10 @@ static void forward_answer(struct exchange *x)
     }
     if (leg->state < LEG_HEAD)
         return;
+    if (!f->passed && forward_retries_answer(x, conf, leg)) {
+        forward_again(x, leg);
+        return;
+    }
     if (!f->passed)
         forward_pass_head(x, f);
     if (leg->state == LEG_DONE && response_started(x)) {

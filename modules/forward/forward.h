@@ -21,6 +21,9 @@ struct forward_conf {
     uint64_t timeout;
     uint64_t first_byte_timeout, idle_timeout, stream_timeout; /* VALUE_AUTO: the upstream's */
     uint64_t tries;                                            /* VALUE_AUTO: the upstream's */
+    struct lines retry_lines;
+    struct retry_on retry_on_own;
+    const struct retry_on *retry_on; /* in effect */
     const struct upstream_conf *upstream;
 };
 
@@ -39,6 +42,13 @@ MUST_USE int forward_websocket_key(struct exchange *x, struct leg_request *out);
 
 /* The origin has switched: answers so, and from then on there is a tunnel; or a failure. */
 void forward_switch(struct exchange *x, struct leg *leg);
+
+/* Is it tried again: after a failure; although there is an answer, whose head has not gone
+ * to the client? */
+bool forward_retries_failure(const struct exchange *x, const struct forward_conf *conf,
+                             struct leg *leg);
+bool forward_retries_answer(const struct exchange *x, const struct forward_conf *conf,
+                            struct leg *leg);
 
 /* The path and query the origin gets; also what [test] expect_path compares.
  * ptr NULL: no memory, or a result that is no path. */

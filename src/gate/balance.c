@@ -270,3 +270,17 @@ int balance_choose(const struct pool_view *view, const struct upstream_conf *con
     *full = *full || c.full;
     return i;
 }
+
+bool balance_has_other(const struct pool_view *view, const struct upstream_conf *conf,
+                       struct exchange *x, uint64_t tried)
+{
+    struct choice c = {
+        .view = view, .conf = conf, .x = x, .tried = tried, .now = io_now(exchange_io(x))};
+
+    for (unsigned i = 0; i < 2 * conf->server_count; i++) {
+        c.backup = i >= conf->server_count;
+        if (may_serve(&c, i % conf->server_count))
+            return true;
+    }
+    return false;
+}

@@ -10,6 +10,10 @@
 int balance_choose(const struct pool_view *view, const struct upstream_conf *conf,
                    struct exchange *x, uint64_t tried, bool *full);
 
+/* Is there one that was not tried and has room? */
+bool balance_has_other(const struct pool_view *view, const struct upstream_conf *conf,
+                       struct exchange *x, uint64_t tried);
+
 /* Of a server's name, for balance = hash: the same in every process. */
 uint64_t balance_hash(struct span text);
 

@@ -116,12 +116,32 @@ struct server_entry {      /* a server of an upstream */
     struct server_state *state;
 };
 
-enum { /* retry_on */
+enum { /* of retry_on, in the order of their words */
        RETRY_CONNECT = 1 << 0,
        RETRY_UNPROCESSED = 1 << 1,
        RETRY_RESET = 1 << 2,
        RETRY_TIMEOUT = 1 << 3,
 };
+enum { RETRY_STATUS_MIN = 400, RETRY_STATUS_MAX = 599 };
+struct retry_on {
+    uint64_t reasons;     /* RETRY_CONNECT ... */
+    uint64_t statuses[4]; /* bits, from RETRY_STATUS_MIN on */
+    bool some_status;
+};
+static inline void retry_status_add(struct retry_on *on, unsigned status)
+{
+    unsigned bit = status - RETRY_STATUS_MIN;
+
+    on->statuses[bit / 64] |= UINT64_C(1) << bit % 64;
+    on->some_status = true;
+}
+static inline bool retry_status(const struct retry_on *on, int status)
+{
+    if (!on->some_status || status < RETRY_STATUS_MIN || status > RETRY_STATUS_MAX)
+        return false;
+    unsigned bit = (unsigned)status - RETRY_STATUS_MIN;
+    return on->statuses[bit / 64] >> bit % 64 & 1;
+}
 
 struct upstream_conf {
     struct span name;
@@ -143,7 +163,8 @@ struct upstream_conf {
     struct group_state *state;
     uint64_t connect_timeout, first_byte_timeout, idle_timeout, stream_timeout;
     uint64_t keepalive, keepalive_time;
-    uint64_t tries, retry_on, retry_buffer;
+    uint64_t tries, retry_buffer;
+    struct retry_on retry_on;
     uint64_t max_response_header;
     uint64_t family;        /* enum address_family, NONE for any */
     bool secure;            /* https */

@@ -5,7 +5,7 @@
 
 struct upstream_raw {
     struct upstream_conf conf;
-    struct lines servers;
+    struct lines servers, retry_on;
     struct spans protocols;
     struct line balance, queue, budget;
     int family, unused;
@@ -13,7 +13,6 @@ struct upstream_raw {
 
 #define AT(member, type) SETTING_MEMBER(struct upstream_raw, member, type)
 
-static const char *const retry_words[] = {"connect", "unprocessed", "reset", "timeout", NULL};
 static const char *const families[] = {"any", "ipv4", "ipv6", NULL}; /* enum address_family */
 static const char *const only_off[] = {"off", NULL}, *const protocols[] = {"h2", "http/1.1", NULL};
 static const char *const request_host[] = {"${host}", NULL};
@@ -121,12 +120,11 @@ const struct setting upstream_settings[] = {
      .offset = AT(conf.tries, uint64_t),
      .help = "Tries in all, another server first."},
     {.name = "retry_on",
-     .type = SETTING_WORDS,
+     .type = SETTING_LIST,
      .flags = SETTING_OFF,
      .fallback = "connect, unprocessed, reset",
-     .words = retry_words,
-     .offset = AT(conf.retry_on, uint64_t),
-     .help = "What is tried again: the first two whatever the method, the others if idempotent."},
+     .offset = AT(retry_on, struct lines),
+     .help = "What is tried again: those two of any method; reset, timeout, statuses if idempotent."},
     {.name = "retry_budget",
      .type = SETTING_LINE,
      .flags = SETTING_OFF,
@@ -345,6 +343,7 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
         u->tls_name = (struct span){0};
     queue_load(l, &raw.queue, u);
     budget_load(l, &raw.budget, u);
+    loading_retry_on(l, &raw.retry_on, &u->retry_on);
     u->limited = is_limited(u);
     u->ejects =
         u->server_count > 1 && (u->eject_failures != VALUE_OFF || u->eject_error_rate != VALUE_OFF);

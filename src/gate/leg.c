@@ -118,6 +118,13 @@ static void leg_wait(struct leg *leg)
         leg_wait_over(leg);
 }
 
+bool leg_has_other(const struct leg *leg)
+{
+    const struct upstream_conf *conf = leg->upstream;
+
+    return balance_has_other(leg->x->generation->pools[conf->index], conf, leg->x, leg->tried);
+}
+
 bool leg_affords(struct leg *leg)
 {
     return budget_draw(leg->upstream, leg_now(leg));
@@ -166,10 +173,16 @@ void leg_end(struct leg *leg)
 
 void leg_again(struct leg *leg)
 {
+    struct flow *content = &leg->x->response_content;
+
     leg_close(leg);
+    flow_clear(content); /* of an answer that nobody wants */
+    flow_init(content, content->pool, content->limit);
+    leg->x->trailers = (struct fields){0};
     leg->state = LEG_NEW;
     leg->cause = CAUSE_NONE;
     leg->fresh_failed = leg->reused = leg->response_begun = leg->cut = false;
+    leg->connecting_failed = false;
 }
 
 /* HTTP/1 says so by 101, HTTP/2 by any success (RFC 8441, 4). */
@@ -241,8 +254,17 @@ static void leg_note(const struct leg *leg, enum cause cause)
     server_failure_set(leg->server->state, f);
 }
 
-static void leg_judge(struct leg *leg, enum cause cause, bool bad, uint64_t now)
+static void leg_judge(struct leg *leg, enum cause cause)
 {
+    if (leg->judged)
+        return;
+    bool bad = is_servers_failure(leg, cause);
+    uint64_t now = leg_now(leg);
+    leg->judged = true;
+    if (bad || (cause && !is_nobodys_failure(cause)))
+        leg_note(leg, cause);
+    if (!leg->upstream->ejects)
+        return;
     if (bad)
         health_bad(leg->upstream, leg->server, now, leg->probe);
     else if (cause == CAUSE_NONE)
@@ -252,16 +274,27 @@ static void leg_judge(struct leg *leg, enum cause cause, bool bad, uint64_t now)
     leg->probe = false;
 }
 
+/* A head alone says that a server is ill, or well enough to end a probe.  That it did well
+ * is known at the end of the content, or when nobody wants more of it. */
+static void leg_judge_head(struct leg *leg)
+{
+    if (is_servers_failure(leg, CAUSE_NONE)) {
+        leg_judge(leg, CAUSE_NONE);
+    } else if (leg->probe) {
+        health_good(leg->server->state, leg_now(leg), true);
+        leg->probe = false;
+    }
+}
+
 /* How the server did, for whoever chooses the next.  What we lack is not its fault. */
 static void leg_learn(struct leg *leg, enum cause cause)
 {
     uint64_t now = leg_now(leg);
-    bool bad = is_servers_failure(leg, cause);
 
-    if (bad || (cause && !is_nobodys_failure(cause)))
-        leg_note(leg, cause);
-    if (leg->upstream->ejects)
-        leg_judge(leg, cause, bad, now);
+    if (cause)
+        leg_judge(leg, cause);
+    else
+        leg_judge_head(leg);
     if (!leg->counted || leg->upstream->balance != BALANCE_P2C || cause == CAUSE_out_of_memory ||
         cause == CAUSE_upstream_no_descriptors || leg->state != LEG_WAITING)
         return;
@@ -287,13 +320,14 @@ void leg_fail(struct leg *leg, enum cause cause)
 void leg_fail_fresh(struct leg *leg, enum cause cause)
 {
     leg->fresh_failed = true;
+    leg->connecting_failed = leg->link && leg->link->state == LINK_CONNECTING;
     leg_fail(leg, cause);
 }
 
 void leg_begin(struct leg *leg, struct link *l)
 {
     leg->link = l;
-    leg->request_written = leg->request_done = leg->request_left_us = false;
+    leg->request_written = leg->request_done = leg->request_left_us = leg->judged = false;
     leg->connects = false;
     leg->begun = leg->since = leg_now(leg);
 }
@@ -302,6 +336,8 @@ void leg_let_go(struct leg *leg)
 {
     leg->link = NULL;
     place_give(leg);
+    if (leg->state == LEG_HEAD)
+        leg_judge(leg, CAUSE_NONE);
     if (leg->probe) /* it left before anything was known */
         health_unknown(leg->server->state, true);
     leg->probe = false;
@@ -335,8 +371,10 @@ void leg_interim(struct leg *leg)
     int status = leg->response.status;
 
     /* 100 was ours to say when the content was asked for. */
-    if (status != 100)
-        respond_interim(leg->x, status, &leg->response.fields);
+    if (status == 100)
+        return;
+    leg->interim_passed = true;
+    respond_interim(leg->x, status, &leg->response.fields);
 }
 
 void leg_head_done(struct leg *leg)
@@ -350,6 +388,7 @@ void leg_head_done(struct leg *leg)
 void leg_content_done(struct leg *leg)
 {
     leg->state = LEG_DONE;
+    leg_judge(leg, CAUSE_NONE);
     flow_end(&leg->x->response_content);
     leg_tell(leg);
 }
@@ -390,7 +429,7 @@ void leg_remember(struct leg *leg, struct span s)
     struct replay *r = &leg->replay;
     uint64_t max = leg->upstream->retry_buffer;
 
-    if (leg->content_lost || leg->response_begun)
+    if (leg->content_lost || (leg->response_begun && !leg->may_refuse))
         return;
     leg->content_lost = max == VALUE_OFF || s.len > max - r->bytes;
     while (s.len > 0 && !leg->content_lost) {
@@ -411,10 +450,18 @@ void leg_remember(struct leg *leg, struct span s)
         replay_drop(r);
 }
 
+void leg_accept(struct leg *leg)
+{
+    if (!leg->may_refuse)
+        return;
+    leg->may_refuse = false;
+    leg_answered(leg);
+}
+
 void leg_answered(struct leg *leg)
 {
     leg->response_begun = true;
-    if (leg->x->tries == 1) /* else it may be just what is being sent */
+    if (leg->x->tries == 1 && !leg->may_refuse) /* else it may be just what is being sent */
         replay_drop(&leg->replay);
 }
 

@@ -53,10 +53,13 @@ struct leg {
     enum leg_state state;
     enum cause cause;    /* of LEG_FAILED */
     bool fresh_failed;   /* it never reached the origin: any method may be tried again */
+    bool connecting_failed; /* and there was no connection */
     bool reused;         /* the link had served others before */
     bool response_begun; /* a byte of a response came */
     bool connects;       /* HTTP/2: it asked for the upgrade by extended CONNECT (RFC 8441) */
     bool content_lost;   /* request content was sent that is kept nowhere */
+    bool interim_passed; /* to the client */
+    bool may_refuse;     /* its user may not like the answer: until leg_accept() */
     bool cut;            /* failed after the head was passed on */
     struct response response;
     struct replay replay;
@@ -69,6 +72,7 @@ struct leg {
     bool counted;   /* in the server's in_flight */
     bool counted_in_group;
     bool probe;            /* whether an ejected server is well again */
+    bool judged;           /* how the server did was said */
     bool called;           /* from the queue: there may be a place */
     struct waiter *waiter; /* in the group's queue; NULL: it does not wait */
     struct io_timer timer; /* of that */
@@ -80,6 +84,9 @@ struct leg {
 /* Borrows a link to a server that was not tried yet (if there is one left), or
  * begins to make one.  With no server to try: LEG_FAILED at once. */
 void leg_open(struct leg *leg);
+
+/* Is there another server that could take it now? */
+bool leg_has_other(const struct leg *leg);
 
 /* May the group's budget bear another try that the origin may have to process again? */
 bool leg_affords(struct leg *leg);
@@ -94,7 +101,10 @@ void leg_close(struct leg *leg);
 /* The same, for good: when the exchange ends. */
 void leg_end(struct leg *leg);
 
-/* After a failure: ready for another leg_open(). */
+/* The answer will be passed on: there is no other try. */
+void leg_accept(struct leg *leg);
+
+/* After a failure, or an answer of which nothing was passed on: ready for another leg_open(). */
 void leg_again(struct leg *leg);
 
 /* After LEG_HEAD: has the origin switched to the protocol that was asked for, or to any? */

@@ -106,6 +106,9 @@ bool loading_check_prefix(struct loading *l, const char *key, struct span prefix
 const struct upstream_conf *loading_upstream(struct loading *l, struct span name,
                                              struct position at);
 
+/* The items of retry_on, as an upstream and a route may have it. */
+void loading_retry_on(struct loading *l, const struct lines *lines, struct retry_on *on);
+
 /* A module's own route, of ordinary rank. */
 struct default_route {
     const char *handler;

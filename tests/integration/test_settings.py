@@ -457,7 +457,9 @@ def test_tries_and_retry_on(gate):
     for upstream, forward, requests in (("", "", 2), ("tries = 1", "", 1), ("tries = 4", "", 4),
                                         ("", "tries = 3", 3), ("tries = 5", "tries = 1", 1),
                                         ("retry_on = connect", "", 1), ("retry_on = off", "", 1),
-                                        ("retry_on = reset", "", 2)):
+                                        ("retry_on = reset", "", 2), ("", "retry_on = off", 1),
+                                        ("retry_on = off", "retry_on = reset, timeout", 2),
+                                        ("retry_on = 502", "", 1)):
         o = Origin()
         g = start(gate, origin=o.port, upstream=upstream, forward=forward)
         same(g.get("/f/reset")[0], 502)

@@ -293,6 +293,74 @@ def test_retries_have_a_budget(gate):
         o.end()
 
 
+def unavailable_slowly(handler):
+    """The head at once, the content later, and the request's content never."""
+    handler.request.sendall(b"HTTP/1.1 503 X\r\nContent-Length: 3\r\n"
+                            b"Connection: close\r\n\r\ni")
+    time.sleep(0.05)
+    handler.request.sendall(b"ll")
+    raise Closed
+
+
+def test_statuses_are_tried_on_another_server(gate):
+    """Or the answer passes on as it came: when that is not safe, or there is nobody else."""
+    for workers, ail in ((1, unavailable), (4, unavailable), (1, unavailable_slowly)):
+        g, ill, well = pair(gate, "retry_on = 429, 502-504\neject_failures = off\n"
+                                  "eject_error_rate = off", workers)
+        ill.ill = ail
+        same([g.get("/x")[0] for _ in range(10)], [200] * 10)
+        true(ill.requests > 0, "it was asked first")
+        for _ in range(4):  # the content that was sent is sent again
+            status, _, content = g.get("/x", method="PUT", body=b"y" * 9000)
+            same(status, 200)
+            true(b"content 9000 " in content, content)
+        answers = [g.get("/x", method="POST", body=b"y") for _ in range(8)]
+        same({a[0] for a in answers}, {200, 503}, "a POST is not")
+        same({a[2] for a in answers if a[0] == 503}, {b"ill"})
+        ill.ill = lambda handler: handler.say(500, b"broken") or True
+        same({g.get("/x")[0] for _ in range(8)}, {200, 500}, "others pass on")
+        before = well.requests
+        ill.ill = well.ill = ail
+        same({g.get("/x")[0::2] for _ in range(8)}, {(503, b"ill")}, "the last answer passes on")
+        same(well.requests - before, 8, "each was asked")
+        g.stop()
+        ill.end()
+        well.end()
+
+
+def test_a_status_is_not_tried_again_where_nobody_else_is(gate):
+    for settings, more, option in (("", "", "backup"), ("tries = 1", "", ""),
+                                   ("retry_budget = 0%", "", ""), ("retry_on = off", "", "")):
+        ill, well = Origin(), Origin()
+        ill.ill = unavailable
+        second = "" if option else f"server = 127.0.0.1:{well.port}\n"
+        g = gate(CONFIG, origin=ill.port, option="", workers=1,
+                 upstream=f"{second}balance = round_robin\neject_failures = off\n"
+                          f"eject_error_rate = off\n" +
+                          (settings if "retry_on" in settings else f"retry_on = 503\n{settings}"))
+        answers = [g.get("/x")[0::2] for _ in range(8)]
+        same(answers.count((503, b"ill")), 4 if second else 8, settings)
+        same(ill.requests, 4 if second else 8, settings)
+        g.stop()
+        ill.end()
+        well.end()
+
+
+def test_who_truncates_all_answers_fails_in_a_row(gate):
+    g, ill, well = pair(gate, "eject_error_rate = off\neject_time = 10m")
+
+    def truncates(handler):
+        handler.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
+        raise Closed
+    ill.ill = truncates
+    for _ in range(30):
+        g.get("/")
+    same(ill.requests, 5)
+    g.stop()
+    ill.end()
+    well.end()
+
+
 def test_limits_survive_a_reload(gate):
     g, o = start(gate, "max_in_flight = 1\nqueue = off")
     first = asks(g, "/hold/1500")

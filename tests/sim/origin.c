@@ -146,6 +146,10 @@ static void answer(struct origin_visit *v, enum origin_what what, unsigned id, s
         say_head(p, "200 OK", "", bytes);
         say_content(p, 0, bytes, id);
         break;
+    case ORIGIN_once_503:
+        say_head(p, v->origins->heads[id] == 1 ? "503 Ill" : "200 OK", "", bytes);
+        say_content(p, 0, bytes, id);
+        break;
     case ORIGIN_close_before:
         v->deaf = true;
         sim_close(p);

@@ -40,7 +40,8 @@ enum { ORIGIN_IDS = 512 };
     ROW(extra, 0, 200, "says more than the answer")                                                \
     ROW(tunnel, 0, 101, "switches to websocket, and echoes")                                       \
     ROW(events, 0, 200, "an event stream: a line, an hour's silence but five minutes, a line")     \
-    ROW(grpc, 0, 200, "the same as gRPC")
+    ROW(grpc, 0, 200, "the same as gRPC")                                                          \
+    ROW(once_503, 0, 200, "says 503 the first time, answers the second")
 
 #define ORIGIN_ENUM(name, calm, status, text) ORIGIN_##name,
 enum origin_what { ORIGIN_LIST(ORIGIN_ENUM) ORIGIN_COUNT };

@@ -248,7 +248,10 @@ static uint64_t pressure(const struct telling *telling)
         sim_read(v->peer, 20000, 50 * NS_PER_MS);
     }
     EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "all arrives");
-    visitor_expect_all(v);
+    /* The second is answered while it still sends; of who then has more to send than is
+     * thrown away, the connection ends, and RST may destroy what was not read yet. */
+    if (v->answered != 1 || !v->peer->reset)
+        visitor_expect_all(v);
     sim_watch(t.sim, NULL, NULL);
     return traffic_end(&t);
 }
@@ -355,6 +358,42 @@ static uint64_t leaving(const struct telling *telling)
     return traffic_end(&t);
 }
 
+/* An answer that says it went wrong is exchanged for another server's where that
+ * is safe, and else passes on as it came. */
+static uint64_t again(const struct telling *telling)
+{
+    static const char text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
+                               "[upstream two]\nserver = 198.51.100.1:80\n%s"
+                               "balance = random\nretry_budget = off\n%s"
+                               "eject_failures = off\neject_error_rate = off\n"
+                               "[route all]\nhandler = forward\nupstream = two\n%s";
+    struct traffic t = {.sim = story_world(telling, SIM_ALL), .at = story_address("192.0.2.1:80")};
+    bool lone = sim_random(t.sim, 3) == 0, by_route = sim_random(t.sim, 2);
+
+    origins_open(&t.origins, t.sim);
+    origins_add(&t.origins, "198.51.100.1:80");
+    origins_add(&t.origins, "198.51.100.2:80");
+    snprintf(t.config, sizeof t.config, text, lone ? "" : "server = 198.51.100.2:80\n",
+             by_route ? "retry_on = off\n" : "retry_on = reset, 502-504\n",
+             by_route ? "retry_on = 503\n" : "");
+    gateway_open(&t.gateway, t.sim, t.config, 1 + (unsigned)sim_random(t.sim, 2));
+    for (unsigned n = 1 + (unsigned)sim_random(t.sim, TRAFFIC_CLIENTS); n > 0; n--) {
+        struct visitor *v = client_new(&t);
+        for (unsigned i = 1 + (unsigned)sim_random(t.sim, 8); i > 0; i--) {
+            enum origin_what what = sim_random(t.sim, 3) ? ORIGIN_once_503 : calm_what(&t);
+            struct ask a = ask_origin(&t, what);
+            if (lone && what == ORIGIN_once_503)
+                a.status = 503;
+            visitor_ask(v, a);
+        }
+        client_go(&t, v);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    for (unsigned i = 0; i < t.count; i++)
+        visitor_expect_all(&t.clients[i]);
+    return traffic_end(&t);
+}
+
 static bool peer_over(void *data)
 {
     const struct sim_peer *p = data;
@@ -449,6 +488,7 @@ static uint64_t warm(const struct telling *telling)
 const struct story forward_stories[] = {
     {"forward.calm", "every answer is whole, and to the request that was asked", calm, 4},
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
+    {"forward.again", "an answer of the wrong status is another server's to give", again, 2},
     {"forward.stale", "idle connections that were closed are not used", stale, 0},
     {"forward.unreachable", "no connection: another server, or 502 and 504", unreachable, 2},
     {"forward.vanishing", "clients vanish in the middle, the next is served", vanishing, 4},

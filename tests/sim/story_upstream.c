@@ -3,6 +3,7 @@
 #include "tests/sim/traffic.h"
 
 #include "gate/link_h1.h"
+#include "gate/upstream.h"
 
 #include <limits.h>
 
@@ -43,6 +44,30 @@ static uint64_t failing(const struct telling *telling)
     EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
     visitor_expect_all(v);
     EXPECT(t.origins.servers[0].connections > 0, "it serves again");
+    return traffic_end(&t);
+}
+
+/* A server whose answers never end as they should fails in a row, although each begins well. */
+static uint64_t truncating(const struct telling *telling)
+{
+    struct traffic t;
+    unsigned ejected = 0;
+
+    traffic_begin(&t, telling, SIM_SHORT | SIM_RACES);
+    for (unsigned i = 0; i < 15; i++) {
+        visitor_ask(client_new(&t), ask_origin(&t, ORIGIN_close_in_content));
+        client_go(&t, &t.clients[0]);
+        EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "it is told");
+        t.count = 0;
+        t.clients[0] = (struct visitor){0};
+    }
+    for (struct link_node *n = t.gateway.gate.groups.next; n != &t.gateway.gate.groups;
+         n = n->next) {
+        struct group_state *g = container_of(n, struct group_state, node);
+        for (struct link_node *m = g->servers.next; m != &g->servers; m = m->next)
+            ejected += container_of(m, struct server_state, node)->ejected_until > 0;
+    }
+    EXPECT(ejected == 1, "%u of two servers are left out", ejected);
     return traffic_end(&t);
 }
 
@@ -181,6 +206,7 @@ static uint64_t hopeless(const struct telling *telling)
 const struct story upstream_stories[] = {
     {"upstream.limits", "no more in flight than may be, and who waits has his turn", limits, 4},
     {"upstream.hopeless", "nobody waits for a place that nobody can use", hopeless, 0},
+    {"upstream.truncating", "who never ends an answer fails in a row", truncating, 0},
     {"upstream.failing", "who fails is left out, and back when it is well", failing, 0},
     {0},
 };

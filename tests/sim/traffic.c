@@ -153,6 +153,10 @@ struct ask ask_origin(struct traffic *t, enum origin_what what)
         a.status = 502;
     if (what == ORIGIN_once_reset && put && sends > 8000) /* more than is kept for another try */
         a.or_status = 502;
+    if (what == ORIGIN_once_503 && post)
+        a.status = 503;
+    if (what == ORIGIN_once_503 && put && sends > 8000) /* as above */
+        a.or_status = 503;
     if (what == ORIGIN_early_close)
         a.or_status = 502;
     if (a.status == 502 || cuts(what)) /* what comes may be lost with a reset */

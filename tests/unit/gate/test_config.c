@@ -143,6 +143,13 @@ static const struct mistake mistakes[] = {
      "a.ini:4:22: error: server: \"weight=x\": a count is digits only: no unit, no sign\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_connections=1\n",
      "a.ini:4:22: error: server: \"max_connections=1\": not supported by this build\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nretry_on = conect, 200, 599-400, reset timeout\n",
+     "a.ini:5:12: error: retry_on: \"conect\" is none of connect, unprocessed, reset, timeout, a "
+     "status, off; did you mean \"connect\"?\n"
+     "a.ini:5:20: error: retry_on: \"200\": statuses that say that something failed are from 400 "
+     "to 599\n"
+     "a.ini:5:25: error: retry_on: \"599-400\": a range goes from the smaller to the larger\n"
+     "a.ini:5:34: error: retry_on: \"reset timeout\": commas stand between\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nqueue = 5 time=1s\n",
      "a.ini:5:9: error: queue: a count, and timeout=DURATION\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_in_flight=0\n",
@@ -298,7 +305,7 @@ START_TEST(servers_of_an_upstream)
     struct config *c = load_fine(
         LISTENER "[upstream u]\nserver = 10.0.0.1:8080 weight=3 down\nserver = [::1]:81 backup\n"
                  "server = http://10.0.0.2\nserver = unix:/x.sock\n"
-                 "server = 10.0.0.3:1\nretry_on = connect, timeout\nbalance = least_conn\n");
+                 "server = 10.0.0.3:1\nretry_on = connect, timeout, 429, 502-504\nbalance = least_conn\n");
     const struct upstream_conf *u = config_upstream(c, SPAN("u"));
 
     ck_assert_ptr_nonnull(u);
@@ -312,7 +319,10 @@ START_TEST(servers_of_an_upstream)
     ck_assert_uint_eq(u->servers[2].addresses[0].port, 80);
     ck_assert_uint_eq(u->servers[3].addresses[0].family, ADDRESS_UNIX);
     ck_assert_uint_eq(u->servers[4].max_in_flight, VALUE_OFF);
-    ck_assert_uint_eq(u->retry_on, RETRY_CONNECT | RETRY_TIMEOUT);
+    ck_assert_uint_eq(u->retry_on.reasons, RETRY_CONNECT | RETRY_TIMEOUT);
+    for (int status = 0; status < 1000; status++)
+        ck_assert_int_eq(retry_status(&u->retry_on, status),
+                         status == 429 || (status >= 502 && status <= 504));
     ck_assert_int_eq(u->balance, BALANCE_LEAST_CONN);
     ck_assert_ptr_null(config_upstream(c, SPAN("v")));
     config_free(c);
