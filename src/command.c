@@ -36,7 +36,8 @@ const char *command_outcome_word(enum command_outcome outcome)
     return words[outcome];
 }
 
-/* --- how it ends ------------------------------------------------------------------------------- */
+/* --- how it ends -------------------------------------------------------------------------------
+ */
 
 static void done(struct command *c, enum command_outcome outcome)
 {
@@ -84,7 +85,8 @@ static void order(struct command *c, int (*give)(struct gate *gate))
         c->stage = COMMAND_SETTLING;
 }
 
-/* --- upstream ---------------------------------------------------------------------------------- */
+/* --- upstream ----------------------------------------------------------------------------------
+ */
 
 static const struct upstream_conf *group_find(struct command *c)
 {
@@ -120,8 +122,7 @@ static struct server_state *server_find(struct command *c, const struct upstream
             break;
     near = suggest(c->server, names, n);
     fail(c, COMMAND_REFUSED, "[upstream %.*s] has no server %.*s%s%s%s", SPAN_ARG(u->name),
-         SPAN_ARG(c->server), near ? "; did you mean \"" : "", near ? near : "",
-         near ? "\"?" : "");
+         SPAN_ARG(c->server), near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     arena_free(&arena);
     return NULL;
 }
@@ -194,7 +195,8 @@ static void upstream_finish(struct command *c, uint64_t now_ns)
     done(c, COMMAND_OK);
 }
 
-/* --- stats --------------------------------------------------------------------------------------- */
+/* --- stats ---------------------------------------------------------------------------------------
+ */
 
 struct stats {
     struct command *c;
@@ -238,7 +240,8 @@ static void stats_begin(struct command *c, uint64_t now_ns)
     done(c, COMMAND_OK);
 }
 
-/* --- reload ------------------------------------------------------------------------------------ */
+/* --- reload ------------------------------------------------------------------------------------
+ */
 
 struct command_reload {
     struct arena arena;
@@ -269,8 +272,8 @@ static void reload_say(struct command *c, bool adopted)
         fprintf(c->out, "{\"reloaded\":%s,\"messages\":[", adopted ? "true" : "false");
     diagnostics_print(&r->d, put_message, c);
     if (c->json) {
-        fprintf(c->out, "],\"generation\":%llu,\"needs_restart\":",
-                (unsigned long long)config->generation);
+        fprintf(c->out,
+                "],\"generation\":%llu,\"needs_restart\":", (unsigned long long)config->generation);
         put_json(c->out, span_of(r->later));
         fputs("}\n", c->out);
         return;
@@ -310,7 +313,8 @@ static void reload_finish(struct command *c, uint64_t now_ns)
     done(c, COMMAND_OK);
 }
 
-/* --- lines --------------------------------------------------------------------------------------- */
+/* --- lines ---------------------------------------------------------------------------------------
+ */
 
 static const struct verb verbs[] = {
     {"upstream", upstream_begin, upstream_finish},

@@ -43,7 +43,8 @@ struct command {
     FILE *out;        /* the answer, but for its first line */
     enum command_stage stage;
     enum command_outcome outcome;
-    uint64_t give_up_ns; /* when workers that do not answer are waited for no longer; 0: not yet set */
+    uint64_t
+        give_up_ns; /* when workers that do not answer are waited for no longer; 0: not yet set */
     bool json;
     const struct verb *verb;
     struct span group, server, action; /* of upstream; may be empty */

@@ -123,8 +123,8 @@ static void client_becomes(struct client *k, enum client_state state, uint64_t d
 static void client_send(struct client *k, uint64_t now)
 {
     while (k->sent < k->answer_len) {
-        ssize_t n = send(k->fd, k->answer + k->sent, k->answer_len - k->sent,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n =
+            send(k->fd, k->answer + k->sent, k->answer_len - k->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n < 0) {
@@ -263,9 +263,8 @@ static void control_accept(struct control *c, uint64_t now)
 
 unsigned control_polls(struct control *c, struct pollfd *fds)
 {
-    static const short events[] = {[CLIENT_SAYING] = POLLIN,
-                                   [CLIENT_TAKING] = POLLOUT,
-                                   [CLIENT_ENDING] = POLLIN};
+    static const short events[] = {
+        [CLIENT_SAYING] = POLLIN, [CLIENT_TAKING] = POLLOUT, [CLIENT_ENDING] = POLLIN};
     unsigned n = 0;
 
     if (!c)

@@ -80,7 +80,8 @@ static const char *socket_of(const char *file, struct arena *arena)
     return NULL;
 }
 
-/* --- asking ------------------------------------------------------------------------------------ */
+/* --- asking ------------------------------------------------------------------------------------
+ */
 
 static void say_why(const char *path, int error)
 {

@@ -65,8 +65,8 @@ static const char *colour_of(struct span state)
         struct span word;
         const char *colour;
     } rows[] = {
-        {SPAN_INIT("up"), "\033[32m"},       {SPAN_INIT("draining"), "\033[33m"},
-        {SPAN_INIT("unresolved"), "\033[33m"}, {SPAN_INIT("ejected"), "\033[31m"},
+        {SPAN_INIT("up"), "\033[32m"},           {SPAN_INIT("draining"), "\033[33m"},
+        {SPAN_INIT("unresolved"), "\033[33m"},   {SPAN_INIT("ejected"), "\033[31m"},
         {SPAN_INIT("checked down"), "\033[31m"}, {SPAN_INIT("down"), "\033[31m"},
     };
     struct span word = span_first(state, span_find(state, ','));

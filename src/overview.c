@@ -128,13 +128,16 @@ static void put_server_json(const struct overview *o, const struct server_entry 
     put_limit(o->out, "latency_us", latency ? latency / NS_PER_US : VALUE_OFF);
     putc(',', o->out);
     put_limit(o->out, "ejected_for_ms",
-              until == 0 ? VALUE_OFF : until > o->now_ns ? (until - o->now_ns) / NS_PER_MS : 0);
+              until == 0          ? VALUE_OFF
+              : until > o->now_ns ? (until - o->now_ns) / NS_PER_MS
+                                  : 0);
     fputs(",\"last_failure\":", o->out);
     put_failure_json(o, server_failure_of(s));
     putc('}', o->out);
 }
 
-/* --- groups ------------------------------------------------------------------------------------ */
+/* --- groups ------------------------------------------------------------------------------------
+ */
 
 /* A server that is written twice is one, and shown once. */
 static bool is_shown(const struct upstream_conf *u, unsigned i, const struct server_state *only)
@@ -185,8 +188,9 @@ void overview_put(const struct overview *o, const struct upstream_conf *group,
     const struct config *config = o->config;
     bool first = true;
 
-    fputs(o->json ? "{\"upstreams\":["
-                  : "GROUP\tSERVER\tSTATE\tWEIGHT\tIN FLIGHT\tLATENCY\tBUSY\tIDLE\tLAST FAILURE\tAT\n",
+    fputs(o->json
+              ? "{\"upstreams\":["
+              : "GROUP\tSERVER\tSTATE\tWEIGHT\tIN FLIGHT\tLATENCY\tBUSY\tIDLE\tLAST FAILURE\tAT\n",
           o->out);
     for (unsigned i = 0; i < config->upstream_count; i++) {
         const struct upstream_conf *u = &config->upstreams[i];

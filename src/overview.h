@@ -12,7 +12,7 @@ struct overview {
     const struct config *config;
     uint64_t now_ns; /* as workers' io_now() */
     bool json;
-    bool seen;       /* workers have said what they have: server_state.seen_* */
+    bool seen; /* workers have said what they have: server_state.seen_* */
 };
 
 /* All groups, or those that are not NULL: one group, one server of it. */

@@ -430,9 +430,8 @@ static int serve_open(struct config *config, struct gate_options *options)
     if (err < 0)
         return err;
     int socket = -1;
-    if (server->control.len > 0 &&
-        (err = control_open(&crew.control, server->control, options->backend, &means, &socket)) <
-            0) {
+    if (server->control.len > 0 && (err = control_open(&crew.control, server->control,
+                                                       options->backend, &means, &socket)) < 0) {
         log_say(LOG_ERROR, "control %.*s: %s", SPAN_ARG(server->control), fail_text(err));
         return err;
     }

@@ -10,6 +10,7 @@ const struct origin_row origin_rows[ORIGIN_COUNT] = {ORIGIN_LIST(ORIGIN_ROW)};
 struct origin_visit {
     struct origin_visit *next;
     struct origins *origins;
+    unsigned server; /* which of them */
     struct sim_peer *peer;
     size_t at;     /* of what was heard: the request under way */
     bool answered; /* it was answered early already */
@@ -285,6 +286,7 @@ static bool visit_go_on(struct origin_visit *v)
     if (!v->counted) {
         v->counted = true;
         v->origins->heads[id]++;
+        v->origins->asked[v->server]++;
         sim_say_trace(v->peer->sim, "origin %u is asked: %.*s", v->peer->from.port,
                       (int)(a.path.ptr + a.path.len - text.ptr), text.ptr);
     }
@@ -322,6 +324,7 @@ static void accepted(struct sim_origin *origin, struct sim_peer *peer)
 
     EXPECT(v, "memory");
     v->origins = origin->data;
+    v->server = (unsigned)(origin - v->origins->servers);
     v->peer = peer;
     v->next = v->origins->visits;
     v->origins->visits = v;

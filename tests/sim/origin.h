@@ -65,6 +65,7 @@ struct origins {
     struct origin_visit *visits;
     unsigned heads[ORIGIN_IDS]; /* how often a request of this id came */
     unsigned whole[ORIGIN_IDS]; /* with all of its content */
+    unsigned asked[4];          /* requests, by server */
 };
 
 void origins_open(struct origins *o, struct sim *sim);
