@@ -9,6 +9,7 @@
 
 #include "conf/conf.h"
 #include "http/h1_parse.h"
+#include "net/proxy_header.h"
 #include "net/tls.h"
 
 struct module;
@@ -40,7 +41,7 @@ struct server_conf {
     struct span engine;      /* "auto" ... */
     uint64_t engine_disable; /* IO_NO_* bits */
     struct span user, group, pid_file;
-    struct span control;     /* the path of a socket; empty: off */
+    struct span control;      /* the path of a socket; empty: off */
     uint64_t max_connections; /* VALUE_AUTO */
     uint64_t buffer_memory;   /* VALUE_AUTO */
     uint64_t drain_timeout, reload_timeout;
@@ -69,6 +70,7 @@ struct listener_conf {
     uint64_t https_port;
     struct nets trusted;
     enum client_ip_source client_ip_from;
+    enum proxy_versions proxy_protocol; /* inbound */
     struct span client_ip_field;
     uint64_t max_connections; /* VALUE_OFF */
     uint64_t backlog, socket_mode;
@@ -170,6 +172,7 @@ struct upstream_conf {
     bool secure;            /* https */
     struct spans protocols; /* over TLS, what may be agreed: h2, http/1.1, in our order */
     bool either;            /* and that is both: the origin decides, for each connection */
+    enum proxy_versions proxy_protocol; /* outbound: one version, or off */
     bool tls_verify;
     struct span tls_ca, tls_certificate, tls_key; /* files; empty: none */
     struct span tls_name;                         /* empty: the server's */

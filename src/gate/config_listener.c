@@ -8,14 +8,13 @@ struct listener_raw {
     struct span client_ip_from;
     int unknown_sni;
     uint64_t request_line, header, fields;
-    int unused; /* of words that are only accepted */
+    int proxy_protocol;
 };
 
 #define AT(member, type) SETTING_MEMBER(struct listener_raw, member, type)
 
 static const char *const unknown_words[] = {"default", "refuse", NULL};
-static const char *const only_off[] = {"off", NULL};
-static const char *const later_proxy[] = {"v1", "v2", "any", NULL};
+static const char *const proxy_words[] = {"off", "v1", "v2", "any", NULL}; /* enum proxy_versions */
 
 const struct setting listener_settings[] = {
     {.name = "listen",
@@ -62,10 +61,9 @@ const struct setting listener_settings[] = {
     {.name = "proxy_protocol",
      .type = SETTING_WORD,
      .fallback = "off",
-     .words = only_off,
-     .later = later_proxy,
-     .offset = AT(unused, int),
-     .help = "The PROXY header of trusted peers."},
+     .words = proxy_words,
+     .offset = AT(proxy_protocol, int),
+     .help = "The PROXY header that trusted peers, and nobody else, begin with."},
     {.name = "max_connections",
      .type = SETTING_COUNT,
      .flags = SETTING_OFF,
@@ -282,6 +280,14 @@ static void check_backlog(struct loading *l, const struct listener_conf *c)
                     (unsigned long long)most);
 }
 
+static void proxy_load(struct loading *l, struct listener_conf *c, int versions)
+{
+    c->proxy_protocol = (enum proxy_versions)versions;
+    if (versions && !conf_find(l->section, "trusted"))
+        loading_say(l, SEVERITY_ERROR, "proxy_protocol",
+                    "this needs trusted: the peers whose PROXY header counts");
+}
+
 static void client_ip_load(struct loading *l, struct listener_conf *c, struct span from)
 {
     if (span_equal_nocase(from, SPAN("x-forwarded-for"))) {
@@ -321,6 +327,7 @@ static void listener_load(struct loading *l, struct conf_section *s, struct list
     if (c->https_redirect && c->tls_names.count > 0)
         loading_say(l, SEVERITY_ERROR, "https_redirect", "this listener speaks TLS itself");
     client_ip_load(l, c, raw.client_ip_from);
+    proxy_load(l, c, raw.proxy_protocol);
     check_backlog(l, c);
     resolve_names(l, c);
     for (unsigned i = 0; i < c->listen.count; i++)

@@ -8,15 +8,15 @@ struct upstream_raw {
     struct lines servers, retry_on;
     struct spans protocols;
     struct line balance, queue, budget;
-    int family, unused;
+    int family, proxy;
 };
 
 #define AT(member, type) SETTING_MEMBER(struct upstream_raw, member, type)
 
 static const char *const families[] = {"any", "ipv4", "ipv6", NULL}; /* enum address_family */
-static const char *const only_off[] = {"off", NULL}, *const protocols[] = {"h2", "http/1.1", NULL};
+static const char *const protocols[] = {"h2", "http/1.1", NULL};
+static const char *const proxy_words[] = {"off", "v1", "v2", NULL}; /* enum proxy_versions */
 static const char *const request_host[] = {"${host}", NULL};
-static const char *const later_proxy[] = {"v1", "v2", NULL};
 
 const struct setting upstream_settings[] = {
     {.name = "server",
@@ -124,7 +124,8 @@ const struct setting upstream_settings[] = {
      .flags = SETTING_OFF,
      .fallback = "connect, unprocessed, reset",
      .offset = AT(retry_on, struct lines),
-     .help = "What is tried again: those two of any method; reset, timeout, statuses if idempotent."},
+     .help =
+         "What is tried again: those two of any method; reset, timeout, statuses if idempotent."},
     {.name = "retry_budget",
      .type = SETTING_LINE,
      .flags = SETTING_OFF,
@@ -154,10 +155,9 @@ const struct setting upstream_settings[] = {
     {.name = "proxy_protocol",
      .type = SETTING_WORD,
      .fallback = "off",
-     .words = only_off,
-     .later = later_proxy,
-     .offset = AT(unused, int),
-     .help = "A PROXY header for the origin."},
+     .words = proxy_words,
+     .offset = AT(proxy, int),
+     .help = "A PROXY header for the origin; each request has a connection of its own."},
     {.name = "protocols",
      .type = SETTING_WORD_ORDER,
      .fallback = "http/1.1",
@@ -336,6 +336,7 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     u->index = index;
     balance_load(l, &raw.balance, u);
     u->family = (uint64_t)raw.family;
+    u->proxy_protocol = (enum proxy_versions)raw.proxy;
     loading_servers(l, &raw.servers, u);
     protocols_load(l, &raw.protocols, u);
     u->tls_by_host = span_equal(u->tls_name, span_of(request_host[0]));

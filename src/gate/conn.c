@@ -19,6 +19,7 @@ const struct conn_kind *const conn_kinds[] = {
     [CONN_H1] = &conn_h1_kind,
     [CONN_H2] = &conn_h2_kind,
     [CONN_TLS] = &conn_tls_kind,
+    [CONN_PROXY] = &conn_proxy_kind,
 };
 
 /* --- ending ------------------------------------------------------------------------ */
@@ -177,7 +178,7 @@ static void conn_step(struct owner *owner)
 
 /* --- from outside ------------------------------------------------------------------------ */
 
-static void conn_set_peer(struct conn *c, const struct address *peer)
+void conn_set_peer(struct conn *c, const struct address *peer)
 {
     c->peer_family = peer->family;
     c->peer_port = peer->port;
@@ -195,6 +196,12 @@ void conn_peer(const struct conn *c, struct address *peer)
     memcpy(peer->ip, c->peer_ip, sizeof c->peer_ip);
 }
 
+void conn_local(const struct conn *c, struct address *a)
+{
+    io_local(conn_worker(c)->io, &c->wire.sock, a);
+    address_unmap(a);
+}
+
 void conn_exchange_init(struct conn *c, struct exchange *x, const struct carrier *carrier)
 {
     x->owner = &c->owner;
@@ -204,9 +211,9 @@ void conn_exchange_init(struct conn *c, struct exchange *x, const struct carrier
     conn_peer(c, &x->peer);
 }
 
-/* The handshake comes first, where there is one. */
-static void conn_secure(struct conn *c)
+void conn_secure(struct conn *c)
 {
+    c->speaks = CONN_H1;
     if (!c->listener->tls_set)
         return;
     c->speaks = CONN_TLS;
@@ -235,7 +242,10 @@ void conn_open(struct listener *l, int fd, const struct address *peer)
     c->since = io_now(w->io);
     c->draining = l->leaving;
     wire_open(&c->wire, &w->wires, &c->owner, fd);
-    conn_secure(c);
+    if (l->conf->proxy_protocol)
+        c->speaks = CONN_PROXY;
+    else
+        conn_secure(c);
     owner_wake(&c->owner);
 }
 

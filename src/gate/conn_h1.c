@@ -19,16 +19,23 @@ static void h1_interim(struct exchange *x, int status, const struct fields *fiel
     owner_wake(x->owner); /* this was not its own step: write_timeout begins, or it failed */
 }
 
+static void h1_local(const struct exchange *x, struct address *a)
+{
+    conn_local(conn_of(x->owner), a);
+}
+
 static const struct carrier h1_carrier = {
     .scheme = SPAN_INIT("http"),
     .lines = true,
     .content_at_hand = h1_content_at_hand,
+    .local = h1_local,
     .interim = h1_interim,
 };
 static const struct carrier h1_tls_carrier = {
     .scheme = SPAN_INIT("https"),
     .lines = true,
     .content_at_hand = h1_content_at_hand,
+    .local = h1_local,
     .interim = h1_interim,
 };
 

@@ -22,14 +22,21 @@ enum {
 #define SWEEP_NS      NS_PER_S
 #define DRAIN_TRIP_NS NS_PER_S /* the round trip between two GOAWAYs */
 
+static void h2_local(const struct exchange *x, struct address *a)
+{
+    conn_local(h2_of((struct exchange *)(uintptr_t)x)->conn, a);
+}
+
 static const struct carrier h2_carrier = {
     .scheme = SPAN_INIT("http"),
     .content_at_hand = conn_h2_at_hand,
+    .local = h2_local,
     .interim = conn_h2_interim,
 };
 static const struct carrier h2_tls_carrier = {
     .scheme = SPAN_INIT("https"),
     .content_at_hand = conn_h2_at_hand,
+    .local = h2_local,
     .interim = conn_h2_interim,
 };
 

@@ -25,7 +25,7 @@ struct conn_h1 {
 
 struct conn_h2; /* HTTP/2's; see conn_h2.h */
 struct conn_kind;
-enum conn_speaks { CONN_H1, CONN_H2, CONN_TLS };
+enum conn_speaks { CONN_H1, CONN_H2, CONN_TLS, CONN_PROXY };
 
 /* There may be very many that wait: an idle one is this, and nothing else of ours. */
 struct conn {
@@ -90,7 +90,7 @@ struct conn_kind {
     void (*end)(struct conn *c);
 };
 
-extern const struct conn_kind conn_h1_kind, conn_h2_kind, conn_tls_kind;
+extern const struct conn_kind conn_h1_kind, conn_h2_kind, conn_tls_kind, conn_proxy_kind;
 extern const struct conn_kind *const conn_kinds[];
 
 static inline const struct conn_kind *conn_kind(const struct conn *c)
@@ -134,7 +134,25 @@ void conn_leave(struct conn *c);
 /* Nothing more is sent or read; it is gone as soon as nothing is in flight. */
 void conn_close(struct conn *c);
 
+/* Who is connected. */
 void conn_peer(const struct conn *c, struct address *peer);
+void conn_set_peer(struct conn *c, const struct address *peer);
+
+/* Our end of it. */
+void conn_local(const struct conn *c, struct address *a);
+
+/* The handshake comes next, where there is one, else a request. */
+void conn_secure(struct conn *c);
+
+/* What is the same before the first request, whatever is waited for. */
+uint32_t conn_early_room(struct conn *c);
+uint64_t conn_early_deadline(struct conn *c);
+void conn_early_late(struct conn *c);
+void conn_early_drain(struct conn *c);
+bool conn_early_busy(const struct conn *c);
+bool conn_early_blame(struct conn *c, enum cause cause);
+void conn_early_reloaded(struct conn *c, const struct generation *current);
+void conn_early_end(struct conn *c);
 
 /* The connection's part of a new exchange: whose it is, and who is connected. */
 void conn_exchange_init(struct conn *c, struct exchange *x, const struct carrier *carrier);

@@ -63,63 +63,63 @@ static void tls_serve(struct conn *c)
         failed(c);
 }
 
-static uint32_t tls_room(struct conn *c)
+uint32_t conn_early_room(struct conn *c)
 {
     (void)c;
     return IO_ROOM_SMALL;
 }
 
-static uint64_t tls_deadline(struct conn *c)
+uint64_t conn_early_deadline(struct conn *c)
 {
     uint64_t at = c->since + c->listener->conf->handshake_timeout;
 
     return c->draining ? earlier(at, c->since + DRAIN_IDLE_NS) : at;
 }
 
-static void tls_late(struct conn *c)
+void conn_early_late(struct conn *c)
 {
     worker_counted(&conn_worker(c)->stats.causes[CAUSE_handshake_timeout]);
     conn_close(c);
 }
 
-static void tls_drain(struct conn *c)
+void conn_early_drain(struct conn *c)
 {
     c->since = conn_now(c);
 }
 
-static bool tls_busy(const struct conn *c)
+bool conn_early_busy(const struct conn *c)
 {
     (void)c;
     return false;
 }
 
-static bool tls_blame(struct conn *c, enum cause cause)
+bool conn_early_blame(struct conn *c, enum cause cause)
 {
     (void)c;
     (void)cause;
     return false;
 }
 
-static void tls_reloaded(struct conn *c, const struct generation *current)
+void conn_early_reloaded(struct conn *c, const struct generation *current)
 {
     (void)c;
     (void)current;
 }
 
-static void tls_nothing(struct conn *c)
+void conn_early_end(struct conn *c)
 {
     (void)c;
 }
 
 const struct conn_kind conn_tls_kind = {
     .serve = tls_serve,
-    .room = tls_room,
-    .deadline = tls_deadline,
-    .late = tls_late,
-    .drain = tls_drain,
-    .busy = tls_busy,
-    .blame = tls_blame,
-    .reloaded = tls_reloaded,
-    .closing = tls_nothing,
-    .end = tls_nothing,
+    .room = conn_early_room,
+    .deadline = conn_early_deadline,
+    .late = conn_early_late,
+    .drain = conn_early_drain,
+    .busy = conn_early_busy,
+    .blame = conn_early_blame,
+    .reloaded = conn_early_reloaded,
+    .closing = conn_early_end,
+    .end = conn_early_end,
 };

@@ -28,6 +28,9 @@ struct carrier {
      * it; false when it has not. */
     bool (*content_at_hand)(struct exchange *x, struct span *content);
 
+    /* Where the client came to: our end of its connection. */
+    void (*local)(const struct exchange *x, struct address *a);
+
     /* Writes an interim response. */
     void (*interim)(struct exchange *x, int status, const struct fields *fields);
 };

@@ -1,6 +1,7 @@
 /* A connection to an origin, whatever is spoken on it; see link.h. */
 #include "gate/link.h"
 
+#include "gate/link_proxy.h"
 #include "gate/link_tls.h"
 
 #include <assert.h>
@@ -29,7 +30,7 @@ bool link_fits(const struct link *l, const struct leg *leg)
 
 void link_spare(struct link *l)
 {
-    bool could = l->protocol->spare && l->state <= LINK_BUSY && l->protocol->spare(l);
+    bool could = l->protocol->spare && !l->single && l->state <= LINK_BUSY && l->protocol->spare(l);
 
     if (could == link_linked(&l->spare))
         return;
@@ -54,8 +55,10 @@ struct link *link_new(struct pool_server *server, const struct address *to, stru
                        .undecided = leg->upstream->either,
                        .state = LINK_CONNECTING,
                        .to = *to};
-    if (!link_tls_admit(l, leg) || (protocol->open && !protocol->open(l, leg))) {
+    if (!link_tls_admit(l, leg) || !link_proxy_admit(l, leg) ||
+        (protocol->open && !protocol->open(l, leg))) {
         link_tls_end(l);
+        link_proxy_end(l);
         slab_put(slab, l, NULL);
         return NULL;
     }
@@ -115,6 +118,7 @@ static void link_gone(struct link *l)
     }
     wire_close(&l->wire, false);
     link_tls_end(l);
+    link_proxy_end(l);
     io_timer_clear(link_io(l), &l->timer);
     list_remove(&l->node);
     owner_retire(&l->owner);
@@ -152,13 +156,29 @@ static void link_dialled(struct link *l)
         l->protocol->fail(l, dial_cause(l->dial.fail), true);
         return;
     }
-    if (!l->context) {
+    if (!link_proxy_say(l)) {
+        l->protocol->fail(l, CAUSE_out_of_memory, true);
+    } else if (!l->context) {
         l->state = LINK_BUSY;
         l->protocol->connected(l);
-    } else if (link_tls_begin(l) < 0) {
-        l->tls_failed = true;
-        l->protocol->fail(l, CAUSE_out_of_memory, true);
+    } else {
+        l->introducing = true;
     }
+}
+
+/* Records follow when what precedes them has gone, which is nothing but for a PROXY header. */
+static void link_introduced(struct link *l)
+{
+    if (wire_waiting(&l->wire) > 0 && !l->wire.fail)
+        return;
+    l->introducing = false;
+    enum cause cause = l->wire.fail            ? CAUSE_upstream_tls_failed
+                       : link_tls_begin(l) < 0 ? CAUSE_out_of_memory
+                                               : CAUSE_NONE;
+    if (!cause)
+        return;
+    l->tls_failed = true;
+    l->protocol->fail(l, cause, true);
 }
 
 /* What a leg on its link is woken by, and wakes. */
@@ -266,6 +286,8 @@ static void link_step(struct owner *owner)
     if (io_take(&l->dial))
         link_dialled(l);
     wire_progress(&l->wire);
+    if (l->state == LINK_CONNECTING && l->introducing)
+        link_introduced(l);
     if (l->state == LINK_CONNECTING && wire_tls(&l->wire))
         link_secured(l);
     if (io_timer_take(&l->timer))
@@ -293,7 +315,7 @@ static void link_left(struct link *l, enum link_left left)
         link_spare(l);
         return;
     }
-    if (left == LINK_SPOILT || l->state != LINK_BUSY) {
+    if (left == LINK_SPOILT || l->single || l->state != LINK_BUSY) {
         link_close(l);
         return;
     }

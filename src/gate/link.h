@@ -82,6 +82,9 @@ struct link {
     struct span tls_name;        /* asked for and verified; own copy */
     struct slab *slab;           /* where it lives */
     bool undecided;              /* HTTP/2, unless the origin wants HTTP/1 (ALPN) */
+    struct span introduction;    /* a PROXY header, until it is said; own copy */
+    bool single;                 /* it serves one leg, the one it was made for */
+    bool introducing;            /* what precedes the handshake is on its way */
     bool session_kept;           /* for the next one */
     bool tls_failed;             /* and its leg was told */
     bool kept;                   /* it is on the idle list; the pool's to write */

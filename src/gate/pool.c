@@ -273,6 +273,8 @@ struct link *pool_link(struct pool_server *server, const struct leg *leg)
 {
     struct link_node *next;
 
+    if (leg->upstream->proxy_protocol)
+        return NULL;
     for (struct link_node *n = server->spare.next; n != &server->spare; n = n->next) {
         struct link *l = container_of(n, struct link, spare);
         if (link_fits(l, leg))

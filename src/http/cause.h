@@ -55,7 +55,12 @@
     ROW(tls_failed, 0, "", "the TLS handshake failed", "the error log at level debug says why")    \
     ROW(plain_on_tls, 400, "", "plain HTTP was spoken where TLS is",                               \
         "the client means another port, or https")                                                 \
-    ROW(handshake_timeout, 0, "", "no TLS handshake within handshake_timeout", "slow client")      \
+    ROW(handshake_timeout, 0, "", "no PROXY header and TLS handshake within handshake_timeout",    \
+        "slow client")                                                                             \
+    ROW(proxy_untrusted, 0, "", "proxy_protocol is on, and the peer is not in trusted",            \
+        "add the balancer to trusted; nobody else may connect there")                              \
+    ROW(bad_proxy_header, 0, "", "no PROXY header, a malformed one, or another version",           \
+        "have the peer send what proxy_protocol says")                                             \
     ROW(no_route, 404, "", "no route matches", "see the routes and headgate -t")                   \
     ROW(method_not_allowed, 405, "", "routes match, but none for this method",                     \
         "Allow names the methods")                                                                 \

@@ -29,6 +29,7 @@ struct io_backend {
     void (*shutdown)(struct io *io, struct io_sock *sock);
     void (*close)(struct io *io, struct io_sock *sock, bool reset);
     uint64_t (*taken)(struct io *io, const struct io_sock *sock);
+    void (*local)(struct io *io, const struct io_sock *sock, struct address *a);
     void (*discard)(struct io *io, int fd);
 
     int (*listen)(void *world, const struct io_listen *spec, int *fd);

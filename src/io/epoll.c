@@ -218,6 +218,7 @@ const struct io_backend io_epoll_backend = {
     .shutdown = ready_shutdown,
     .close = epoll_close,
     .taken = posix_taken,
+    .local = posix_local,
     .discard = ready_discard,
     .listen = posix_listen,
     .listen_close = posix_listen_close,

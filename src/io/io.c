@@ -341,6 +341,13 @@ uint64_t io_taken(struct io *io, const struct io_sock *sock)
     return sock->fd >= 0 ? io->backend->taken(io, sock) : 0;
 }
 
+void io_local(struct io *io, const struct io_sock *sock, struct address *a)
+{
+    *a = (struct address){0};
+    if (sock->fd >= 0)
+        io->backend->local(io, sock, a);
+}
+
 static void sock_end(struct io *io, struct io_sock *sock, bool reset)
 {
     assert(!sock->send);

@@ -175,6 +175,9 @@ void io_reset(struct io *io, struct io_sock *sock);
  * takes what it is sent long before an operation that sends much completes. */
 uint64_t io_taken(struct io *io, const struct io_sock *sock);
 
+/* Our own end of it; of family ADDRESS_NONE when that cannot be told. */
+void io_local(struct io *io, const struct io_sock *sock, struct address *a);
+
 /* Asks an operation in flight to end (FAIL_CANCELLED, unless it was faster). */
 void io_cancel(struct io *io, struct io_op *op);
 

@@ -96,6 +96,16 @@ void posix_address(struct address *out, const struct sockaddr_storage *from, soc
     }
 }
 
+void posix_local(struct io *io, const struct io_sock *sock, struct address *a)
+{
+    struct sockaddr_storage name;
+    socklen_t len = sizeof name;
+
+    (void)io;
+    if (getsockname(sock->fd, (struct sockaddr *)&name, &len) == 0)
+        posix_address(a, &name, len);
+}
+
 /* --- sockets ------------------------------------------------------------------ */
 
 enum { UNSENT_MAX = 256 * 1024 };

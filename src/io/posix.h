@@ -19,6 +19,9 @@ void posix_address(struct address *out, const struct sockaddr_storage *from, soc
 /* For io_taken(). */
 uint64_t posix_taken(struct io *io, const struct io_sock *sock);
 
+/* io_backend.local. */
+void posix_local(struct io *io, const struct io_sock *sock, struct address *a);
+
 /* A non-blocking stream socket to connect with, its TCP options set; `to` chooses the family. */
 MUST_USE int posix_stream(const struct address *to, int *fd);
 

@@ -518,6 +518,11 @@ static uint64_t sim_sock_taken(struct io *io, const struct io_sock *sock)
     return end->other ? end->other->taken : 0;
 }
 
+static void sim_sock_local(struct io *io, const struct io_sock *sock, struct address *a)
+{
+    *a = sim_end_of(sim_io_of(io)->sim, sock->fd)->address;
+}
+
 static void sim_sock_close(struct io *io, struct io_sock *sock, bool reset)
 {
     struct sim *sim = sim_io_of(io)->sim;
@@ -577,6 +582,7 @@ const struct io_backend io_sim_backend = {
     .adopt = sim_adopt,
     .shutdown = sim_shutdown,
     .taken = sim_sock_taken,
+    .local = sim_sock_local,
     .close = sim_sock_close,
     .discard = sim_discard,
     .listen = sim_listen,

@@ -335,6 +335,7 @@ const struct io_backend io_uring_backend = {
     .shutdown = uring_shutdown,
     .close = uring_close,
     .taken = posix_taken,
+    .local = posix_local,
     .discard = uring_discard,
     .listen = posix_listen,
     .listen_close = posix_listen_close,

@@ -81,9 +81,9 @@ struct wire {
 /* Uses an accepted or connecting descriptor; fd -1: io_connect() on its sock follows. */
 void wire_open(struct wire *w, struct wires *all, struct owner *owner, int fd);
 
-/* Speaks TLS from now on: to a client, after wire_open(), by one of the
- * contexts of a set; or to an origin, once connected, with its name (for SNI
- * and the certificate) and a session to resume or NULL. */
+/* Speaks TLS from now on: to a client, after wire_open() and perhaps a header in the
+ * clear that was taken, by one of the contexts of a set; or to an origin, once connected, with its
+ * name (for SNI and the certificate) and a session to resume or NULL. */
 MUST_USE int wire_accept_tls(struct wire *w, struct tls_set *set);
 MUST_USE int wire_connect_tls(struct wire *w, struct tls_context *context, struct span name,
                               struct tls_session *session);

@@ -31,6 +31,29 @@ static int tls_worker_get(struct wires *all, const struct tls_layer *layer)
     return layer->worker_new(&all->tls);
 }
 
+static bool cipher_keep(struct wire_tls *t, struct span s);
+
+/* What has come already, behind a header in the clear, is the first of the records. */
+static int tls_behind(struct wire *w)
+{
+    struct wire_tls *t = w->hold->tls;
+    struct span in = w->hold->in;
+
+    if (in.len == 0)
+        return 0;
+    if (w->lent) {
+        t->cipher = in;
+        t->cipher_lent = true;
+    } else if (!cipher_keep(t, in)) {
+        return FAIL_MEMORY;
+    }
+    w->hold->in = (struct span){0};
+    w->lent = false;
+    t->heard = true;
+    wire_tls_decrypt(w);
+    return w->fail;
+}
+
 int wire_accept_tls(struct wire *w, struct tls_set *set)
 {
     const struct tls_layer *layer = set->list[0]->layer;
@@ -47,7 +70,7 @@ int wire_accept_tls(struct wire *w, struct tls_set *set)
         return err;
     }
     w->hold->tls = t;
-    return 0;
+    return tls_behind(w);
 }
 
 int wire_connect_tls(struct wire *w, struct tls_context *context, struct span name,

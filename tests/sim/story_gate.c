@@ -1,6 +1,8 @@
 /* Listeners come, go and fill up: who may be served, and when it ends. */
 #include "tests/sim/gateway.h"
 
+#include "net/proxy_header.h"
+
 static const char two_listeners[] =
     "[listener web]\nlisten = 192.0.2.1:80\n"
     "[listener inside]\nlisten = 192.0.2.1:81\n"
@@ -182,10 +184,70 @@ static uint64_t crowded(const struct telling *t)
     return sim_end(sim);
 }
 
+static const char introduced_text[] =
+    "[listener web]\nlisten = 192.0.2.1:80\nproxy_protocol = any\ntrusted = 203.0.113.0/24\n"
+    "[route who]\nhandler = respond\nbody = <${client_ip}>\n";
+
+/* In the clear, whatever is spoken behind it. */
+static void introduce(struct sim *sim, struct sim_peer *peer, struct span header, bool slowly)
+{
+    const struct sim_codec *codec = peer->codec;
+
+    peer->codec = NULL;
+    if (slowly)
+        sim_say_slowly(peer, header, 1 + sim_random(sim, 20), sim_random(sim, 10 * NS_PER_MS));
+    else
+        sim_say(peer, header);
+    peer->codec = codec;
+}
+
+/* Everyone says whom it comes for, in either version, in pieces or together with its request, or
+ * goes away in the middle: answers name whom they are for, and nobody's is another's. */
+static uint64_t introduced(const struct telling *t)
+{
+    enum { GUESTS = 12 };
+    static const struct span ask = SPAN_INIT("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct sim *sim = story_world(t, SIM_SHORT | SIM_RACES | SIM_STALLS);
+    struct address at = story_address("192.0.2.1:80"), balancer = story_address("203.0.113.7:1");
+    struct sim_peer *peers[GUESTS];
+    bool gone[GUESTS];
+    struct gateway g;
+
+    gateway_open(&g, sim, introduced_text, 1 + (unsigned)sim_random(sim, 2));
+    for (unsigned i = 0; i < GUESTS; i++) {
+        struct proxy_header h = {.source = story_address("198.51.100.1:9"), .destination = at};
+        char header[PROXY_WRITTEN_MAX];
+        h.source.ip[3] = (uint8_t)(100 + i);
+        size_t len = proxy_write(&h, sim_random(sim, 2) ? PROXY_V1 : PROXY_V2, header);
+        balancer.port = (uint16_t)(4000 + i);
+        peers[i] = sim_connect(sim, &at, &balancer);
+        if ((gone[i] = sim_random(sim, 4) == 0))
+            len = sim_random(sim, len);
+        introduce(sim, peers[i], (struct span){header, len}, sim_random(sim, 2));
+        if (gone[i]) {
+            sim_then_reset(peers[i]);
+            continue;
+        }
+        sim_say(peers[i], ask);
+        sim_say(peers[i], ask);
+    }
+    sim_run_for(sim, 20 * NS_PER_S);
+    for (unsigned i = 0; i < GUESTS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "<198.51.100.%u>", 100 + i);
+        EXPECT(heard(peers[i], name) == (gone[i] ? 0 : 2), "%s: %.*s", name, (int)peers[i]->len,
+               peers[i]->text);
+        EXPECT(heard(peers[i], "<") == (gone[i] ? 0 : 2), "%.*s", (int)peers[i]->len,
+               peers[i]->text);
+    }
+    return gateway_end(&g);
+}
+
 const struct story gate_stories[] = {
     {"gate.removed", "who came by a removed listener keeps its routes", removed, 1},
     {"gate.full", "a full gateway accepts again, whoever made the room", full, 1},
     {"gate.limited", "no more are served at a time than the limit says", limited, 1},
+    {"gate.introduced", "answers are for whom a connection says it was made", introduced, 1},
     {"gate.crowded", "a crowd at the door does not keep it open", crowded, 0},
     {0},
 };

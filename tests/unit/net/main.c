@@ -1,0 +1,11 @@
+/* The net layer's tests. */
+#include "tests/unit/suites.h"
+
+Suite *proxy_header_suite(void);
+
+int main(void)
+{
+    static suite_fn *const suites[] = {proxy_header_suite};
+
+    return suites_run(suites, sizeof suites / sizeof *suites);
+}
