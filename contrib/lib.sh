@@ -64,6 +64,7 @@ LIST
     ci) echo "clang clang" ;;
     all)
         cat <<'LIST'
+testssl.sh      testssl
 debootstrap     debootstrap
 gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc
 libc6-dev-arm64-cross /usr/aarch64-linux-gnu/include/stdlib.h

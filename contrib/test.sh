@@ -121,6 +121,18 @@ with_sanitizers() {
         in_dir asan check-unit && seeds 500 asan
 }
 
+# OpenSSL, and HTTP/2 both ways, where a byte too many or too few is seen.
+tls_with_sanitizers() {
+    make -C "$top/build/asan" -j1 check check_PROGRAMS= \
+        TESTS="$(cd "$top" && echo tests/integration/test_tls*.py tests/integration/test_trailers.py \
+            tests/integration/test_websocket.py tests/integration/test_h2_origin.py \
+            tests/integration/test_http2.py tests/integration/test_grpc.py)"
+}
+
+testssl() {
+    HG_LONG=1 make -C "$top/build/gcc" check check_PROGRAMS= TESTS=tests/integration/test_testssl.py
+}
+
 with_tsan() {
     generate && configure_in tsan --enable-tsan CFLAGS="-O1 -g" && in_dir tsan check-threads
 }
@@ -178,6 +190,8 @@ stage least without_options
 stage sanitizers with_sanitizers
 stage threads with_tsan
 if [ $mode = all ]; then
+    stage asan-tls tls_with_sanitizers
+    stage testssl testssl
     stage mutants mutants
     stage seeds long_seeds
     stage baseline "$top/contrib/cross.sh" baseline

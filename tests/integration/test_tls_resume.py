@@ -65,4 +65,4 @@ def test_ticket_keys_of_a_fleet_are_shared(gate):
 
 
 if __name__ == "__main__":
-    run(globals(), "one", "two")
+    run(globals(), "one", "two", "three")
