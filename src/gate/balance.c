@@ -1,6 +1,7 @@
 /* Which server of a group gets a request; see balance.h. */
 #include "gate/balance.h"
 
+#include "base/hash.h"
 #include "gate/health.h"
 #include "gate/upstream.h"
 
@@ -141,38 +142,6 @@ static int choose_two(struct choice *c)
 /* --- hash ---------------------------------------------------------------------------------------
  */
 
-static uint64_t mix(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-/* FNV-1a, and a finish that spreads what it leaves together. */
-uint64_t balance_hash(struct span text)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-    for (size_t i = 0; i < text.len; i++)
-        h = (h ^ (unsigned char)text.ptr[i]) * UINT64_C(0x100000001b3);
-    return mix(h);
-}
-
-/* -log2(h / 2^64), 20 bits behind the point: the same on every machine. */
-static uint64_t minus_log2(uint64_t h)
-{
-    unsigned zeros = h ? (unsigned)__builtin_clzll(h) : 63;
-    uint64_t m = h ? h << zeros : UINT64_C(1) << 63, fraction = 0;
-
-    for (unsigned i = 0; i < 20; i++) {
-        unsigned __int128 square = (unsigned __int128)m * m;
-        bool two = (uint64_t)(square >> 127) & 1;
-        fraction = fraction << 1 | two;
-        m = (uint64_t)(square >> (two ? 64 : 63));
-    }
-    return ((uint64_t)(zeros + 1) << 20) - fraction;
-}
-
 /* What the hash is of; empty: the request has none. */
 static struct span hash_key(struct choice *c)
 {
@@ -209,7 +178,7 @@ static int choose_hash(struct choice *c)
 {
     const struct server_entry *servers = c->conf->servers;
     struct span key = hash_key(c);
-    uint64_t all = 0, weights = 0, hash = balance_hash(key), least[2] = {0, 0},
+    uint64_t all = 0, weights = 0, hash = hash_text(key), least[2] = {0, 0},
              weights_of[2] = {0, 0};
     int best[2] = {-1, -1}; /* of all, and of those that are not overloaded */
 
@@ -223,7 +192,7 @@ static int choose_hash(struct choice *c)
     for (unsigned i = 0; i < c->conf->server_count; i++) {
         if (!may_serve(c, i))
             continue;
-        uint64_t cost = minus_log2(mix(hash ^ servers[i].hash)), weight = weight_of(&servers[i]);
+        uint64_t cost = hash_cost(hash, servers[i].hash), weight = weight_of(&servers[i]);
         for (int k = 0; k < 2; k++) {
             if (k == 1 && is_overloaded(c, i, all, weights))
                 continue;

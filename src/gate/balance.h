@@ -14,7 +14,4 @@ int balance_choose(const struct pool_view *view, const struct upstream_conf *con
 bool balance_has_other(const struct pool_view *view, const struct upstream_conf *conf,
                        struct exchange *x, uint64_t tried);
 
-/* Of a server's name, for balance = hash: the same in every process. */
-uint64_t balance_hash(struct span text);
-
 #endif

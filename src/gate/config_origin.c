@@ -1,5 +1,5 @@
 /* The servers of an [upstream NAME], a line each. */
-#include "gate/balance.h"
+#include "base/hash.h"
 #include "gate/loading.h"
 #include "http/h2_hpack.h"
 
@@ -193,7 +193,7 @@ void loading_servers(struct loading *l, const struct lines *lines, struct upstre
     for (unsigned i = 0; i < lines->count; i++) {
         struct server_entry *e = &u->servers[u->server_count++];
         *e = (struct server_entry){.text = lines->list[i].words.list[0],
-                                   .hash = balance_hash(lines->list[i].words.list[0]),
+                                   .hash = hash_text(lines->list[i].words.list[0]),
                                    .weight = 1,
                                    .max_in_flight = VALUE_OFF};
         address_load(l, &lines->list[i], u->family, e);

@@ -1,5 +1,7 @@
 /* Choosing servers: who gets how much, and who keeps what. */
 #include "gate/balance.h"
+
+#include "base/hash.h"
 #include "gate/upstream.h"
 #include "tests/unit/suites.h"
 
@@ -45,7 +47,7 @@ static struct group *group_make(enum balance balance, unsigned count, const unsi
                                               .address_count = 1,
                                               .max_in_flight = VALUE_OFF,
                                               .state = &g->states[i]};
-        g->servers[i].hash = balance_hash(g->servers[i].text);
+        g->servers[i].hash = hash_text(g->servers[i].text);
     }
     return g;
 }
