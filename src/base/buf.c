@@ -84,11 +84,20 @@ struct buf *buf_get(struct buf_pool *p)
     return b;
 }
 
-bool buf_scarce(const struct buf_pool *p)
+/* More than one part of so many is left. */
+static bool budget_has_more(const struct buf_pool *p, unsigned parts)
 {
     const struct buf_budget *b = p->budget;
 
-    if (!b || !b->max)
-        return false;
-    return b->max - b->used + (uint64_t)p->kept * p->size <= b->max / 8;
+    return !b || !b->max || b->max - b->used + (uint64_t)p->kept * p->size > b->max / parts;
+}
+
+bool buf_scarce(const struct buf_pool *p)
+{
+    return !budget_has_more(p, 8);
+}
+
+bool buf_plenty(const struct buf_pool *p)
+{
+    return budget_has_more(p, 2);
 }

@@ -63,4 +63,7 @@ struct buf *buf_get(struct buf_pool *p);
  * could use up all of it, and nobody else would be heard or answered. */
 bool buf_scarce(const struct buf_pool *p);
 
+/* More than half of the budget is left: for what is good to have, and no more than that. */
+bool buf_plenty(const struct buf_pool *p);
+
 #endif

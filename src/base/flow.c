@@ -22,6 +22,33 @@ void flow_init(struct flow *f, struct buf_pool *pool, uint32_t limit)
     f->starved = f->ended = false;
     f->fail = 0;
     f->tail_room = 0;
+    f->depth = NULL;
+}
+
+void flow_deepen(struct flow *f, struct flow_depth *depth, uint32_t more)
+{
+    *depth = (struct flow_depth){.more = more};
+    f->depth = depth;
+    f->limit += more;
+    f->starved = false;
+    if (f->producer)
+        owner_wake(f->producer);
+}
+
+/* The first buffer behind the ring takes the place in it that is free. */
+static void flow_refill(struct flow *f)
+{
+    struct flow_depth *d = f->depth;
+    struct buf *b = d->first;
+    bool last = b == d->last;
+    uint32_t len = last ? d->last_len : b->size;
+
+    *flow_at(f, f->count++) = (struct slice){.buf = b, .ptr = b->base, .len = len};
+    f->tail_room = b->size - len;
+    d->first = b->next;
+    b->next = NULL;
+    if (last)
+        d->last = NULL;
 }
 
 static void flow_drop_first(struct flow *f)
@@ -29,6 +56,8 @@ static void flow_drop_first(struct flow *f)
     buf_unref(flow_at(f, 0)->buf);
     f->first = (uint8_t)((f->first + 1) % FLOW_SLICES);
     f->count--;
+    if (f->depth && f->depth->first)
+        flow_refill(f);
     if (f->count == 0)
         f->tail_room = 0;
 }
@@ -40,15 +69,32 @@ void flow_clear(struct flow *f)
     f->bytes = 0;
 }
 
+/* Without plenty of memory it is as shallow as others. */
+static uint32_t flow_room_deep(const struct flow *f)
+{
+    uint32_t limit = buf_plenty(f->pool) ? f->limit : f->limit - f->depth->more;
+
+    return limit > f->bytes ? limit - f->bytes : 0;
+}
+
 uint32_t flow_room(struct flow *f)
 {
     uint32_t room = f->limit > f->bytes ? f->limit - f->bytes : 0;
 
-    if (f->count == FLOW_SLICES && room > f->tail_room)
+    if (f->depth)
+        room = flow_room_deep(f);
+    else if (f->count == FLOW_SLICES && room > f->tail_room)
         room = f->tail_room;
     if (room < f->limit / 2)
         f->starved = true;
     return room;
+}
+
+uint64_t flow_allows(const struct flow *f)
+{
+    uint64_t taken = f->total - f->bytes;
+
+    return f->depth && buf_plenty(f->pool) ? taken + f->depth->more : taken;
 }
 
 static void flow_grew(struct flow *f, uint32_t n)
@@ -61,11 +107,35 @@ static void flow_grew(struct flow *f, uint32_t n)
 
 static void flow_shrank(struct flow *f)
 {
-    if (f->starved && f->bytes <= f->limit / 2 && f->count <= FLOW_SLICES / 2) {
+    if (f->starved && f->bytes <= f->limit / 2 && (f->count <= FLOW_SLICES / 2 || f->depth)) {
         f->starved = false;
         if (f->producer)
             owner_wake(f->producer);
     }
+}
+
+/* Copies to what is behind the ring. */
+static uint32_t flow_copy_behind(struct flow *f, struct span s)
+{
+    struct flow_depth *d = f->depth;
+    uint32_t copied = 0;
+
+    while (s.len > 0) {
+        if (!d->last || d->last_len == d->last->size) {
+            struct buf *b = buf_scarce(f->pool) ? NULL : buf_get(f->pool);
+            if (!b)
+                break;
+            *(d->last ? &d->last->next : &d->first) = b;
+            d->last = b;
+            d->last_len = 0;
+        }
+        uint32_t room = d->last->size - d->last_len, n = s.len < room ? (uint32_t)s.len : room;
+        memcpy(d->last->base + d->last_len, s.ptr, n);
+        d->last_len += n;
+        copied += n;
+        s = span_after(s, n);
+    }
+    return copied;
 }
 
 /* Copies behind the last slice, or into a fresh buffer. */
@@ -75,6 +145,8 @@ static uint32_t flow_copy(struct flow *f, struct span s)
 
     while (s.len > 0) {
         if (f->tail_room == 0) {
+            if (f->count == FLOW_SLICES && f->depth)
+                return copied + flow_copy_behind(f, s);
             if (f->count == FLOW_SLICES || buf_scarce(f->pool))
                 break;
             struct buf *b = buf_get(f->pool);
@@ -96,8 +168,11 @@ static uint32_t flow_copy(struct flow *f, struct span s)
 
 uint32_t flow_write(struct flow *f, struct span s)
 {
-    uint32_t copied = flow_copy(f, span_first(s, flow_room(f)));
+    uint32_t room = flow_room(f);
 
+    if (f->depth && f->limit > f->bytes) /* what was allowed when there was plenty may come now */
+        room = f->limit - f->bytes;
+    uint32_t copied = flow_copy(f, span_first(s, room));
     if (copied > 0)
         flow_grew(f, copied);
     return copied;
@@ -228,6 +303,12 @@ void flow_check(const struct flow *f)
         const struct slice *s = &f->slices[(f->first + i) % FLOW_SLICES];
         assert(s->len > 0 && s->buf && s->buf->refs > 0);
         bytes += s->len;
+    }
+    if (f->depth && f->depth->first) {
+        assert(f->count == FLOW_SLICES && f->tail_room == 0);
+        for (const struct buf *b = f->depth->first; b != f->depth->last; b = b->next)
+            bytes += b->size;
+        bytes += f->depth->last_len;
     }
     assert(bytes == f->bytes);
     assert(!f->fail || f->ended);

@@ -19,21 +19,34 @@ enum {
     FLOW_COPY_MAX = 2048, /* shorter pieces are copied */
 };
 
+/* What a flow holds beyond its limit and its ring, while there is plenty of memory. It
+ * is copied together: a megabyte of small pieces costs no more than a megabyte. */
+struct flow_depth {
+    uint32_t more;            /* bytes, part of the limit */
+    uint32_t last_len;        /* bytes in the last buffer; the others are full */
+    struct buf *first, *last; /* behind the ring, which is full then; NULL: nothing */
+};
+
 struct flow {
-    struct buf_pool *pool;   /* where copies go */
-    struct owner *producer;  /* woken when there is room again after it was short; or NULL */
-    struct owner *consumer;  /* woken when something was added, or it ended; or NULL */
-    uint64_t total;          /* bytes that ever went in */
+    struct buf_pool *pool;  /* where copies go */
+    struct owner *producer; /* woken when there is room again after it was short; or NULL */
+    struct owner *consumer; /* woken when something was added, or it ended; or NULL */
+    uint64_t total;         /* bytes that ever went in */
     uint32_t bytes, limit;
-    uint8_t first, count;    /* of slices */
-    bool starved;            /* the producer found no room */
-    bool ended;              /* the producer has finished; nothing more will come */
-    int8_t fail;             /* why it ended before its time: enum fail, or 0 */
-    uint32_t tail_room;      /* free bytes behind the last slice, if that buffer is our own copy */
+    uint8_t first, count;     /* of slices */
+    bool starved;             /* the producer found no room */
+    bool ended;               /* the producer has finished; nothing more will come */
+    int8_t fail;              /* why it ended before its time: enum fail, or 0 */
+    uint32_t tail_room;       /* free bytes behind the last slice, if that buffer is our own copy */
+    struct flow_depth *depth; /* NULL: none */
     struct slice slices[FLOW_SLICES];
 };
 
 void flow_init(struct flow *f, struct buf_pool *pool, uint32_t limit);
+
+/* From now on it holds so many bytes more, while there is plenty of memory.  The depth is
+ * the caller's, and stays until the flow is cleared. */
+void flow_deepen(struct flow *f, struct flow_depth *depth, uint32_t more);
 void flow_clear(struct flow *f); /* gives back all it holds; keeps ended and fail */
 
 static inline bool flow_empty(const struct flow *f)
@@ -50,6 +63,10 @@ static inline bool flow_done(const struct flow *f)
 /* How many bytes may be added now.  A producer that finds less than it wants
  * is remembered, and woken when half of the limit is free again. */
 uint32_t flow_room(struct flow *f);
+
+/* How many bytes may ever have been sent to it beyond those it took at first: for
+ * producers who have to be told. */
+uint64_t flow_allows(const struct flow *f);
 
 /* Copies as much as fits; returns how many bytes that was.  Less than
  * flow_room() only when there is no memory. */
@@ -68,8 +85,9 @@ void flow_take(struct flow *f, uint32_t n); /* drops the first n bytes */
 /* Takes up to max bytes of the first piece, with a reference to its buffer. */
 struct slice flow_pop(struct flow *f, uint32_t max);
 
-void flow_end(struct flow *f);            /* idempotent */
-void flow_break(struct flow *f, int fail); /* ends it before its time; what is inside stays readable */
+void flow_end(struct flow *f); /* idempotent */
+void flow_break(struct flow *f,
+                int fail); /* ends it before its time; what is inside stays readable */
 
 /* Moves what fits; the rest waits where it is.  When the source is done, ends
  * the destination (with its failure, if it had one).  True once that happened. */

@@ -20,6 +20,7 @@ struct h2_exchange {
     struct link_node line; /* of those that are ready, or wait for the wire */
     struct conn *conn;
     uint64_t credited;   /* of the content that was taken from the flow */
+    uint64_t allowed;    /* by a deep flow, whatever was taken */
     uint64_t left;       /* of a known length: bytes still owed */
     uint64_t file_mark;  /* conn_h2.said behind the last piece of a file */
     uint64_t rate_since; /* when the present window of asking began; 0: not asking */

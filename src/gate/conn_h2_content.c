@@ -11,11 +11,33 @@ enum {
 #define REST_NS        NS_PER_S
 #define RATE_WINDOW_NS (10 * NS_PER_S)
 
+/* What is to be gathered may come before anything is taken: the connection is credited what
+ * has come of it, so that no stream has to wait for another's. */
+static void credit_deep(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+    const struct flow *f = &x->request_content;
+    uint64_t allowed = flow_allows(f), came = allowed < f->total ? allowed : f->total;
+
+    if (came > h->credited) {
+        h2_credit(&c->h2->session, NULL, (uint32_t)(came - h->credited));
+        h->credited = came;
+    }
+    if (allowed > h->allowed) {
+        h2_credit_stream(&c->h2->session, &h->stream, (uint32_t)(allowed - h->allowed));
+        h->allowed = allowed;
+    }
+}
+
 void conn_h2_credit(struct conn *c, struct exchange *x)
 {
     struct h2_exchange *h = h2_of(x);
     uint64_t taken = x->request_content.total - x->request_content.bytes;
 
+    if (x->request_content.depth) {
+        credit_deep(c, x);
+        return;
+    }
     if (taken == h->credited)
         return;
     h2_credit(&c->h2->session, &h->stream, (uint32_t)(taken - h->credited));

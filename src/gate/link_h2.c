@@ -243,12 +243,12 @@ static void link_read(struct h2_link *l)
 static void leg_credit(struct h2_link *l, struct h2_leg *h)
 {
     const struct flow *f = &h->leg->x->response_content;
-    uint64_t taken = f->total - f->bytes;
+    uint64_t allowed = flow_allows(f);
 
-    if (taken == h->credited)
+    if (allowed <= h->credited)
         return;
-    h2_credit_stream(&l->session, &h->stream, (uint32_t)(taken - h->credited));
-    h->credited = taken;
+    h2_credit_stream(&l->session, &h->stream, (uint32_t)(allowed - h->credited));
+    h->credited = allowed;
     h->leg->since = now_of(l);
 }
 
