@@ -26,14 +26,18 @@ static bool hop_parse(struct span text, struct address *a)
     return true;
 }
 
-/* The for= parameter of one element of Forwarded (RFC 7239, 4). */
-static struct span forwarded_for(struct span element)
+/* A parameter of one element of Forwarded, without quotes (RFC 7239, 4). */
+static struct span forwarded_parameter(struct span element, struct span name)
 {
     while (element.len > 0) {
         size_t end = span_find(element, ';');
         struct span pair = span_trim(span_first(element, end));
-        if (pair.len > 4 && span_equal_nocase(span_first(pair, 4), SPAN("for=")))
-            return span_after(pair, 4);
+        if (pair.len > name.len && pair.ptr[name.len] == '=' &&
+            span_equal_nocase(span_first(pair, name.len), name)) {
+            struct span value = span_after(pair, name.len + 1);
+            bool quoted = value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"';
+            return quoted ? (struct span){value.ptr + 1, value.len - 2} : value;
+        }
         element = end < element.len ? span_after(element, end + 1) : (struct span){0};
     }
     return (struct span){0};
@@ -57,7 +61,7 @@ static unsigned hops_collect(const struct exchange *x, struct span hops[HOPS_MAX
         while (field_item(&rest, &item)) {
             if (n == HOPS_MAX)
                 memmove(hops, hops + 1, --n * sizeof *hops);
-            hops[n++] = forwarded ? forwarded_for(item) : item;
+            hops[n++] = forwarded ? forwarded_parameter(item, SPAN("for")) : item;
         }
     }
     return n;
@@ -105,4 +109,53 @@ void client_find(struct exchange *x)
     case CLIENT_IP_OFF:
         break;
     }
+}
+
+/* --- what the client asked with and for ---------------------------------------------------- */
+
+/* The last member of all fields of that id: it is the peer's own. */
+static struct span last_member(const struct exchange *x, enum field_id id)
+{
+    const struct fields *fields = &x->request.fields;
+    struct span last = {0}, item;
+
+    for (unsigned i = 0; i < fields->count; i++) {
+        struct span rest = fields->list[i].value;
+        while (fields->list[i].id == id && field_item(&rest, &item))
+            last = item;
+    }
+    return last;
+}
+
+/* What the peer, which is trusted, says; empty: nothing. */
+static struct span peer_says(const struct exchange *x, struct span parameter, enum field_id id)
+{
+    if (x->listener->client_ip_from == CLIENT_IP_FORWARDED)
+        return forwarded_parameter(last_member(x, FIELD_FORWARDED), parameter);
+    return last_member(x, id);
+}
+
+struct span exchange_scheme(struct exchange *x)
+{
+    if (!x->peer_trusted)
+        return x->carrier->scheme;
+    struct span said = peer_says(x, SPAN("proto"), FIELD_X_FORWARDED_PROTO);
+    if (span_equal_nocase(said, SPAN("https")))
+        return SPAN("https");
+    if (span_equal_nocase(said, SPAN("http")))
+        return SPAN("http");
+    return x->carrier->scheme;
+}
+
+struct span exchange_host(struct exchange *x)
+{
+    struct span host, port;
+
+    if (!x->peer_trusted)
+        return x->host;
+    struct span said = peer_says(x, SPAN("host"), FIELD_X_FORWARDED_HOST);
+    char *scratch = said.len > 0 ? arena_alloc(&x->arena, sizeof x->host_scratch) : NULL;
+    if (scratch && host_parse(said, scratch, &host, &port) && host.len > 0)
+        return host;
+    return x->host;
 }

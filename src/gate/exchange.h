@@ -160,6 +160,11 @@ static inline void *exchange_state(const struct exchange *x)
 /* Path and query as sent, also of an absolute form. */
 struct span exchange_uri(struct exchange *x);
 
+/* What the client asked with and for: the connection's scheme and the request's host,
+ * without port, or what a trusted peer says that they were. */
+struct span exchange_scheme(struct exchange *x);
+struct span exchange_host(struct exchange *x);
+
 /* X-Request-Id: the trusted peer's, or made now; empty when the route says off. */
 struct span exchange_request_id(struct exchange *x);
 

@@ -81,9 +81,9 @@ static struct span variable_value(const struct template_part *p, struct exchange
     case VARIABLE_method:
         return x->request.method_name;
     case VARIABLE_scheme:
-        return x->carrier->scheme;
+        return exchange_scheme(x);
     case VARIABLE_host:
-        return x->host;
+        return exchange_host(x);
     case VARIABLE_path:
         return x->path.normal;
     case VARIABLE_query:
