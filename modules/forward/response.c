@@ -23,6 +23,7 @@ bool forward_response(struct exchange *x, const struct leg *leg)
 {
     const struct response *from = &leg->response;
 
+    x->passed_on = true;
     for (unsigned i = 0; i < from->fields.count; i++) {
         const struct field *f = &from->fields.list[i];
         if (!response_passes(from, f) || is_others_answer(x, leg, f))

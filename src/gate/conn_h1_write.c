@@ -46,19 +46,18 @@ static struct span connection_field(const struct exchange *x)
     return (struct span){0};
 }
 
-/* Server and Date, unless the response (an origin's) has its own; without
- * Server where the route takes it away. */
+/* Server and Date: the latter unless an origin has said it, the former of our own
+ * responses, and not where the route takes it away. */
 static struct span common_lines(struct exchange *x)
 {
     const struct fields *f = &x->response.fields;
+    bool server = !x->passed_on && !(x->route && x->route->response_edits.removes_server);
 
     if (f->count == 0)
-        return worker_common_lines(x->worker,
-                                   !(x->route && x->route->response_edits.removes_server));
+        return worker_common_lines(x->worker, server);
     if (fields_get(f, FIELD_DATE))
         return (struct span){0};
-    bool hidden = x->route && x->route->response_edits.removes_server;
-    return worker_common_lines(x->worker, !hidden && !fields_get(f, FIELD_SERVER));
+    return worker_common_lines(x->worker, server && !fields_get(f, FIELD_SERVER));
 }
 
 /* Lines are short: a call for each would cost more than the copying. */

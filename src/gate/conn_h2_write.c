@@ -33,7 +33,7 @@ static void add_own(struct fields *own, struct span name, struct span value)
 static void add_common(struct exchange *x, struct fields *own)
 {
     const struct fields *f = &x->response.fields;
-    bool hidden = x->route && x->route->response_edits.removes_server;
+    bool hidden = x->passed_on || (x->route && x->route->response_edits.removes_server);
 
     if (fields_get(f, FIELD_DATE))
         return;

@@ -529,6 +529,7 @@ static void respond_error(struct exchange *x, enum cause cause, struct span reas
     }
     x->response.fields.count = 0;
     x->response.fields.seen = 0;
+    x->passed_on = false;
     if (id != FIELD_OTHER)
         response_field(x, id, value);
     respond_proxy_status(x, row);

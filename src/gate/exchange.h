@@ -96,6 +96,7 @@ struct exchange {
     bool close_after;    /* the connection ends with this response */
     bool engaged;        /* the handler has been called */
     bool head_kept;      /* the head is in the arena, not in the connection's buffer */
+    bool passed_on;      /* the response is an origin's: no Server but its own */
     struct exchange_times times;
     uint64_t bytes_in, bytes_out; /* content */
     struct span upstream, server; /* who answered, for the log */
