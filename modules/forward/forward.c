@@ -4,17 +4,25 @@
 struct forwarding {
     struct leg leg;
     bool begun;
-    bool passed; /* the response head has gone to the client */
+    bool gathers;          /* the request, before an origin is asked */
+    bool passed;           /* the response head has gone to the client */
+    struct io_timer timer; /* of the whole; zero when there is none */
 };
 
 static const char *const forwarded_words[] = {"x-forwarded", "rfc7239", "both", "off", NULL};
+static const char *const trace_words[] = {"pass", "start", "off", NULL}; /* enum trace_mode */
 
 static const struct setting forward_settings[] = {
     {.name = "upstream",
      .type = SETTING_LIST,
      .flags = SETTING_REQUIRED,
-     .offset = SETTING_MEMBER(struct forward_conf, upstream_lines, struct lines),
-     .help = "The upstream group that answers."},
+     .offset = SETTING_MEMBER(struct forward_conf, upstreams, struct lines),
+     .help = "The groups that answer: NAME [WEIGHT] of 0 to 10000, 1 if not said."},
+    {.name = "split_by",
+     .type = SETTING_LINE,
+     .fallback = "request",
+     .offset = SETTING_MEMBER(struct forward_conf, split_by, struct line),
+     .help = "What stays with one of them: request, client_ip, header NAME, cookie NAME."},
     {.name = "strip_prefix",
      .type = SETTING_PATH,
      .offset = SETTING_MEMBER(struct forward_conf, strip_prefix, struct span),
@@ -72,12 +80,41 @@ static const struct setting forward_settings[] = {
      .fallback = "auto",
      .offset = SETTING_MEMBER(struct forward_conf, retry_lines, struct lines),
      .help = "What is tried again, as in the upstream; auto is the upstream's."},
-    {.name = "split_by", .flags = SETTING_LATER},
-    {.name = "timeout", .flags = SETTING_LATER},
-    {.name = "deadline_header", .flags = SETTING_LATER},
-    {.name = "traceparent", .flags = SETTING_LATER},
-    {.name = "buffer_request", .flags = SETTING_LATER},
-    {.name = "buffer_response", .flags = SETTING_LATER},
+    {.name = "timeout",
+     .type = SETTING_DURATION,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .min = NS_PER_MS,
+     .offset = SETTING_MEMBER(struct forward_conf, timeout, uint64_t),
+     .help = "From the request's head to the end of the origin's answer: 504; not of tunnels."},
+    {.name = "deadline_header",
+     .type = SETTING_TOKEN,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .offset = SETTING_MEMBER(struct forward_conf, deadline_header, struct span),
+     .help = "The field that tells the origin how many milliseconds of timeout are left."},
+    {.name = "traceparent",
+     .type = SETTING_WORD,
+     .words = trace_words,
+     .fallback = "pass",
+     .offset = SETTING_MEMBER(struct forward_conf, traceparent, int),
+     .help = "W3C Trace Context: passed on if valid, begun where there is none, or taken away."},
+    {.name = "buffer_request",
+     .type = SETTING_SIZE,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .min = 1024,
+     .max = 64 << 20,
+     .offset = SETTING_MEMBER(struct forward_conf, buffer_request, uint64_t),
+     .help = "Request content that is gathered before an origin is asked; more streams."},
+    {.name = "buffer_response",
+     .type = SETTING_SIZE,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .min = 1024,
+     .max = 64 << 20,
+     .offset = SETTING_MEMBER(struct forward_conf, buffer_response, uint64_t),
+     .help = "Response content taken from an origin before the client does; more streams."},
     {.name = "mirror", .flags = SETTING_LATER},
     {0},
 };
@@ -86,13 +123,8 @@ static void forward_load(struct loading *l, void *data)
 {
     struct forward_conf *conf = data;
 
-    if (conf->upstream_lines.count != 1 || conf->upstream_lines.list[0].words.count != 1) {
-        loading_say(l, SEVERITY_ERROR, "upstream",
-                    "one upstream name; weighted splits are not supported by this build");
-        return;
-    }
-    const struct line *line = &conf->upstream_lines.list[0];
-    conf->upstream = loading_upstream(l, line->words.list[0], line->at);
+    split_load(l, conf);
+    deadline_load(l, conf);
     for (unsigned i = 0; i < conf->upgrade.count; i++)
         if (span_equal_nocase(conf->upgrade.list[i], SPAN("h2c")))
             loading_say(l, SEVERITY_ERROR, "upgrade", "h2c is never passed on");
@@ -101,10 +133,8 @@ static void forward_load(struct loading *l, void *data)
     if (conf->host_header && span_equal(conf->host_header->source, SPAN("pass")))
         conf->host_header = NULL;
     loading_check_prefix(l, "strip_prefix", conf->strip_prefix);
-    if (conf->retry_lines.count == 1 && span_equal(conf->retry_lines.list[0].text, SPAN("auto"))) {
-        conf->retry_on = conf->upstream ? &conf->upstream->retry_on : &conf->retry_on_own;
+    if (conf->retry_lines.count == 1 && span_equal(conf->retry_lines.list[0].text, SPAN("auto")))
         return;
-    }
     loading_retry_on(l, &conf->retry_lines, &conf->retry_on_own);
     conf->retry_on = &conf->retry_on_own;
 }
@@ -113,12 +143,13 @@ static void forward_load(struct loading *l, void *data)
 static void forward_foresee(struct exchange *x, struct foresight *f)
 {
     const struct forward_conf *conf = exchange_conf(x);
-    struct span *name = arena_alloc(exchange_arena(x), sizeof *name);
+    const struct split *split = &conf->split;
+    struct span *names = arena_alloc(exchange_arena(x), split->count * sizeof *names);
 
-    if (name) {
-        *name = conf->upstream->name;
-        f->upstreams = (struct spans){name, 1};
-    }
+    f->upstreams = (struct spans){.list = names};
+    for (unsigned i = 0; names && i < split->count; i++)
+        if (split->parts[i].weight > 0)
+            names[f->upstreams.count++] = split->parts[i].upstream->name;
     f->target = forward_path(x, conf);
 }
 
@@ -135,11 +166,18 @@ static bool forward_begin(struct exchange *x, const struct forward_conf *conf, s
 
     f->begun = true;
     leg->x = x;
-    leg->upstream = conf->upstream;
-    leg->first_byte_ns = or_upstream(conf->first_byte_timeout, conf->upstream->first_byte_timeout);
-    leg->idle_ns = or_upstream(conf->idle_timeout, conf->upstream->idle_timeout);
-    leg->stream_ns = or_upstream(conf->stream_timeout, conf->upstream->stream_timeout);
-    leg->may_refuse = conf->retry_on->some_status && method_idempotent(x->request.method);
+    const struct upstream_conf *u = leg->upstream = split_choose(&conf->split, x);
+    x->upstream = u->name; /* edits may ask */
+    leg->first_byte_ns = or_upstream(conf->first_byte_timeout, u->first_byte_timeout);
+    leg->idle_ns = or_upstream(conf->idle_timeout, u->idle_timeout);
+    leg->stream_ns = or_upstream(conf->stream_timeout, u->stream_timeout);
+    leg->deadline = TIME_NEVER;
+    if (conf->timeout != VALUE_OFF) {
+        f->timer = (struct io_timer){.owner = x->owner, .at = TIME_NEVER};
+        leg->deadline = x->times.head + conf->timeout;
+        io_timer_set(exchange_io(x), &f->timer, leg->deadline);
+    }
+    leg->may_refuse = retry_on_of(conf, leg)->some_status && method_idempotent(x->request.method);
     /* The request's fields are quoted for as long as the exchange lives. */
     enum cause cause = exchange_keep(x) < 0 ? CAUSE_out_of_memory : CAUSE_NONE;
     if (!cause)
@@ -150,20 +188,21 @@ static bool forward_begin(struct exchange *x, const struct forward_conf *conf, s
     }
     x->times.queued = io_now(exchange_io(x));
     x->request_content.producer = x->owner;
+    if (conf->buffer_request != VALUE_OFF)
+        f->gathers = buffer_request(x, conf->buffer_request);
     return true;
 }
 
-static bool is_stream(const struct response *r)
+/* Nothing is late from here on. */
+static void forward_untime(struct exchange *x, struct forwarding *f)
 {
-    const struct field *f = fields_get(&r->fields, FIELD_CONTENT_TYPE);
-
-    if (!f)
-        return false;
-    return span_equal_nocase(span_first(f->value, 17), SPAN("text/event-stream")) ||
-           span_equal_nocase(span_first(f->value, 16), SPAN("application/grpc"));
+    if (f->timer.owner)
+        io_timer_clear(exchange_io(x), &f->timer);
+    f->timer = (struct io_timer){0};
 }
 
-static void forward_pass_head(struct exchange *x, struct forwarding *f)
+static void forward_pass_head(struct exchange *x, const struct forward_conf *conf,
+                              struct forwarding *f)
 {
     struct leg *leg = &f->leg;
     const struct response *r = &leg->response;
@@ -180,11 +219,14 @@ static void forward_pass_head(struct exchange *x, struct forwarding *f)
         return;
     }
     if (switched) {
+        forward_untime(x, f);
         forward_switch(x, leg);
         return;
     }
-    if (is_stream(r))
+    if (is_stream(&r->fields))
         leg->idle_ns = leg->stream_ns;
+    if (conf->buffer_response != VALUE_OFF)
+        buffer_response(x, r, conf->buffer_response);
     uint64_t length = VALUE_OFF;
     if (r->framing == FRAMING_LENGTH) {
         length = r->content_length;
@@ -233,12 +275,14 @@ static void forward_answer(struct exchange *x)
     struct forwarding *f = exchange_state(x);
     struct leg *leg = &f->leg;
 
-    if (!f->begun) {
-        if (!forward_begin(x, conf, f))
-            return;
+    if (!f->begun && !forward_begin(x, conf, f))
+        return;
+    f->gathers = f->gathers && buffer_request_waits(x, conf->buffer_request);
+    if (leg->state == LEG_NEW && !f->gathers && !x->request_content.fail)
         leg_open(leg);
-    }
     leg_check(leg);
+    if (io_timer_take(&f->timer))
+        leg_overdue(leg);
     request_content_want(x);
     if (leg->state == LEG_FAILED) {
         forward_failed(x, conf, f);
@@ -256,7 +300,7 @@ static void forward_answer(struct exchange *x)
         return;
     }
     if (!f->passed)
-        forward_pass_head(x, f);
+        forward_pass_head(x, conf, f);
     if (leg->state == LEG_DONE && response_started(x)) {
         respond_end(x);
         leg_close(leg);
@@ -267,6 +311,7 @@ static void forward_ended(struct exchange *x)
 {
     struct forwarding *f = exchange_state(x);
 
+    forward_untime(x, f);
     leg_end(&f->leg);
 }
 

@@ -87,7 +87,8 @@ static bool connection_names(const struct exchange *x, struct span name)
            fields_has_item(&x->request.fields, FIELD_CONNECTION, name);
 }
 
-static bool field_passes(const struct exchange *x, const struct field *f)
+/* traced: there is a traceparent that may pass; tracestate says nothing without. */
+static bool field_passes(const struct exchange *x, const struct field *f, bool traced)
 {
     enum field_id id = (enum field_id)f->id;
 
@@ -105,10 +106,41 @@ static bool field_passes(const struct exchange *x, const struct field *f)
     case FIELD_X_FORWARDED_PROTO:
     case FIELD_X_FORWARDED_HOST:
         return false;
+    case FIELD_TRACEPARENT:
+        if (!traced)
+            return false;
+        break;
+    case FIELD_OTHER:
+        if (!traced && f->name.len == 10 && span_equal_nocase(f->name, SPAN("tracestate")))
+            return false;
+        break;
     default:
         break;
     }
     return !connection_names(x, f->name) && !field_is_disguised(f);
+}
+
+/* Several are none (W3C Trace Context, 3.2.1). */
+static bool trace_passes(const struct exchange *x, const struct forward_conf *conf)
+{
+    const struct fields *fields = &x->request.fields;
+    const struct field *f = fields_get(fields, FIELD_TRACEPARENT);
+
+    return f && conf->traceparent != TRACE_OFF && fields_number(fields, FIELD_TRACEPARENT) == 1 &&
+           trace_is_valid(f->value);
+}
+
+static int trace_begin(struct exchange *x, struct fields *out)
+{
+    struct random *random = &exchange_io(x)->random;
+    const uint64_t numbers[] = {random_next(random), random_next(random), random_next(random)};
+    char *text = arena_alloc(&x->arena, TRACE_LEN);
+
+    if (!text)
+        return FAIL_MEMORY;
+    trace_write(text, numbers);
+    return fields_add(out, FIELD_TRACEPARENT, field_name(FIELD_TRACEPARENT),
+                      (struct span){text, TRACE_LEN});
 }
 
 static struct span forwarded_append(struct exchange *x, enum field_id id, struct span ours)
@@ -144,7 +176,7 @@ static int add_x_forwarded(struct exchange *x, struct fields *out, struct span i
 
     if (err == 0)
         err = add(out, FIELD_X_FORWARDED_PROTO,
-                  forwarded_first(x, FIELD_X_FORWARDED_PROTO, x->carrier->scheme));
+                  forwarded_first(x, FIELD_X_FORWARDED_PROTO, exchange_scheme(x)));
     if (err == 0 && x->request.host.len > 0)
         err = add(out, FIELD_X_FORWARDED_HOST,
                   forwarded_first(x, FIELD_X_FORWARDED_HOST, x->request.host));
@@ -240,14 +272,17 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
     struct span host = forward_host(x, conf);
     if (!host_is_valid(host))
         return CAUSE_bad_host;
+    bool traced = trace_passes(x, conf);
     err = add(fields, FIELD_HOST, host.ptr ? host : SPAN(""));
     for (unsigned i = 0; err == 0 && i < x->request.fields.count; i++) {
         const struct field *f = &x->request.fields.list[i];
-        if (field_passes(x, f))
+        if (field_passes(x, f, traced))
             err = fields_add(fields, (enum field_id)f->id, f->name, f->value);
     }
     if (err == 0 && x->request.protocol.len)
         err = forward_websocket_key(x, out);
+    if (err == 0 && !traced && conf->traceparent == TRACE_START)
+        err = trace_begin(x, fields);
     if (err == 0)
         err = add_forwarded(x, conf, fields);
     struct span id = exchange_request_id(x);
@@ -258,5 +293,7 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
     if (err < 0)
         return CAUSE_out_of_memory;
     edits_apply(&x->route->request_edits, x, fields);
+    if (conf->deadline_header.len > 0 && deadline_add(x, conf, out) < 0)
+        return CAUSE_out_of_memory;
     return CAUSE_NONE;
 }

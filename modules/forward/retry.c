@@ -15,7 +15,7 @@ static bool may_begin_again(const struct exchange *x, const struct forward_conf 
 bool forward_retries_failure(const struct exchange *x, const struct forward_conf *conf,
                              struct leg *leg)
 {
-    uint64_t on = conf->retry_on->reasons;
+    uint64_t on = retry_on_of(conf, leg)->reasons;
 
     if (leg->response_begun || !may_begin_again(x, conf, leg))
         return false;
@@ -38,7 +38,7 @@ bool forward_retries_failure(const struct exchange *x, const struct forward_conf
 bool forward_retries_answer(const struct exchange *x, const struct forward_conf *conf,
                             struct leg *leg)
 {
-    if (!leg->may_refuse || !retry_status(conf->retry_on, leg->response.status))
+    if (!leg->may_refuse || !retry_status(retry_on_of(conf, leg), leg->response.status))
         return false;
     if (x->request_content.fail || !may_begin_again(x, conf, leg))
         return false;

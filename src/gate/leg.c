@@ -158,6 +158,16 @@ void leg_open(struct leg *leg)
         leg_wait(leg);
 }
 
+void leg_overdue(struct leg *leg)
+{
+    if (leg->state == LEG_NEW || leg->state == LEG_QUEUED) {
+        leg_wait_over(leg);
+        leg_refuse(leg, CAUSE_upstream_timeout);
+    } else {
+        leg_fail(leg, CAUSE_upstream_timeout);
+    }
+}
+
 void leg_close(struct leg *leg)
 {
     leg_wait_over(leg);
@@ -232,6 +242,9 @@ static bool is_servers_failure(const struct leg *leg, enum cause cause)
     case CAUSE_upstream_truncated_body:
     case CAUSE_upstream_idle_timeout:
         return true;
+    case CAUSE_upstream_timeout: /* perhaps the client was slow to send, or there is much to answer
+                                  */
+        return leg->state == LEG_WAITING && (leg->request_done || !leg->request_written);
     default:
         return false;
     }
@@ -298,6 +311,8 @@ static void leg_learn(struct leg *leg, enum cause cause)
     if (!leg->counted || leg->upstream->balance != BALANCE_P2C || cause == CAUSE_out_of_memory ||
         cause == CAUSE_upstream_no_descriptors || leg->state != LEG_WAITING)
         return;
+    if (cause == CAUSE_upstream_timeout && !is_servers_failure(leg, cause))
+        return;
     if (cause)
         server_failed(leg->server->state, now);
     else
@@ -330,6 +345,21 @@ void leg_begin(struct leg *leg, struct link *l)
     leg->request_written = leg->request_done = leg->request_left_us = leg->judged = false;
     leg->connects = false;
     leg->begun = leg->since = leg_now(leg);
+}
+
+void leg_say_time(struct leg *leg)
+{
+    struct field *f = leg->request.time_left;
+    char *end = (char *)(uintptr_t)f->value.ptr + LEG_TIME_DIGITS, *at = end;
+    uint64_t now = leg_now(leg);
+    uint64_t left = leg->deadline > now ? (leg->deadline - now) / NS_PER_MS : 0;
+
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    size_t len = (size_t)(end - at);
+    memmove(end - LEG_TIME_DIGITS, at, len);
+    f->value.len = len;
 }
 
 void leg_let_go(struct leg *leg)

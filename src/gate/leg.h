@@ -25,7 +25,7 @@ enum leg_state {
     LEG_FAILED,  /* see cause */
 };
 
-enum { LEG_FIELDS_MAX = 100, LEG_TRIED_MAX = 64, LEG_UPGRADE_MAX = 64 };
+enum { LEG_FIELDS_MAX = 100, LEG_TRIED_MAX = 64, LEG_UPGRADE_MAX = 64, LEG_TIME_DIGITS = 20 };
 
 /* What is sent.  Fields are complete but for framing and Connection. */
 struct leg_request {
@@ -34,6 +34,9 @@ struct leg_request {
     struct span upgrade;     /* the token asked for; empty: none; at most LEG_UPGRADE_MAX */
     struct span upgrade_key; /* of a WebSocket, where we made it ourselves; else empty */
     bool servers_host; /* the first field, Host, is to be the own one of the server that is tried */
+    /* One of the fields, or NULL: says how many ms are left until the deadline when it is sent.
+     * Its value has room for LEG_TIME_DIGITS. */
+    struct field *time_left;
 };
 
 /* Request content sent so far, as long as it may be kept for another try. */
@@ -65,6 +68,7 @@ struct leg {
     struct replay replay;
     uint64_t tried;                             /* bits: servers of the group that were tried */
     uint64_t first_byte_ns, idle_ns, stream_ns; /* timeouts in effect */
+    uint64_t deadline;                          /* of the exchange; TIME_NEVER */
 
     /* Where it stands on its link, which writes this. */
     uint64_t begun; /* when this try began */
@@ -93,6 +97,10 @@ bool leg_affords(struct leg *leg);
 
 /* To be called before its state is looked at: waiting may have taken too long. */
 void leg_check(struct leg *leg);
+
+/* The exchange's own deadline has passed: fails with upstream_timeout, unless all of the
+ * response is there. */
+void leg_overdue(struct leg *leg);
 
 /* Gives the link back: to the pool when nothing is left over, else it is closed.
  * Idempotent. */

@@ -71,6 +71,7 @@ static void h1_link_write_head(struct h1_link *l)
     struct leg *leg = l->leg;
     const struct request *r = &leg->x->request;
 
+    leg_stamp(leg);
     h1_link_say_head(l);
     l->request_chunked = r->framing == FRAMING_CHUNKED;
     l->request_left = r->framing == FRAMING_LENGTH ? r->content_length : 0;

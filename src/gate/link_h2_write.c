@@ -51,6 +51,7 @@ static int begin(struct h2_link *l, struct h2_leg *h)
     char digits[24];
 
     leg->connects = leg->request.upgrade.len > 0 && l->session.peer_connects;
+    leg_stamp(leg);
     if (!other_fields(leg, &rest))
         return FAIL_MEMORY;
     add_own(&own, SPAN(":method"), leg->connects ? SPAN("CONNECT") : leg->request.method);

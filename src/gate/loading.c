@@ -65,6 +65,11 @@ struct arena *loading_arena(struct loading *l)
     return &l->config->arena;
 }
 
+struct span loading_name(const struct loading *l)
+{
+    return l->section->name;
+}
+
 void loading_say(struct loading *l, enum severity severity, const char *key, const char *format,
                  ...)
 {

@@ -88,6 +88,9 @@ void loading_say(struct loading *l, enum severity severity, const char *key, con
 void loading_say_line(struct loading *l, enum severity severity, const struct line *line,
                       const char *format, ...) PRINTF_LIKE(4, 5);
 
+/* The name of the section that is being loaded. */
+struct span loading_name(const struct loading *l);
+
 /* Reads a file with the configuration; says so when it cannot. False then. */
 bool loading_read(struct loading *l, const char *key, struct span path, size_t max,
                   struct span *content);

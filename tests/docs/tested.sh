@@ -5,7 +5,7 @@
 set -u
 src=${HG_SRCDIR:-.}
 build=${HG_BUILDDIR:-.}
-later="upstream_timeout upstream_unresolved"
+later="upstream_unresolved"
 elsewhere="out_of_memory file_error internal_error" # by stories that let memory and disk fail
 
 tests() { # HTTP/2 is a pure session first: its causes are provoked there
