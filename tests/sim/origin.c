@@ -265,6 +265,18 @@ static void content_check(const struct asked *a, unsigned id)
                a->message.content.len, (unsigned long long)bytes);
 }
 
+/* How much time is left is said of each, and at another try it is not more. */
+static void left_check(struct origins *o, const struct asked *a, unsigned id)
+{
+    struct span field = answer_field(&a->message, "X-Left");
+    uint64_t most = o->heads[id] > 1 ? o->left[id] : o->left_max;
+
+    if (o->left_max == 0)
+        return;
+    EXPECT(field.ptr && span_number(field, &o->left[id]) && o->left[id] <= most,
+           "request %u: %.*s ms of %llu are left", id, SPAN_ARG(field), (unsigned long long)most);
+}
+
 /* True when there may be another request. */
 static bool visit_go_on(struct origin_visit *v)
 {
@@ -286,6 +298,7 @@ static bool visit_go_on(struct origin_visit *v)
     if (!v->counted) {
         v->counted = true;
         v->origins->heads[id]++;
+        left_check(v->origins, &a, id);
         v->origins->asked[v->server]++;
         sim_say_trace(v->peer->sim, "origin %u is asked: %.*s", v->peer->from.port,
                       (int)(a.path.ptr + a.path.len - text.ptr), text.ptr);

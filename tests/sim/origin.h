@@ -65,6 +65,8 @@ struct origins {
     struct origin_visit *visits;
     unsigned heads[ORIGIN_IDS]; /* how often a request of this id came */
     unsigned whole[ORIGIN_IDS]; /* with all of its content */
+    uint64_t left_max;          /* ms; 0: nobody says X-Left */
+    uint64_t left[ORIGIN_IDS];  /* what it said last */
     unsigned asked[4];          /* requests, by server */
 };
 
