@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "gate/health.h"
+#include "gate/sticky.h"
 #include "gate/upstream.h"
 
 /* What one choice is made from. */
@@ -21,11 +22,13 @@ static unsigned weight_of(const struct server_entry *e)
     return server_weight(e->state, e->weight);
 }
 
-static bool may_serve(struct choice *c, unsigned i)
+/* Whether or not it takes new work. */
+static bool may_be_asked(struct choice *c, unsigned i)
 {
     const struct server_entry *e = &c->conf->servers[i];
 
-    if (e->down || server_steer(e->state) != STEER_UP || weight_of(e) == 0 || e->address_count == 0 || e->backup != c->backup)
+    if (e->down || server_steer(e->state) == STEER_DOWN || e->address_count == 0 ||
+        e->backup != c->backup)
         return false;
     if (i < LEG_TRIED_MAX && c->tried & (UINT64_C(1) << i))
         return false;
@@ -35,6 +38,13 @@ static bool may_serve(struct choice *c, unsigned i)
         return true;
     c->full = true;
     return false;
+}
+
+static bool may_serve(struct choice *c, unsigned i)
+{
+    const struct server_entry *e = &c->conf->servers[i];
+
+    return server_steer(e->state) == STEER_UP && weight_of(e) > 0 && may_be_asked(c, i);
 }
 
 /* Who has just come back begins with a sixteenth of its weight. */
@@ -209,8 +219,23 @@ static int choose_hash(struct choice *c)
 /* --- choosing ------------------------------------------------------------------------------------
  */
 
-static int choose(struct choice *c)
+/* The first that the request's cookies name and that may be asked, new work or not. */
+static int choose_named(struct choice *c)
 {
+    const struct sticky_conf *sticky = c->conf->sticky;
+    struct cookie_walk walk = {0};
+
+    for (uint64_t n; (n = sticky_next(sticky, c->x, &walk)) > 0;)
+        for (unsigned i = 0; i < c->conf->server_count; i++)
+            if (c->view->servers[i]->stick == n && may_be_asked(c, i))
+                return (int)i;
+    return -1;
+}
+
+static int choose_any(struct choice *c)
+{
+    if (c->conf->server_count == 1)
+        return (int)may_serve(c, 0) - 1;
     switch (c->conf->balance) {
     case BALANCE_ROUND_ROBIN:
         return choose_round_robin(c);
@@ -225,16 +250,23 @@ static int choose(struct choice *c)
     }
 }
 
+static int choose(struct choice *c)
+{
+    int i = c->conf->sticky ? choose_named(c) : -1;
+
+    return i >= 0 ? i : choose_any(c);
+}
+
 int balance_choose(const struct pool_view *view, const struct upstream_conf *conf,
                    struct exchange *x, uint64_t tried, bool *full)
 {
     struct choice c = {
         .view = view, .conf = conf, .x = x, .tried = tried, .now = io_now(exchange_io(x))};
-    int i = conf->server_count == 1 ? (int)may_serve(&c, 0) - 1 : choose(&c);
+    int i = choose(&c);
 
     if (i < 0) {
         c.backup = true;
-        i = conf->server_count == 1 ? (int)may_serve(&c, 0) - 1 : choose(&c);
+        i = choose(&c);
     }
     *full = *full || c.full;
     return i;

@@ -100,6 +100,7 @@ enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_RAN
 enum hash_on { HASH_CLIENT_IP, HASH_PATH, HASH_HEADER, HASH_COOKIE };
 
 struct group_state; /* gate/upstream.h */
+struct sticky_conf;
 struct server_state;
 
 struct server_entry {      /* a server of an upstream */
@@ -153,6 +154,7 @@ struct upstream_conf {
     enum balance balance;
     enum hash_on hash_on;
     struct span hash_name;         /* of a header field or cookie */
+    const struct sticky_conf *sticky; /* gate/sticky.h; NULL: off */
     bool counted;                  /* what is in flight is counted, over all workers */
     bool limited;                  /* and it, or a server's, has a limit */
     uint64_t max_in_flight, queue; /* VALUE_OFF; queue: 0 when off */

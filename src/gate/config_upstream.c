@@ -7,7 +7,7 @@ struct upstream_raw {
     struct upstream_conf conf;
     struct lines servers, retry_on;
     struct spans protocols;
-    struct line balance, queue, budget;
+    struct line balance, sticky, queue, budget;
     int family, proxy;
 };
 
@@ -29,7 +29,12 @@ const struct setting upstream_settings[] = {
      .fallback = "p2c",
      .offset = AT(balance, struct line),
      .help = "How a server is chosen: round_robin, least_conn, p2c, random, hash ..."},
-    {.name = "sticky", .flags = SETTING_LATER},
+    {.name = "sticky",
+     .type = SETTING_LINE,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .offset = AT(sticky, struct line),
+     .help = "A cookie that names a visitor's server: COOKIE [max_age=D] [insecure]."},
     {.name = "check", .flags = SETTING_LATER},
     {.name = "eject_failures",
      .type = SETTING_COUNT,
@@ -335,6 +340,7 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     u->name = s->name;
     u->index = index;
     balance_load(l, &raw.balance, u);
+    loading_sticky(l, &raw.sticky, u);
     u->family = (uint64_t)raw.family;
     u->proxy_protocol = (enum proxy_versions)raw.proxy;
     loading_servers(l, &raw.servers, u);

@@ -176,6 +176,14 @@ void *exchange_worker_state(const struct exchange *x);
 struct span request_header(const struct exchange *x, struct span name);
 struct span request_cookie(const struct exchange *x, struct span name);
 
+/* The request's cookies, one after the other, begun with a zeroed walk; false: no more. */
+struct cookie_walk {
+    unsigned field;   /* the next one */
+    struct span rest; /* of the one before it */
+};
+bool cookie_next(const struct exchange *x, struct cookie_walk *walk, struct span *name,
+                 struct span *value);
+
 /* --- the request's content ------------------------------------------------- */
 
 /* Content arrives in request_content only after it was asked for; this also

@@ -4,6 +4,7 @@
 #include "gate/leg_own.h"
 #include "gate/link.h"
 #include "gate/queue.h"
+#include "gate/sticky.h"
 #include "gate/upstream.h"
 
 static uint64_t leg_now(const struct leg *leg)
@@ -90,6 +91,7 @@ static bool leg_try(struct leg *leg)
     }
     if (i < LEG_TRIED_MAX)
         leg->tried |= UINT64_C(1) << i;
+    leg->stick = view->servers[i]->stick;
     leg_go(leg, view->servers[i]);
     return true;
 }
@@ -123,6 +125,13 @@ bool leg_has_other(const struct leg *leg)
     const struct upstream_conf *conf = leg->upstream;
 
     return balance_has_other(leg->x->generation->pools[conf->index], conf, leg->x, leg->tried);
+}
+
+bool leg_stick(const struct leg *leg)
+{
+    const struct sticky_conf *sticky = leg->upstream->sticky;
+
+    return !sticky || sticky_set(sticky, leg->x, leg->stick);
 }
 
 bool leg_affords(struct leg *leg)

@@ -66,6 +66,7 @@ struct leg {
     bool cut;            /* failed after the head was passed on */
     struct response response;
     struct replay replay;
+    uint64_t stick;                             /* the server's number, of a sticky group */
     uint64_t tried;                             /* bits: servers of the group that were tried */
     uint64_t first_byte_ns, idle_ns, stream_ns; /* timeouts in effect */
     uint64_t deadline;                          /* of the exchange; TIME_NEVER */
@@ -101,6 +102,10 @@ void leg_check(struct leg *leg);
 /* The exchange's own deadline has passed: fails with upstream_timeout, unless all of the
  * response is there. */
 void leg_overdue(struct leg *leg);
+
+/* Before its response is passed on: has the client come back to this server, where the group
+ * is sticky.  False: no memory, or no room for a field. */
+bool leg_stick(const struct leg *leg);
 
 /* Gives the link back: to the pool when nothing is left over, else it is closed.
  * Idempotent. */

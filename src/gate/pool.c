@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gate/link.h"
 #include "gate/link_tls.h"
+#include "gate/sticky.h"
 #include "gate/upstream.h"
 
 #include <assert.h>
@@ -147,6 +148,8 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         if (!s)
             break;
         s->views++;
+        if (conf->servers[i].address_count > 0)
+            s->stick = sticky_number(&conf->servers[i].addresses[0]);
         s->down = server_steer(conf->servers[i].state) == STEER_DOWN;
         s->keepalive = conf->keepalive;
         s->keepalive_ns = conf->keepalive_time;

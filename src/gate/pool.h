@@ -16,6 +16,7 @@ struct pool_server {
     struct link_node node; /* of pool->servers */
     struct pool *pool;
     struct span text;       /* own copy: the key */
+    uint64_t stick;         /* its address's number in cookies; gate/sticky.h */
     struct link_node idle;  /* struct link, last used first */
     struct link_node busy;  /* and connecting, and closing */
     struct link_node spare; /* of those, what could serve one more leg; by link.spare */

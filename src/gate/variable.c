@@ -43,20 +43,40 @@ struct span request_header(const struct exchange *x, struct span name)
 }
 
 /* RFC 6265, 4.2.1: pairs separated by "; ". */
+bool cookie_next(const struct exchange *x, struct cookie_walk *walk, struct span *name,
+                 struct span *value)
+{
+    const struct fields *fields = &x->request.fields;
+
+    for (;;) {
+        while (walk->rest.len == 0) {
+            if (walk->field >= fields->count)
+                return false;
+            const struct field *f = &fields->list[walk->field++];
+            if (f->id == FIELD_COOKIE)
+                walk->rest = f->value;
+        }
+        size_t end = span_find(walk->rest, ';');
+        struct span pair = span_trim(span_first(walk->rest, end));
+        walk->rest =
+            end < walk->rest.len ? span_after(walk->rest, end + 1) : (struct span){0};
+        size_t equal = span_find(pair, '=');
+        if (equal == pair.len)
+            continue;
+        *name = span_first(pair, equal);
+        *value = span_after(pair, equal + 1);
+        return true;
+    }
+}
+
 struct span request_cookie(const struct exchange *x, struct span name)
 {
-    for (unsigned i = 0; i < x->request.fields.count; i++) {
-        const struct field *f = &x->request.fields.list[i];
-        struct span rest = f->value;
-        while (f->id == FIELD_COOKIE && rest.len > 0) {
-            size_t end = span_find(rest, ';');
-            struct span pair = span_trim(span_first(rest, end));
-            size_t equal = span_find(pair, '=');
-            if (equal < pair.len && span_equal(span_first(pair, equal), name))
-                return span_after(pair, equal + 1);
-            rest = end < rest.len ? span_after(rest, end + 1) : (struct span){0};
-        }
-    }
+    struct cookie_walk walk = {0};
+    struct span found, value;
+
+    while (cookie_next(x, &walk, &found, &value))
+        if (span_equal(found, name))
+            return value;
     return (struct span){0};
 }
 

@@ -143,11 +143,10 @@ static void small_asks(struct traffic *t, unsigned n)
     while (n-- > 0) {
         unsigned id = t->ids++;
         struct span text = request_text(t, ORIGIN_length, id, 10, 0, false);
-        visitor_ask(v, (struct ask){.request = text.ptr,
-                                    .len = text.len,
-                                    .status = 200,
-                                    .id = id,
-                                    .content_len = 10});
+        visitor_ask(
+            v,
+            (struct ask){
+                .request = text.ptr, .len = text.len, .status = 200, .id = id, .content_len = 10});
     }
     client_go(t, v);
 }

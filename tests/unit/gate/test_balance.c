@@ -2,6 +2,7 @@
 #include "gate/balance.h"
 
 #include "base/hash.h"
+#include "gate/sticky.h"
 #include "gate/upstream.h"
 #include "tests/unit/suites.h"
 
@@ -374,6 +375,110 @@ START_TEST(a_failure_is_kept_whole)
 }
 END_TEST
 
+/* --- sticky ------------------------------------------------------------------------------- */
+
+static const struct sticky_conf sticky = {.cookie = SPAN_INIT("s")};
+
+/* The request has these cookies; with %016llx for the number of the server. */
+static void cookies_set(struct group *g, const char *format, unsigned server)
+{
+    static char text[200];
+    static struct field field;
+
+    snprintf(text, sizeof text, format, (unsigned long long)g->pooled[server].stick);
+    field = (struct field){.id = FIELD_COOKIE, .name = SPAN("Cookie"), .value = span_of(text)};
+    g->x.request.fields = (struct fields){.list = &field, .count = 1, .max = 1};
+}
+
+static struct group *sticky_make(enum balance balance)
+{
+    struct group *g = group_make(balance, 4, NULL);
+
+    g->conf.sticky = &sticky;
+    for (unsigned i = 0; i < 4; i++)
+        g->pooled[i].stick = sticky_number(
+            &(struct address){.family = ADDRESS_IPV4, .port = 80, .ip = {10, 0, 0, (uint8_t)i}});
+    return g;
+}
+
+START_TEST(a_cookie_names_its_server_while_that_may_serve)
+{
+    struct group *g = sticky_make((enum balance)_i);
+    bool full = false;
+
+    for (unsigned i = 0; i < 200; i++) {
+        key_set(g, i);
+        cookies_set(g, i % 2 ? "s=%016llx" : "a=1; s=%016llx; s2=x", i % 4);
+        ck_assert_int_eq(draw(g), (int)(i % 4));
+    }
+    cookies_set(g, "s=%016llx", 2);
+    server_weight_set(&g->states[2], 0); /* no new work: who has begun there stays */
+    ck_assert_int_eq(draw(g), 2);
+    server_steer_set(&g->states[2], STEER_DRAIN);
+    ck_assert_int_eq(draw(g), 2);
+    ck_assert_int_ne(balance_choose(g->view, &g->conf, &g->x, 1 << 2, &full), 2); /* was tried */
+    server_steer_set(&g->states[2], STEER_DOWN);
+    for (unsigned i = 0; i < 100; i++)
+        ck_assert_int_ne(draw(g), 2);
+    server_steer_set(&g->states[2], STEER_UP);
+    g->servers[2].max_in_flight = 3;
+    g->states[2].in_flight = 3;
+    ck_assert_int_ne(draw(g), 2);
+    g->states[2].in_flight = 2;
+    ck_assert_int_eq(draw(g), 2);
+    g->conf.ejects = true;
+    g->states[2].ejected_until = g->io.now_ns + 1;
+    ck_assert_int_ne(draw(g), 2);
+    g->states[2].ejected_until = 0;
+    g->servers[2].down = true;
+    ck_assert_int_ne(draw(g), 2);
+}
+END_TEST
+
+START_TEST(a_backup_keeps_nobody_once_others_may_serve)
+{
+    struct group *g = sticky_make(BALANCE_RANDOM);
+
+    g->servers[3].backup = true;
+    cookies_set(g, "s=%016llx", 3);
+    for (unsigned i = 0; i < 50; i++)
+        ck_assert_int_ne(draw(g), 3);
+    for (unsigned i = 0; i < 3; i++)
+        server_steer_set(&g->states[i], STEER_DRAIN);
+    ck_assert_int_eq(draw(g), 3);
+    cookies_set(g, "s=%016llx", 1); /* drained, and still comes before a backup */
+    ck_assert_int_eq(draw(g), 1);
+}
+END_TEST
+
+START_TEST(a_cookie_is_read_exactly)
+{
+    static const char *const others[] = {
+        "s=%llx0",   "s=0%016llx", "s=%016llX",     "s=\"%016llx\"",
+        "S=%016llx", "s =%016llx", "xs=%016llx",    "s= %016llx",
+        "s",         "s=",         "s=%016llx,s=1", "a=s=%016llx",
+        ";;;",       "=%016llx",
+    };
+    struct group *g = sticky_make(BALANCE_ROUND_ROBIN);
+
+    for (size_t k = 0; k < COUNT_OF(others); k++) {
+        unsigned got[4] = {0};
+        cookies_set(g, others[k], 2);
+        for (unsigned i = 0; i < 8; i++)
+            got[draw(g)]++;
+        ck_assert_msg(got[2] == 2, "%s is taken for the cookie", others[k]);
+    }
+    cookies_set(g, "s=0000000000000000; s=1234567890abcdef; s=%016llx", 2);
+    ck_assert_int_eq(draw(g), 2); /* those that name nobody are passed over */
+    cookies_set(g, "  s=%016llx  ", 2);
+    ck_assert_int_eq(draw(g), 2);
+    g->conf.sticky = NULL;
+    for (unsigned i = 0; i < 8; i++)
+        draw(g);
+    ck_assert(g->got[0] > 1);
+}
+END_TEST
+
 Suite *balance_suite(void);
 
 Suite *balance_suite(void)
@@ -397,6 +502,9 @@ Suite *balance_suite(void)
     tcase_add_loop_test(t, a_weight_by_hand_is_kept_as_one_that_is_written, 0, 4);
     tcase_add_test(t, up_gives_back_what_is_configured_and_a_weight_outlives_a_drain);
     tcase_add_test(t, a_failure_is_kept_whole);
+    tcase_add_loop_test(t, a_cookie_names_its_server_while_that_may_serve, 0, BALANCE_HASH + 1);
+    tcase_add_test(t, a_backup_keeps_nobody_once_others_may_serve);
+    tcase_add_test(t, a_cookie_is_read_exactly);
     suite_add_tcase(s, t);
     return s;
 }

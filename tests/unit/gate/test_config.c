@@ -61,6 +61,13 @@ static const struct mistake mistakes[] = {
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash client-ip\n",
      "a.ini:5:11: error: balance: behind hash stands client_ip, path, header NAME or cookie NAME; "
      "did you mean \"client_ip\"?\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nsticky = s=1 max_age=0 max_age=1500ms insecur\n",
+     "a.ini:5:10: error: sticky: \"s=1\": is no name for a cookie\n"
+     "a.ini:5:14: error: sticky: \"max_age=0\": a duration needs a unit: us, ms, s, m, h or d\n"
+     "a.ini:5:24: error: sticky: \"max_age=1500ms\": whole seconds: a cookie counts no others\n"
+     "a.ini:5:39: error: sticky: there is no option \"insecur\"; did you mean \"insecure\"?\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nsticky = __Host-s insecure\n",
+     "a.ini:5:10: error: sticky: \"__Host-s\": browsers refuse it with insecure\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = random 2\n",
      "a.ini:5:11: error: balance: nothing follows random\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = least_con\n",
