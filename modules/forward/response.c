@@ -31,5 +31,5 @@ bool forward_response(struct exchange *x, const struct leg *leg)
         if (response_field_passed(x, f) == FAIL_FULL)
             return false;
     }
-    return leg_stick(leg);
+    return !leg->upstream->sticky || leg_stick(leg);
 }

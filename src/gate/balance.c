@@ -44,7 +44,7 @@ static bool may_serve(struct choice *c, unsigned i)
 {
     const struct server_entry *e = &c->conf->servers[i];
 
-    return server_steer(e->state) == STEER_UP && weight_of(e) > 0 && may_be_asked(c, i);
+    return server_takes_new_work(e->state, e->weight) && may_be_asked(c, i);
 }
 
 /* Who has just come back begins with a sixteenth of its weight. */

@@ -91,7 +91,8 @@ static bool leg_try(struct leg *leg)
     }
     if (i < LEG_TRIED_MAX)
         leg->tried |= UINT64_C(1) << i;
-    leg->stick = view->servers[i]->stick;
+    if (conf->sticky)
+        leg->stick = view->servers[i]->stick;
     leg_go(leg, view->servers[i]);
     return true;
 }
@@ -129,9 +130,7 @@ bool leg_has_other(const struct leg *leg)
 
 bool leg_stick(const struct leg *leg)
 {
-    const struct sticky_conf *sticky = leg->upstream->sticky;
-
-    return !sticky || sticky_set(sticky, leg->x, leg->stick);
+    return sticky_set(leg->upstream->sticky, leg->x, leg->stick);
 }
 
 bool leg_affords(struct leg *leg)
@@ -280,9 +279,11 @@ static void leg_judge(struct leg *leg, enum cause cause)
 {
     if (leg->judged)
         return;
+    leg->judged = true;
+    if (cause == CAUSE_NONE && leg->response.status < 500 && !leg->upstream->ejects)
+        return;
     bool bad = is_servers_failure(leg, cause);
     uint64_t now = leg_now(leg);
-    leg->judged = true;
     if (bad || (cause && !is_nobodys_failure(cause)))
         leg_note(leg, cause);
     if (!leg->upstream->ejects)

@@ -103,8 +103,8 @@ void leg_check(struct leg *leg);
  * response is there. */
 void leg_overdue(struct leg *leg);
 
-/* Before its response is passed on: has the client come back to this server, where the group
- * is sticky.  False: no memory, or no room for a field. */
+/* Of a sticky group, before its response is passed on: has the client come back to this server.
+ * False: no memory, or no room for a field. */
 bool leg_stick(const struct leg *leg);
 
 /* Gives the link back: to the pool when nothing is left over, else it is closed.

@@ -83,6 +83,15 @@ static inline unsigned server_weight(const struct server_state *s, unsigned conf
     return steered ? steered - 1 : configured;
 }
 
+static inline bool server_takes_new_work(const struct server_state *s, unsigned configured)
+{
+    uint32_t steered = atomic_load_explicit(&s->steered, memory_order_relaxed);
+
+    if (steered == 0)
+        return configured > 0;
+    return (steered & 3) == STEER_UP && steered >> 2 != 1;
+}
+
 /* STEER_UP also gives it its configured weight back. */
 void server_steer_set(struct server_state *s, enum steer to);
 void server_weight_set(struct server_state *s, unsigned weight);

@@ -300,6 +300,7 @@ static bool visit_go_on(struct origin_visit *v)
         v->origins->heads[id]++;
         left_check(v->origins, &a, id);
         v->origins->asked[v->server]++;
+        v->origins->where[id] = v->server;
         sim_say_trace(v->peer->sim, "origin %u is asked: %.*s", v->peer->from.port,
                       (int)(a.path.ptr + a.path.len - text.ptr), text.ptr);
     }

@@ -68,6 +68,7 @@ struct origins {
     uint64_t left_max;          /* ms; 0: nobody says X-Left */
     uint64_t left[ORIGIN_IDS];  /* what it said last */
     unsigned asked[4];          /* requests, by server */
+    unsigned where[ORIGIN_IDS]; /* the server that a request of this id came to last */
 };
 
 void origins_open(struct origins *o, struct sim *sim);

@@ -3,6 +3,7 @@
 
 #include "gate/health.h"
 #include "gate/link_h1.h"
+#include "gate/sticky.h"
 #include "gate/upstream.h"
 
 static const struct span first = SPAN_INIT("198.51.100.1:80");
@@ -245,7 +246,109 @@ static uint64_t waiting(const struct telling *telling)
     return traffic_end(t);
 }
 
+/* --- sticky ---------------------------------------------------------------------------------- */
+
+static const char sticky_text[] = "[listener web]\nlisten = 192.0.2.1:80\n[upstream two]\n"
+                                  "server = 198.51.100.1:80\nserver = 198.51.100.2:80\n"
+                                  "balance = %s\nsticky = s\neject_failures = off\n"
+                                  "eject_error_rate = off\nretry_budget = off\n"
+                                  "[route all]\nhandler = forward\nupstream = two\n";
+
+struct phase {
+    struct traffic *t;
+    enum steer first;       /* what the first server is */
+    int named[ORIGIN_IDS];  /* the server that a request's cookie names; -1: none */
+    bool fails[ORIGIN_IDS]; /* the first try of it does */
+};
+
+/* Is it the one that sets s to this server? */
+static bool is_cookie_of(const struct traffic *t, struct span cookie, unsigned server)
+{
+    char want[64];
+
+    snprintf(want, sizeof want, "s=%016llx; Path=/; HttpOnly; SameSite=Lax; Secure",
+             (unsigned long long)sticky_number(&t->origins.servers[server].at));
+    return span_equal(cookie, span_of(want));
+}
+
+static void sticky_checked(struct visitor *v, const struct ask *ask, const struct answer *a)
+{
+    struct phase *p = v->data;
+    unsigned got = p->t->origins.where[ask->id];
+    int named = p->named[ask->id];
+    struct span cookie = answer_field(a, "Set-Cookie");
+
+    if (!p->fails[ask->id]) {
+        EXPECT(p->first == STEER_UP || got == 1 || named == 0, "new work for a server that is out");
+        EXPECT(p->first != STEER_DOWN || got == 1, "a request for a server that is down");
+        EXPECT(named < 0 || (int)got == named || (named == 0 && p->first == STEER_DOWN),
+               "who is named by %d went to %u", named, got);
+    }
+    if ((int)got == named)
+        EXPECT(!cookie.ptr, "the cookie is there already");
+    else
+        EXPECT(is_cookie_of(p->t, cookie, got), "a cookie for %u: %.*s", got, SPAN_ARG(cookie));
+}
+
+/* With the cookie of one server, or none, or others of no meaning before it. */
+static void sticky_asks(struct phase *p, unsigned n)
+{
+    static const char *const before[] = {"", "a=b; ", "s=0123456789abcdef; ", "S=1; s=; "};
+    struct traffic *t = p->t;
+    struct visitor *v = client_new(t);
+
+    v->data = p;
+    v->checked = sticky_checked;
+    while (n-- > 0) {
+        unsigned id = t->ids++;
+        enum origin_what what = sim_random(t->sim, 4) ? ORIGIN_length : ORIGIN_once_reset;
+        char cookie[64] = "";
+        p->fails[id] = what == ORIGIN_once_reset;
+        p->named[id] = (int)sim_random(t->sim, 3) - 1;
+        if (p->named[id] >= 0)
+            snprintf(cookie, sizeof cookie, "%ss=%016llx", before[sim_random(t->sim, 4)],
+                     (unsigned long long)sticky_number(&t->origins.servers[p->named[id]].at));
+        struct span text =
+            arena_print(&t->arena, "GET /%s/%u/10 HTTP/1.1\r\nHost: a\r\nCookie: %s\r\n\r\n",
+                        origin_rows[what].name, id, cookie);
+        visitor_ask(
+            v,
+            (struct ask){
+                .request = text.ptr, .len = text.len, .status = 200, .id = id, .content_len = 10});
+    }
+    client_go(t, v);
+}
+
+/* A cookie decides where a visitor goes, and is set by whoever it is that answers. */
+static uint64_t stuck(const struct telling *telling)
+{
+    static const enum steer outs[] = {STEER_UP, STEER_DRAIN, STEER_DOWN};
+    struct steered s = {.legs = 0};
+    struct traffic *t = &s.t;
+    static struct phase p;
+
+    *t = (struct traffic){.sim = story_world(telling, SIM_SHORT | SIM_RACES | SIM_STALLS),
+                          .at = story_address("192.0.2.1:80")};
+    p = (struct phase){.t = t};
+    origins_open(&t->origins, t->sim);
+    origins_add(&t->origins, "198.51.100.1:80");
+    origins_add(&t->origins, "198.51.100.2:80");
+    snprintf(t->config, sizeof t->config, sticky_text, balances[sim_random(t->sim, BALANCES)]);
+    gateway_open(&t->gateway, t->sim, t->config, sim_random(t->sim, 2) ? 4 : 1);
+    sim_run_for(t->sim, NS_PER_MS);
+    for (unsigned i = 0; i < 4; i++) {
+        server_steer_set(state_of(t, 0), p.first = outs[sim_random(t->sim, 3)]);
+        steer(&s);
+        sticky_asks(&p, 1 + (unsigned)sim_random(t->sim, 40));
+        EXPECT(sim_run(t->sim, traffic_over, t, 3000 * NS_PER_S), "the answers come");
+    }
+    for (unsigned i = 0; i < t->count; i++)
+        visitor_expect_all(&t->clients[i]);
+    return traffic_end(t);
+}
+
 const struct story steer_stories[] = {
+    {"steer.sticky", "a cookie names who answers, and who answers is named", stuck, 0},
     {"steer.waiting", "who waits hears of servers that go and come", waiting, 0},
     {"steer.drained", "who is out gets nothing new, and ends what it has", drained, 2},
     {"steer.weighed", "a weight by hand is kept in the midst of traffic", weighed, 0},
