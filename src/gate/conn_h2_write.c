@@ -209,8 +209,10 @@ static enum h2_wrote write_flow(struct conn *c, struct exchange *x)
         return H2_WROTE_ALL;
     if (f->fail || (x->content_known && !h->no_content && h->left > 0))
         x->broken = true; /* the client must be able to tell that it is not all */
-    else
+    else if (x->trailers.count > 0 || h2_may_end(&h->stream))
         write_end(c, x);
+    else
+        return H2_WROTE_SHUT;
     return H2_WROTE_ALL;
 }
 

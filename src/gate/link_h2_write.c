@@ -133,8 +133,11 @@ static enum h2_leg_wrote write_content(struct h2_link *l, struct h2_leg *h)
     struct flow *f = &leg->x->request_content;
 
     if (flow_empty(f)) {
-        if (f->ended && !f->fail)
-            write_end(l, h);
+        if (!f->ended || f->fail)
+            return H2_LEG_ALL;
+        if (leg->x->request_trailers.count == 0 && !h2_may_end(&h->stream))
+            return H2_LEG_SHUT;
+        write_end(l, h);
         return H2_LEG_ALL;
     }
     uint32_t n = h2_take(&l->session, &h->stream, flow_peek(f).len);

@@ -261,24 +261,39 @@ static bool read_small(struct h2_session *s, struct span *in, struct h2_event *e
 
 /* --- SETTINGS ----------------------------------------------------------------------------- */
 
+static void on_table_size(struct h2_session *s, uint32_t value)
+{
+    if (!s->told.resized || value < s->told.table_least)
+        s->told.table_least = value;
+    s->told.resized = true;
+    s->told.table = value;
+}
+
+static bool on_window_size(struct h2_session *s, uint32_t value, struct h2_event *ev)
+{
+    if (value > H2_WINDOW_MAX)
+        return h2_misbehaved(s, ev, H2_FLOW_CONTROL_ERROR);
+    if (value > s->told.window_most)
+        s->told.window_most = value;
+    s->told.window = value;
+    return true;
+}
+
 static bool on_setting(struct h2_session *s, unsigned id, uint32_t value, struct h2_event *ev)
 {
     switch (id) {
     case H2_SETTING_HEADER_TABLE_SIZE:
-        if (hpack_resize(&s->hpack, value) < 0)
-            s->no_memory = true;
+        on_table_size(s, value);
         return true;
     case H2_SETTING_ENABLE_PUSH:
         if (value > (s->limits.client ? 0 : 1))
             return h2_misbehaved(s, ev, H2_PROTOCOL_ERROR);
         return true;
     case H2_SETTING_MAX_CONCURRENT_STREAMS:
-        s->peer_streams_max = value;
+        s->told.streams_max = value;
         return true;
     case H2_SETTING_INITIAL_WINDOW_SIZE:
-        if (value > H2_WINDOW_MAX || !h2_windows_shift(s, value))
-            return h2_misbehaved(s, ev, H2_FLOW_CONTROL_ERROR);
-        return true;
+        return on_window_size(s, value, ev);
     case H2_SETTING_MAX_FRAME_SIZE:
         if (value < H2_FRAME_MAX || value > 0xffffff)
             return h2_misbehaved(s, ev, H2_PROTOCOL_ERROR);
@@ -286,13 +301,30 @@ static bool on_setting(struct h2_session *s, unsigned id, uint32_t value, struct
     case H2_SETTING_ENABLE_CONNECT_PROTOCOL:
         if (value > 1)
             return h2_misbehaved(s, ev, H2_PROTOCOL_ERROR);
-        s->peer_connects = value;
+        s->told.connects = value;
         return true;
     case H2_SETTING_NO_RFC7540_PRIORITIES:
         return value > 1 ? h2_misbehaved(s, ev, H2_PROTOCOL_ERROR) : true;
     default:
         return true;
     }
+}
+
+/* All of it has come: it counts from here on, where the peer will read that it was understood, and
+ * not a byte earlier (RFC 9113, 6.5.3).  The smallest table and the widest window that were said on the
+ * way count too. */
+static bool settings_apply(struct h2_session *s, struct h2_event *ev)
+{
+    if (s->told.resized && (hpack_resize(&s->hpack, s->told.table_least) < 0 ||
+                            hpack_resize(&s->hpack, s->told.table) < 0))
+        s->no_memory = true;
+    s->peer_streams_max = s->told.streams_max;
+    s->peer_connects = s->told.connects;
+    if (!h2_windows_shift(s, s->told.window_most) || !h2_windows_shift(s, s->told.window))
+        return h2_misbehaved(s, ev, H2_FLOW_CONTROL_ERROR);
+    h2_say(s, (struct h2_frame){.type = H2_SETTINGS, .flags = H2_FLAG_ACK}, (struct span){0});
+    *ev = (struct h2_event){.kind = H2_WINDOW}; /* all may be wider now */
+    return true;
 }
 
 static bool read_entries(struct h2_session *s, struct span *in, struct h2_event *ev)
@@ -311,12 +343,10 @@ static bool read_entries(struct h2_session *s, struct span *in, struct h2_event 
     }
     s->settled = true;
     s->reading = READ_FRAME;
-    h2_say(s, (struct h2_frame){.type = H2_SETTINGS, .flags = H2_FLAG_ACK}, (struct span){0});
-    *ev = (struct h2_event){.kind = H2_WINDOW}; /* all may be wider now */
-    return true;
+    return settings_apply(s, ev);
 }
 
-/* RFC 9113, 6.5. An iteration over all windows may be in each entry: counted so. */
+/* RFC 9113, 6.5. Long ones are counted as several. */
 static bool begin_settings(struct h2_session *s, struct h2_event *ev)
 {
     const struct h2_frame *f = &s->frame;
@@ -330,6 +360,10 @@ static bool begin_settings(struct h2_session *s, struct h2_event *ev)
         return true;
     s->left = f->len;
     s->reading = ack ? READ_SKIP : READ_ENTRIES;
+    s->told.resized = false;
+    s->told.window = s->told.window_most = s->peer_window;
+    s->told.streams_max = s->peer_streams_max;
+    s->told.connects = s->peer_connects;
     return true;
 }
 

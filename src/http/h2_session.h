@@ -112,6 +112,10 @@ struct h2_session {
     bool block_end; /* END_STREAM came with it */
     bool settled;   /* the peer's first SETTINGS has come */
     uint64_t now;
+    struct {
+        uint32_t table, table_least, window, window_most, streams_max;
+        bool resized, connects;
+    } told; /* by SETTINGS of which not all has come */
 
     /* streams */
     struct h2_stream **buckets;
@@ -198,6 +202,13 @@ void h2_idle(struct h2_session *s);
 
 /* How many bytes of content may be said now, at most `want`. */
 uint32_t h2_take(const struct h2_session *s, const struct h2_stream *stream, uint64_t want);
+
+/* May an empty DATA frame end it now?  Where the window is used up it may (RFC 9113, 6.9.1); where SETTINGS
+ * have made it less than nothing, nothing is said (6.9.2). */
+static inline bool h2_may_end(const struct h2_stream *stream)
+{
+    return stream->send_window >= 0;
+}
 
 /* A response: status, our own fields and the others.  1xx: `end` is false. */
 void h2_respond(struct h2_session *s, struct h2_stream *stream, int status,

@@ -142,6 +142,8 @@ bool h2_windows_shift(struct h2_session *s, uint32_t window)
 {
     int64_t by = (int64_t)window - s->peer_window;
 
+    if (by == 0)
+        return true;
     for (uint32_t i = 0; i < s->bucket_count; i++)
         for (struct h2_stream *t = s->buckets[i]; t; t = t->next) {
             if (t->send_window + by > H2_WINDOW_MAX)

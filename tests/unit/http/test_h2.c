@@ -654,6 +654,31 @@ START_TEST(a_large_head_goes_on_in_continuations)
 }
 END_TEST
 
+/* The peer learns from the acknowledgement when its settings count: nothing that goes out before
+ * may know of them, even where half of the frame has come. */
+START_TEST(settings_count_when_all_of_them_have_come)
+{
+    struct play *p = malloc(sizeof *p);
+    char bytes[100];
+
+    ck_assert_ptr_nonnull(p);
+    play_begin(p, &play_limits, 0);
+    play(p, "hello; settings 4=10; headers 1 end");
+    p->text_len = 0;
+    size_t n = script_bytes("settings 4=30 1=0 1=4096 3=7 4=20", bytes, sizeof bytes);
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_uint_eq(h2_take(&p->session, p->streams, 100), 10);
+        ck_assert_uint_eq(p->session.peer_streams_max, UINT32_MAX);
+        play_bytes(p, (struct span){bytes + i, 1});
+    }
+    ck_assert_uint_eq(h2_take(&p->session, p->streams, 100), 20);
+    ck_assert_uint_eq(p->session.peer_streams_max, 7);
+    ck_assert_str_eq(p->text, "ACK");
+    play_end(p);
+    free(p);
+}
+END_TEST
+
 START_TEST(extended_connect_is_taken_where_it_is_offered)
 {
     struct h2_limits limits = play_limits;
@@ -723,6 +748,7 @@ Suite *h2_suite(void)
     tcase_add_test(t, a_field_section_that_unfolds_is_cut_short);
     tcase_add_test(t, a_connection_is_drained_in_two_steps);
     tcase_add_test(t, a_large_head_goes_on_in_continuations);
+    tcase_add_test(t, settings_count_when_all_of_them_have_come);
     tcase_add_test(t, extended_connect_is_taken_where_it_is_offered);
     tcase_add_test(t, streams_are_found_however_many_there_are);
     suite_add_tcase(s, t);
