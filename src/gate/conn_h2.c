@@ -488,8 +488,11 @@ static void h2_serve(struct conn *c)
         conn_h2_fail(c, H2_INTERNAL_ERROR, CAUSE_out_of_memory);
         return;
     }
-    bool over = c->h2->open == 0 && (c->wire.eof || h2_drained(&c->h2->session));
-    if (over && h2_out(&c->h2->session).len == 0)
+    if (c->h2->open > 0)
+        return;
+    if (c->h2->session.peer_going) /* RFC 9113, 6.8: it has said goodbye, and nothing is left */
+        conn_h2_fail(c, H2_NO_ERROR, CAUSE_NONE);
+    else if ((c->wire.eof || h2_drained(&c->h2->session)) && h2_out(&c->h2->session).len == 0)
         conn_linger(c);
 }
 

@@ -157,6 +157,10 @@ static void go_on(struct caller *c)
                       call->method, call->path, call->sends, call->stream);
         say_head(c, call);
     }
+    if (c->parts && !c->parted && c->begun == c->count) {
+        c->parted = true;
+        say_frame(c, (struct h2_frame){.type = H2_GOAWAY}, (struct span){(char[8]){0}, 8});
+    }
     for (unsigned i = 0; i < c->begun; i++)
         content_go_on(c, &c->calls[i]);
 }
@@ -351,7 +355,7 @@ static void news(struct sim_peer *peer)
         return;
     credit(c);
     go_on(c);
-    if (caller_done(c))
+    if (caller_done(c) && !c->parts)
         sim_finish(peer);
 }
 

@@ -38,6 +38,7 @@ struct caller {
     bool slow;             /* credits come late */
     bool tolerant;         /* the connection may end at any time, calls be refused or fail */
     bool sloppy;           /* says its frames in pieces */
+    bool parts;            /* says GOAWAY behind its last call, and leaves the end to the gateway */
 
     struct hpack hpack;
     size_t at;            /* of what was heard: the first unread byte */
@@ -45,6 +46,7 @@ struct caller {
     uint32_t peer_window; /* a stream's, at its beginning */
     uint32_t next, owed;
     bool ticking, going; /* GOAWAY has come */
+    bool parted;         /* ours has gone */
     bool ended;
 };
 

@@ -308,6 +308,28 @@ static uint64_t drained(const struct telling *telling)
     return meeting_end(&m);
 }
 
+static bool parted(void *data)
+{
+    return ((struct meeting *)data)->callers[0].peer->ended;
+}
+
+/* Who says GOAWAY gets what it asked for, and is not kept waiting for the end. */
+static uint64_t parting(const struct telling *telling)
+{
+    struct meeting m;
+    struct caller *c;
+
+    meeting_begin(&m, telling, SIM_ALL & ~(unsigned)SIM_NARROW, "keepalive_timeout = 3000s\n");
+    c = caller_new(&m);
+    c->parts = true;
+    calls(&m, c, 20);
+    caller_go(&m, c);
+    EXPECT(sim_run(m.sim, meeting_over, &m, 3600 * NS_PER_S), "the answers come");
+    caller_expect_all(c);
+    EXPECT(sim_run(m.sim, parted, &m, 60 * NS_PER_S), "and then the end");
+    return meeting_end(&m);
+}
+
 /* Frames that are broken in any way: that connection may end, no other. */
 static uint64_t garbage(const struct telling *telling)
 {
@@ -351,6 +373,7 @@ const struct story h2_stories[] = {
     {"h2.vanishing", "a client may go at any byte", vanishing, 2},
     {"h2.no_memory", "a failed allocation costs one client at most", no_memory, 3},
     {"h2.drained", "what was begun before the end is answered", drained, 2},
+    {"h2.parting", "who says goodbye is answered, and the connection ended", parting, 2},
     {"h2.garbage", "broken frames cost their own connection only", garbage, 2},
     {0},
 };
