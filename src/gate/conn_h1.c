@@ -210,6 +210,14 @@ static void head_taken(struct conn *c, struct exchange *x)
     exchange_begin(x);
 }
 
+/* RFC 9113, 3.4: what begins a connection and is like nothing in HTTP/1 is a preface that
+ * went wrong; whoever sent it would not understand an answer. */
+static bool preface_failed(const struct conn *c, enum cause cause)
+{
+    return cause == CAUSE_bad_request_line && c->requests == 0 && conn_h2_welcome(c) &&
+           h1_is_foreign(wire_in(&c->wire));
+}
+
 /* True when there is an exchange to run. */
 static bool head_parse(struct conn *c, struct exchange *x)
 {
@@ -227,6 +235,12 @@ static bool head_parse(struct conn *c, struct exchange *x)
             conn_linger(c);
         return false;
     case PARSE_BAD:
+        if (preface_failed(c, parser.cause)) {
+            worker_counted(&conn_worker(c)->stats.causes[CAUSE_h2_protocol_error]);
+            exchange_end(x);
+            conn_linger(c);
+            return false;
+        }
         x->head = span_first(in, limits->head_max); /* what the log will quote */
         wire_take(&c->wire, in.len);
         head_refuse(c, x, parser.cause);
@@ -242,7 +256,7 @@ static bool head_parse(struct conn *c, struct exchange *x)
 /* A connection that begins with HTTP/2's preface speaks HTTP/2 from there on. */
 static bool head_is_preface(struct conn *c)
 {
-    if (c->requests > 0 || wire_is_tls(&c->wire) || !c->listener->conf->h2c)
+    if (c->requests > 0 || !conn_h2_welcome(c))
         return false;
     switch (conn_h2_preface(wire_in(&c->wire))) {
     case PREFACE_NONE:

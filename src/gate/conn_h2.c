@@ -642,11 +642,16 @@ const struct conn_kind conn_h2_kind = {
 
 /* --- the beginning -------------------------------------------------------------------------- */
 
+bool conn_h2_welcome(const struct conn *c)
+{
+    return hpack_available() && c->listener->conf->h2c && !wire_is_tls(&c->wire);
+}
+
 enum preface conn_h2_preface(struct span in)
 {
     struct span part = span_first(H2_PREFACE_TEXT, in.len);
 
-    if (!hpack_available() || in.len < 4 || !span_starts(in, part))
+    if (in.len < 4 || !span_starts(in, part))
         return PREFACE_NONE;
     return part.len == H2_PREFACE ? PREFACE_WHOLE : PREFACE_PART;
 }

@@ -105,6 +105,9 @@ void conn_h1_refuse(struct conn *c, enum cause cause);
  * preface came.  False: no memory, and the connection is closed. */
 bool conn_h2_begin(struct conn *c);
 
+/* May HTTP/2 begin without TLS? */
+bool conn_h2_welcome(const struct conn *c);
+
 /* Are these bytes, of a connection that has just begun, HTTP/2's preface?  Its first four
  * are what no HTTP/1 request has. */
 enum preface { PREFACE_NONE, PREFACE_PART, PREFACE_WHOLE };

@@ -308,6 +308,34 @@ enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct reque
     return answer;
 }
 
+/* What is before the next blank, which is dropped; empty where there is none. */
+static struct span word_take(struct span *rest)
+{
+    struct span word = span_first(*rest, span_find(*rest, ' '));
+
+    if (word.len == rest->len)
+        return (struct span){0};
+    *rest = span_after(*rest, word.len + 1);
+    return word;
+}
+
+bool h1_is_foreign(struct span bytes)
+{
+    struct span rest = span_first(bytes, span_find(bytes, '\r'));
+    struct span method = word_take(&rest), target = word_take(&rest);
+
+    if (method.len == 0 || method_find(method) != METHOD_OTHER)
+        return false;
+    for (size_t i = 0; i < method.len; i++)
+        if (!char_is(method.ptr[i], CHAR_TOKEN))
+            return false;
+    for (size_t i = 0; i < target.len; i++)
+        if (target.ptr[i] == '/' || target.ptr[i] == ':' || target.ptr[i] == '*')
+            return false;
+    return target.len > 0 && rest.len > 0 && span_find(rest, ' ') == rest.len &&
+           !span_equal_nocase(span_first(rest, 4), SPAN("HTTP"));
+}
+
 /* RFC 9112, 4.  The reason may be missing, with the space before it too: some
  * origins do so, and nothing is ambiguous about it. */
 static bool parse_status_line(const char **start, const char *end, struct response *r)

@@ -45,6 +45,10 @@ static inline void h1_parser_init(struct h1_parser *p, const struct h1_limits *l
  * and r->host; does check Host (RFC 9112, 3.2), both lengths, codings, version. */
 enum parse h1_parse_request(struct h1_parser *p, struct span bytes, struct request *r);
 
+/* Of a first line that was refused: is it like no request line at all?  Three words
+ * of which none is HTTP's: no method that anyone knows, no target, no version. */
+bool h1_is_foreign(struct span bytes);
+
 /* A length of 0 is FRAMING_LENGTH too.  The causes are the upstream_ ones.
  * request_method decides whether a response has content (HEAD, CONNECT). */
 enum parse h1_parse_response(struct h1_parser *p, struct span bytes, enum method request_method,

@@ -359,6 +359,35 @@ START_TEST(nothing_is_written_beyond_the_room)
 }
 END_TEST
 
+START_TEST(what_is_like_nothing_in_http_is_told_apart)
+{
+    static const struct {
+        struct span bytes;
+        bool foreign;
+    } rows[] = {
+        {SPAN_INIT("INVALID CONNECTION PREFACE\r\n\r\n"), true},
+        {SPAN_INIT("what is this\r\n"), true},
+        {SPAN_INIT("GET CONNECTION PREFACE\r\n"), false},
+        {SPAN_INIT("INVALID / PREFACE\r\n"), false},
+        {SPAN_INIT("INVALID * PREFACE\r\n"), false},
+        {SPAN_INIT("INVALID a:443 PREFACE\r\n"), false},
+        {SPAN_INIT("INVALID CONNECTION http/1.1\r\n"), false},
+        {SPAN_INIT("INVALID CONNECTION HTTP\r\n"), false},
+        {SPAN_INIT("INVALID CONNECTION PREFACE AND MORE\r\n"), false},
+        {SPAN_INIT("INVALID CONNECTION \r\n"), false},
+        {SPAN_INIT("INVALID CONNECTION\r\n"), false},
+        {SPAN_INIT("INVALID  PREFACE\r\n"), false},
+        {SPAN_INIT("INVALID\r\n"), false},
+        {SPAN_INIT("\x16\x03\x01 is TLS\r\n"), false},
+        {SPAN_INIT("\r\n"), false},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        ck_assert_msg(h1_is_foreign(rows[i].bytes) == rows[i].foreign, "%.*s",
+                      SPAN_ARG(rows[i].bytes));
+}
+END_TEST
+
 Suite *h1_suite(void)
 {
     Suite *s = suite_create("h1");
@@ -378,6 +407,7 @@ Suite *h1_suite(void)
     tcase_add_test(t, status_lines_are_written_for_any_three_digits);
     tcase_add_test(t, what_could_split_a_message_is_not_written);
     tcase_add_test(t, nothing_is_written_beyond_the_room);
+    tcase_add_test(t, what_is_like_nothing_in_http_is_told_apart);
     suite_add_tcase(s, t);
     return s;
 }
