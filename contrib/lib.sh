@@ -69,6 +69,7 @@ debootstrap     debootstrap
 gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc
 libc6-dev-arm64-cross /usr/aarch64-linux-gnu/include/stdlib.h
 qemu-user       qemu-aarch64
+golang-go       go
 LIST
         ;;
     esac

@@ -67,6 +67,19 @@ def window(stream, n):
     return frame(WINDOW, 0, stream, number(n))
 
 
+def more(stream, fragment):
+    """A CONTINUATION, and the last one."""
+    return frame(MORE, END_HEADERS, stream, fragment)
+
+
+def priority(stream, on=0, weight=255, exclusive=False):
+    return frame(PRIORITY, 0, stream, number(on | exclusive << 31) + bytes([weight]))
+
+
+def goaway(last=0, error=NO_ERROR, text=b""):
+    return frame(GOAWAY, 0, 0, number(last) + number(error) + text)
+
+
 def rst(stream, error=CANCEL):
     return frame(RST, 0, stream, number(error))
 
@@ -91,7 +104,7 @@ class Client:
         self.s.settimeout(seconds)
         self.buffer = b""
         self.content, self.status, self.fields, self.ended, self.resets = {}, {}, {}, set(), {}
-        self.goaways, self.trailers, self.interim = [], {}, {}
+        self.goaways, self.trailers, self.interim, self.settings = [], {}, {}, {}
         self.automatic = True  # windows are given back
         try:
             import hpack
@@ -130,6 +143,7 @@ class Client:
 
     def note(self, kind, flags, stream, payload):
         if kind == SETTINGS and not flags & ACK:
+            self.settings.update(struct.iter_unpack(">HI", payload))
             self.send(frame(SETTINGS, ACK))
         elif kind == PING and not flags & ACK:
             self.send(ping(payload, True))
@@ -199,8 +213,18 @@ class Client:
         return found
 
 
+def ends(c, seconds=5):
+    """The code of the GOAWAY with which the connection ends; None: there was none."""
+    c.s.settimeout(seconds)
+    try:
+        while True:
+            c.next()
+    except Ended:
+        return c.goaways[-1][1] if c.goaways else None
+
+
 def accompany(port, path):
-    """Asks until its input ends, then says how long it waited and what went wrong."""
+    """Asks all the while; at each line of input says how long it waited and what went wrong."""
     import json
     import select
     import sys
@@ -208,7 +232,12 @@ def accompany(port, path):
     try:
         with Client(port) as c:
             print("ready", flush=True)
-            while not select.select([sys.stdin], [], [], 0.002)[0]:
+            while True:
+                if select.select([sys.stdin], [], [], 0.002)[0]:
+                    if not sys.stdin.readline():
+                        return
+                    print(json.dumps([times, failed]), flush=True)
+                    times, failed = [], []
                 began = time.monotonic()
                 status, _ = c.ask(stream, get(path))
                 times.append(time.monotonic() - began)
@@ -217,7 +246,8 @@ def accompany(port, path):
                 stream += 2
     except Exception as e:
         failed.append(repr(e))
-    print(json.dumps([times, failed]))
+    sys.stdin.readline()
+    print(json.dumps([times, failed]), flush=True)
 
 
 class Companion:
@@ -227,16 +257,22 @@ class Companion:
         import subprocess
         import sys
         self.process = subprocess.Popen([sys.executable, __file__, str(port), path],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process.stdout.readline()
 
-    def stop(self):
-        """p99 in seconds, of how many, and what went wrong."""
+    def lap(self):
+        """Since the last one: p99 in seconds, of how many, and what went wrong."""
         import json
-        out, _ = self.process.communicate(timeout=20)
-        times, failed = json.loads(out)
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        times, failed = json.loads(self.process.stdout.readline())
         times = sorted(times) or [99]
         return times[min(len(times) - 1, int(len(times) * 0.99))], len(times), failed
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
 
 
 if __name__ == "__main__":

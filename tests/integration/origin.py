@@ -172,6 +172,12 @@ class Handler(socketserver.BaseRequestHandler):
             time.sleep(0.02)
         self.request.sendall(b"0\r\n\r\n")
 
+    def do_late(self):
+        """All of its content at once; that it is all, a while later."""
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        time.sleep(0.3)
+        self.request.sendall(b"0\r\n\r\n")
+
     def do_trailers(self):
         self.request.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n")
         for byte in b"X-Sum: 1 2\r\nContent-Length: 9\r\nX-Empty:\r\n\r\n":

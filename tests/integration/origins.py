@@ -4,6 +4,7 @@ import ctypes
 import functools
 import hashlib
 import http.server
+import logging
 import os
 import shutil
 import signal
@@ -145,6 +146,7 @@ class Aiohttp:
         except ImportError:
             raise Skip("python3-aiohttp is not installed") from None
         self.web = web
+        logging.getLogger("aiohttp.server").disabled = True  # clients that leave are not worth a word
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         asyncio.run_coroutine_threadsafe(self.serve(), self.loop).result(10)

@@ -1,26 +1,22 @@
 #!/usr/bin/env python3
-"""HTTP/2 for clients: what RFC 9113 asks, where an answer is made here and where it is
-an origin's; content both ways; floods; the end."""
+"""HTTP/2 for clients: content both ways, where an answer is made here and where it is an
+origin's; other people's clients; the end.  What RFC 9113 asks frame by frame is in
+test_h2_conformance.py, floods in test_h2_limits.py."""
 import hashlib
 import json
 import os
 import random
 import re
-import select
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
 import threading
-import time
 
 import h2client as h2
-from h2client import (CALM, CANCEL, CLOSED, COMPRESSION, DATA, END, END_HEADERS, FLOW, GET, GOAWAY,
-                      HEADERS, MORE, NO_ERROR, PADDED, PING, PRIORITY, PROTOCOL, PUSH, REFUSED, RST,
-                      SETTINGS, SIZE, WINDOW, WITH_PRIORITY, Client, Companion, Ended, data, frame,
-                      get, headers, number, pack, ping, post, rst, settings, window)
+from h2client import (GET, GOAWAY, HEADERS, NO_ERROR, PING, SETTINGS, WINDOW, Client, data, ends, frame,
+                      get, headers, number, post, rst, settings, window)
 from harness import BUILD, HEADGATE, Skip, main, same, true, wait_for
 from origin import Origin
 
@@ -108,174 +104,7 @@ def write_files():
             f.write(key.read())
 
 
-# --- conformance -------------------------------------------------------------------------
-
-H1 = headers(1, end=False)
-H1E = headers(1)
-
-
-def bad(fields):
-    return headers(1, fields)
-
-
-def without(name):
-    return [f for f in GET if f[0] != name]
-
-
-# Name, bytes after the hello, codes of which one must come, in RST_STREAM or GOAWAY.
-# None: the connection goes on.
-CASES = [
-    ("generic: unknown type", frame(0x16, 0, 0, b"x" * 8), None),
-    ("generic: unknown flags", frame(PING, 0x16, 0, b"12345678"), None),
-    ("4.2 DATA of 2^14", headers(1, post(), False) + data(1, b"x" * 16384, True), None),
-    ("4.2 DATA too large", H1 + data(1, b"x" * 16385, True), (SIZE,)),
-    ("4.2 HEADERS too large", headers(1, get(x="y" * 20000)), (SIZE,)),
-    ("4.3 bad fragment", frame(HEADERS, 5, 1, b"\x40\xff"), (COMPRESSION,)),
-    ("4.3 PRIORITY inside", headers(1, more=True) + frame(PRIORITY, 0, 1, number(0) + b"\xff"), (PROTOCOL,)),
-    ("4.3 HEADERS inside", headers(1, more=True) + headers(3), (PROTOCOL,)),
-    ("5.1 idle DATA", data(1, b"x", True), (PROTOCOL, CLOSED)),
-    ("5.1 idle RST", rst(1), (PROTOCOL,)),
-    ("5.1 idle WINDOW", window(1, 100), (PROTOCOL,)),
-    ("5.1 idle MORE", frame(MORE, 4, 1, pack(GET)), (PROTOCOL,)),
-    ("5.1 half closed DATA", H1E + data(1, b"x", True), (CLOSED,)),
-    ("5.1 half closed HEADERS", H1E + headers(1), (CLOSED, PROTOCOL)),
-    ("5.1 half closed MORE", H1E + frame(MORE, 4, 1, pack(GET)), (CLOSED, PROTOCOL)),
-    ("5.1 reset DATA", H1 + rst(1) + data(1, b"x", True), (CLOSED,)),
-    ("5.1 reset HEADERS", H1 + rst(1) + headers(1), (CLOSED,)),
-    ("5.1 reset MORE", H1 + rst(1) + frame(MORE, 4, 1, pack(GET)), (CLOSED, PROTOCOL)),
-    ("5.1.1 even", headers(2), (PROTOCOL,)),
-    ("5.1.1 smaller", headers(5) + headers(3), (PROTOCOL,)),
-    ("5.3.1 HEADERS on itself", headers(1, flags=WITH_PRIORITY, before=number(1) + b"\xff"), (PROTOCOL,)),
-    ("5.3.1 PRIORITY on itself", frame(PRIORITY, 0, 1, number(1) + b"\xff"), (PROTOCOL,)),
-    ("5.4.1 PING of 6", frame(PING, 0, 0, b"123456"), (SIZE,)),
-    ("5.5 unknown inside", headers(1, more=True) + frame(0x16, 0, 0, b"x"), (PROTOCOL,)),
-    ("6.1 stream 0", data(0, b"x", True), (PROTOCOL,)),
-    ("6.1 padding", H1 + frame(DATA, END | PADDED, 1, b"\x06Test"), (PROTOCOL,)),
-    ("6.2 stream 0", headers(0), (PROTOCOL,)),
-    ("6.2 padding", frame(HEADERS, END | END_HEADERS | PADDED, 1, b"\xff" + pack(GET)), (PROTOCOL,)),
-    ("6.3 stream 0", frame(PRIORITY, 0, 0, number(1) + b"\xff"), (PROTOCOL,)),
-    ("6.3 length", H1 + frame(PRIORITY, 0, 1, number(3)), (SIZE,)),
-    ("6.4 stream 0", rst(0), (PROTOCOL,)),
-    ("6.4 length", H1 + frame(RST, 0, 1, b"\0\0\0"), (SIZE,)),
-    ("6.5 ACK with payload", frame(SETTINGS, 1, 0, b"\0"), (SIZE,)),
-    ("6.5 stream", frame(SETTINGS, 0, 1, b"\0\3\0\0\0\1"), (PROTOCOL,)),
-    ("6.5 length", frame(SETTINGS, 0, 0, b"\0\3\0"), (SIZE,)),
-    ("6.5.2 push", settings((2, 2)), (PROTOCOL,)),
-    ("6.5.2 window", settings((4, 1 << 31)), (FLOW,)),
-    ("6.5.2 frame small", settings((5, 16383)), (PROTOCOL,)),
-    ("6.5.2 frame large", settings((5, 1 << 24)), (PROTOCOL,)),
-    ("6.5.2 unknown", settings((0xff, 1)), None),
-    ("6.7 stream", frame(PING, 0, 1, b"12345678"), (PROTOCOL,)),
-    ("6.7 length", frame(PING, 0, 0, b"1234567"), (SIZE,)),
-    ("6.8 stream", frame(GOAWAY, 0, 1, number(0) * 2), (PROTOCOL,)),
-    ("6.9 by 0", window(0, 0), (PROTOCOL,)),
-    ("6.9 by 0 on a stream", H1 + window(1, 0), (PROTOCOL,)),
-    ("6.9 length", frame(WINDOW, 0, 0, b"\0\0\1"), (SIZE,)),
-    ("6.9.1 overflow", window(0, (1 << 31) - 1) * 2, (FLOW,)),
-    ("6.9.1 overflow of a stream", H1 + window(1, (1 << 31) - 1) * 2, (FLOW,)),
-    ("6.9.2 overflow by SETTINGS", settings((4, (1 << 31))), (FLOW,)),
-    ("6.10 MORE", headers(1, more=True) + frame(MORE, 0, 1, pack([("x", "y")])) * 2 +
-     frame(MORE, 4, 1, pack([("x", "y")])), None),
-    ("6.10 MORE on 0", headers(1, more=True) + frame(MORE, 4, 0, pack([("x", "y")])), (PROTOCOL,)),
-    ("6.10 DATA inside", headers(1, end=False, more=True) + data(1, b"x"), (PROTOCOL,)),
-    ("6.10 MORE behind the end", H1E + frame(MORE, 4, 1, b""), (PROTOCOL,)),
-    ("6.10 MORE behind DATA", H1 + data(1, b"x") + frame(MORE, 4, 1, b""), (PROTOCOL,)),
-    ("7 unknown code in GOAWAY", frame(GOAWAY, 0, 0, number(0) + number(0xff)), None),
-    ("7 unknown code in RST", H1 + rst(1, 0xff), None),
-    ("8.1 second HEADERS", H1 + headers(1, end=False), (PROTOCOL,)),
-    ("8.1.2 upper case", bad(get(X="y")), (PROTOCOL,)),
-    ("8.1.2.1 unknown pseudo", bad(GET + [(":test", "x")]), (PROTOCOL,)),
-    ("8.1.2.1 response pseudo", bad(GET + [(":status", "200")]), (PROTOCOL,)),
-    ("8.1.2.1 pseudo in trailers", headers(1, post(), False) + headers(1, [(":method", "GET")]), (PROTOCOL,)),
-    ("8.1.2.1 pseudo behind", bad(without(":path") + [("x", "y"), (":path", "/")]), (PROTOCOL,)),
-    ("8.1.2.2 connection", bad(get(connection="keep-alive")), (PROTOCOL,)),
-    ("8.1.2.2 te", bad(get(te="trailers, deflate")), (PROTOCOL,)),
-    ("8.1.2.3 empty path", bad(get("")), (PROTOCOL,)),
-    ("8.1.2.3 no method", bad(without(":method")), (PROTOCOL,)),
-    ("8.1.2.3 no scheme", bad(without(":scheme")), (PROTOCOL,)),
-    ("8.1.2.3 no path", bad(without(":path")), (PROTOCOL,)),
-    ("8.1.2.3 two methods", bad(GET + [GET[0]]), (PROTOCOL,)),
-    ("8.1.2.3 two schemes", bad(GET + [GET[1]]), (PROTOCOL,)),
-    ("8.1.2.3 two paths", bad(GET + [GET[2]]), (PROTOCOL,)),
-    ("8.1.2.6 length", headers(1, get(content_length="1"), False) + data(1, b"test", True), (PROTOCOL,)),
-    ("8.1.2.6 length of several", headers(1, get(content_length="1"), False) + data(1, b"te") +
-     data(1, b"st", True), (PROTOCOL,)),
-    ("8.2 PUSH_PROMISE", frame(PUSH, 4, 1, number(2) + pack(GET)), (PROTOCOL,)),
-    ("HPACK index", frame(HEADERS, 5, 1, b"\xff\xff\xff\x7f"), (COMPRESSION,)),
-    ("HPACK table size", frame(HEADERS, 5, 1, b"\x3f\xe1\xff\x03" + pack(GET)), (COMPRESSION,)),
-    ("smuggling: CR LF", bad(get(x="a\r\nTransfer-Encoding: chunked")), (PROTOCOL,)),
-    ("smuggling: NUL", bad(get(x="a\0b")), (PROTOCOL,)),
-    ("smuggling: in a name", bad(GET + [("x: y\r\nz", "1")]), (PROTOCOL,)),
-    ("smuggling: in the path", bad(get("/a HTTP/1.1\r\nx: y")), (PROTOCOL,)),
-    ("smuggling: in the method", bad([(":method", "GET / HTTP/1.1\r\nx")] + GET[1:]), (PROTOCOL,)),
-    ("smuggling: transfer-encoding", bad(get(transfer_encoding="chunked")), (PROTOCOL,)),
-    ("smuggling: spaces", bad(get(content_length=" 0")), (PROTOCOL,)),
-]
-
-
-def judge(g, name, said, codes, slowly):
-    with Client(g.port, wrap=g.wrap) as c:
-        c.until(SETTINGS)
-        # Where the connection ends at once, the rest cannot be said.
-        try:
-            for i in range(len(said)) if slowly else [0]:
-                c.send(said[i:i + 1] if slowly else said)
-            c.send(ping(b"are you?"))
-        except OSError:
-            pass
-        found = c.outcome()
-    wanted = [(how, code) for how in ("rst", "goaway") for code in codes or ()]
-    if codes is None:
-        same(found[-1], "pong", name)
-        true(not any(f[0] == "goaway" for f in found), f"{name}: {found}")
-    else:
-        true(any(f in wanted for f in found), f"{name}: {found}, wanted {wanted}")
-
-
-def conformance(gate, handler, tls=False):
-    g = start_tls(gate, handler) if tls else start(gate, handler)
-    for name, said, codes in CASES:
-        judge(g, name, said, codes, False)
-        if len(said) < 400:
-            judge(g, name + ", byte by byte", said, codes, True)
-    with Client(g.port, wrap=g.wrap) as c:
-        same(c.ask(1)[0], 200, "and it still answers")
-
-
-def test_what_is_not_http2_is_told_so_static(gate):
-    conformance(gate, "static")
-
-
-def test_what_is_not_http2_is_told_so_forwarded(gate):
-    conformance(gate, "forward")
-
-
-def test_what_is_not_http2_is_told_so_over_tls(gate):
-    conformance(gate, "static", True)
-
-
-def test_one_byte_of_window_is_one_byte_of_content(gate):
-    g = start(gate, "static")
-    with Client(g.port, first=settings((4, 1))) as c:
-        c.automatic = False
-        c.send(headers(1))
-        kind, _, _, payload = c.until(DATA)
-        same(payload, b"t", "the first byte")
-        c.send(window(1, 3))
-        same(c.until(DATA)[3], b"he ", "three more")
-        c.send(settings((4, 100)))
-        same(c.until(DATA)[3], b"root", "and the rest by SETTINGS")
-        true(1 in c.ended, "it has ended")
-
-
-def test_more_streams_than_allowed_are_refused(gate):
-    g = start(gate, listener="h2_max_streams = 5")
-    with Client(g.port) as c:
-        c.send(*[headers(1 + 2 * i, get("/silent")) for i in range(7)])
-        c.wait(11, 13)
-        same(c.resets, {11: REFUSED, 13: REFUSED}, "the last two")
-        c.send(rst(1))
-        same(c.ask(15, get("/hello")), (200, b"hi"), "one has made room")
+# --- the beginning --------------------------------------------------------------------------
 
 
 def test_something_else_is_still_http1(gate):
@@ -283,8 +112,13 @@ def test_something_else_is_still_http1(gate):
     same(g.get("/hello")[0], 200, "HTTP/1")
     same(g.say(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")[:12], b"HTTP/1.1 505", "nearly the preface")
     same(g.say(b"PRI * HTTP/1.1\r\nHost: a\r\n\r\n")[:12], b"HTTP/1.1 400", "only OPTIONS has it")
+    for line in (b"GARBAGE", b"GET / FOO/1.1", b"what is this", b"NO / PREFACE", b"A B HTTP", b"A B C D"):
+        said = g.say(line + b"\r\n\r\n")
+        same(said[:12], b"" if line == b"what is this" else b"HTTP/1.1 400", line)
+    same(g.counted()["h2_protocol_error"], 1, "what is like nothing in HTTP/1 is a preface gone wrong")
     g2 = start(gate, "static", listener="h2c = no")
     same(g2.say(h2.PREFACE)[:12], b"HTTP/1.1 505", "not there")
+    same(g2.say(b"what is this\r\n\r\n")[:12], b"HTTP/1.1 400", "then it is HTTP/1 all the same")
 
 
 # --- content ------------------------------------------------------------------------------
@@ -332,6 +166,26 @@ def test_what_comes_behind_an_origins_content_is_passed_on(gate):
         for s in (1, 3):
             same(c.content[s], b"abc")
             same(dict(c.trailers[s]), {"x-sum": "1 2", "x-empty": ""})
+
+
+def test_nothing_ends_in_a_window_below_nothing(gate):
+    g = start(gate)
+    for size, more in ((3, 0), (2, 1)):  # the window is used up then; it is less than nothing
+        with Client(g.port, first=settings((4, 3))) as c:
+            c.automatic = False
+            c.send(headers(1, get("/late")))
+            while c.content.get(1) != b"abc":
+                c.next()
+            c.send(settings((4, size)))
+            c.s.settimeout(0.6)
+            try:
+                c.wait(1)
+                true(more == 0, "RFC 9113, 6.9.2: no frame of content, not even an empty one")
+            except TimeoutError:
+                true(more > 0, "RFC 9113, 6.9.1: an empty one needs no window")
+                c.send(window(1, more))
+                c.wait(1)
+            same((c.content[1], c.resets), (b"abc", {}))
 
 
 def test_large_answers_come_whole_side_by_side(gate):
@@ -433,6 +287,10 @@ def test_heads_that_are_too_large(gate):
         same(c.ask(3, get("/hello") + [(f"x{i}", "y") for i in range(21)])[0], 431, "many fields")
         same(c.ask(5, get("/hello")), (200, b"hi"), "the connection goes on")
         same(c.ask(7, get("/" + "a" * 3000))[0], 414, "a long path")
+
+
+def without(name):
+    return [f for f in GET if f[0] != name]
 
 
 def test_hosts_and_paths_are_one_thing(gate):
@@ -587,138 +445,6 @@ def test_httpx_talks_with_it(gate):
         true(hashlib.sha256(large()).hexdigest() in answer.text, answer.text)
         cookies = [("cookie", "a=1"), ("cookie", "b=2")]
         true("cookie: a=1; b=2" in client.get(url + "/echo", headers=cookies).text.lower(), "crumbs")
-
-
-# --- slowness -------------------------------------------------------------------------------
-
-
-def test_a_slow_stream_holds_up_nobody(gate):
-    g = start(gate)
-    with Client(g.port, first=settings((4, 1000))) as c:
-        c.automatic = False
-        c.send(headers(1, get("/large/2000000")), headers(3, post("/silent"), False))
-        c.send(*[data(3, b"x" * 16384) for _ in range(16)])
-        c.send(window(0, 1 << 24))
-        for s in range(5, 105, 2):
-            same(c.ask(s, get("/hello")), (200, b"hi"), s)
-        same(len(c.content[1]), 1000, "no more than its window")
-        before = g.rss_kib()
-        c.send(window(1, 1 << 24))
-        c.wait(1)
-        same(len(c.content[1]), 2000000, "then all of it")
-        true(g.rss_kib() - before < 4096, "no memory grew")
-
-
-def test_readers_without_a_window_are_cut(gate):
-    g = start(gate, listener="write_timeout = 1s")
-    other = Companion(g.port)
-    with Client(g.port, first=settings((4, 0))) as c:
-        c.send(*[headers(s, get("/large/1000000")) for s in range(1, 41, 2)])
-        c.wait(*range(1, 41, 2))
-        same(set(c.resets.values()), {CANCEL}, "all were")
-        c.send(settings((4, 65535)))
-        same(c.ask(41, get("/hello")), (200, b"hi"), "the connection goes on")
-    p99, _, failed = other.stop()
-    true(not failed, failed)
-    true(p99 < 0.2, f"another client waited {p99:.3f} s")
-    wait_for(lambda: g.read("access.log").count("write_timeout") >= 20)
-    true(g.read("access.log").count('"cause":"write_timeout"') >= 20, "and logged")
-
-
-def ends(c, seconds=5):
-    c.s.settimeout(seconds)
-    try:
-        while True:
-            c.next()
-    except Ended:
-        return c.goaways[-1][1] if c.goaways else None
-
-
-def test_stalled_beginnings_end(gate):
-    g = start(gate, "static", listener="header_timeout = 1s\nkeepalive_timeout = 1s")
-    began = time.monotonic()
-    with Client(g.port, hello=False) as c:
-        c.send(h2.PREFACE[:20])
-        c.s.settimeout(5)
-        true(c.s.recv(100).startswith(b"HTTP/1.1 408"), "half a preface")
-    with Client(g.port, hello=False) as c:
-        c.send(h2.PREFACE)
-        same(ends(c), PROTOCOL, "no SETTINGS")
-    with Client(g.port) as c:
-        c.until(SETTINGS)
-        c.send(headers(1, more=True))
-        same(ends(c), CALM, "half a field section")
-    with Client(g.port) as c:
-        same(ends(c), NO_ERROR, "idle")
-    true(3 < time.monotonic() - began < 12, "each after a second")
-
-
-# --- floods -----------------------------------------------------------------------------------
-
-
-def attack(g, make, seconds=3):
-    """Sends make(i) until the connection ends; the code of the GOAWAY."""
-    with Client(g.port, first=settings((4, 1 << 20))) as c:
-        c.automatic = False
-        c.until(SETTINGS)
-        c.s.settimeout(seconds)
-        try:
-            for i in range(3000):
-                c.send(make(i))
-                while not c.goaways and select.select([c.s], [], [], 0)[0]:
-                    c.next()
-                if c.goaways:
-                    break
-        except (Ended, OSError):
-            pass  # it may have gone while we sent: what it said before is still to be read
-        try:
-            while not c.goaways:
-                c.next()
-        except (Ended, OSError):
-            pass
-        return c.goaways[-1][1] if c.goaways else None
-
-
-def open_one(i):
-    return headers(2 * i + 1, post("/hello"), False)
-
-
-FLOODS = [
-    ("rapid reset", lambda i: open_one(i) + rst(2 * i + 1)),
-    ("rapid reset, forwarded", lambda i: headers(2 * i + 1, get("/silent")) + rst(2 * i + 1)),
-    ("made you reset", lambda i: open_one(i) + window(2 * i + 1, 0)),
-    ("made you reset by overflow", lambda i: open_one(i) + window(2 * i + 1, 0x7fffffff)),
-    ("made you reset by HEADERS", lambda i: open_one(i) + headers(2 * i + 1, end=False)),
-    ("made you reset by DATA", lambda i: headers(2 * i + 1, post("/echo")) + data(2 * i + 1, b"x")),
-    ("malformed", lambda i: headers(2 * i + 1, get(X="y"))),
-    ("CONTINUATION", lambda i: headers(1, more=True) if i == 0 else frame(MORE, 0, 1, pack([("a", "b" * 50)]))),
-    ("empty CONTINUATION", lambda i: headers(1, more=True) if i == 0 else frame(MORE, 0, 1)),
-    ("empty DATA", lambda i: headers(1, post("/silent"), False) if i == 0 else data(1)),
-    ("PING", lambda i: ping()),
-    ("SETTINGS", lambda i: settings((4, 1 << 20))),
-    ("PRIORITY", lambda i: frame(PRIORITY, 0, 1, number(3) + b"\1")),
-    ("tiny WINDOW_UPDATE", lambda i: window(0, 1)),
-    ("HPACK bomb", lambda i: frame(HEADERS, 5, 2 * i + 1, b"\x40\x01a\x7f\x81\x1e" + b"b" * 3968 +
-                                   b"\xbe" * 12000)),
-]
-
-
-def test_floods_end_and_others_do_not_notice(gate):
-    g = start(gate)
-    for name, make in FLOODS:
-        other = Companion(g.port)
-        time.sleep(0.3)
-        code = attack(g, make)
-        p99, count, failed = other.stop()
-        true(not failed, f"{name}: another client: {failed}")
-        true(code == CALM, f"{name}: {code}")
-        true(p99 < 0.5, f"{name}: another client waited {p99:.3f} s")
-        print(f"# {name}: the other client's p99 was {p99 * 1000:.1f} ms of {count}", flush=True)
-    before = g.descriptors()
-    true(wait_for(lambda: g.descriptors() <= before), "nothing is left open")
-
-
-test_floods_end_and_others_do_not_notice.alone = True
 
 
 # --- the end ------------------------------------------------------------------------------------

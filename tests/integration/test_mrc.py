@@ -5,10 +5,12 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import threading
 import time
 from fractions import Fraction
 
+import golang
 from harness import main, parse_response, same, true, wait_for
 
 CONFIG = """
@@ -266,6 +268,19 @@ def test_stats_are_answered_while_draining(gate):
         answer = parse_response(s.recv(10000))
     same((answer[0], json.loads(answer[2])["totalRequests"]), (200, 1))
     same(g.process.wait(10), 0)
+
+
+def test_gos_own_client_keeps_its_connections(gate):
+    program = golang.program("events")
+    g = gate(CONFIG, workers=2)
+    n, connections = (500000, 1000) if "HG_LONG" in os.environ else (10000, 200)
+    done = subprocess.run([program, f"http://127.0.0.1:{g.port}", str(n), str(connections)],
+                          capture_output=True, timeout=120, check=True)
+    said = json.loads(done.stdout)
+    same((said["answered"], said["failed"], said["dialled"]), (n, 0, connections))
+    counted = stats(g)
+    same((counted["totalRequests"], counted["uniqueUsers"], counted["sum"]),
+         (n, min(n, 75000), sum(i % 1000 + 0.5 for i in range(n))))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Other people's clients over TLS, with HTTP/2 where they speak it: a browser, Node,
+"""Other people's clients over TLS, with HTTP/2 where they speak it: a browser, Node, Go,
 Python, curl, wget and openssl, at files of ours and at an origin behind us."""
 import asyncio
 import base64
@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 
+import golang
 from harness import BUILD, HEADGATE, Skip, main, same, true, wait_for
 from origins import Aiohttp, described, installed
 
@@ -349,6 +350,15 @@ def test_node_websocket_goes_through_tls(gate):
     if b"no" in node(g, "try { require('ws') } catch { console.log('no') }"):
         raise Skip("node-ws is not installed")
     same(node(g, WEBSOCKET), b"closed\n")
+
+
+# --- Go ---------------------------------------------------------------------------------------
+
+
+def test_go_speaks_http2_and_http1(gate):
+    program = golang.program("client")
+    g = tls_gate(gate)
+    same(run(program, path("ca.pem"), g.url), b"all\n")
 
 
 # --- a browser ----------------------------------------------------------------------------------

@@ -1,0 +1,31 @@
+"""Programs in Go that tests need, each built once."""
+import os
+import subprocess
+import tempfile
+import threading
+
+from harness import BUILD, SOURCE
+from origins import installed
+
+building = threading.Lock()
+built = {}
+
+
+def program(name):
+    """The path of what tests/integration/go/NAME.go becomes; a test is skipped where there is no Go."""
+    go = installed("go")
+    with building:
+        if name not in built:
+            place = tempfile.mkdtemp(prefix="go.", dir=BUILD)
+            env = dict(os.environ, GO111MODULE="off", GOFLAGS="", CGO_ENABLED="0", GOTOOLCHAIN="local",
+                       GOCACHE=os.path.join(BUILD, "go.cache"), GOPATH=place)
+            built[name] = os.path.join(place, name)
+            source = os.path.join(SOURCE, "tests/integration/go", name + ".go")
+            done = subprocess.run([go, "build", "-o", built[name], source], env=env, cwd=place,
+                                  capture_output=True, text=True)
+            if done.returncode != 0:
+                built[name] = None
+                raise AssertionError(done.stderr[-2000:])
+        if not built[name]:
+            raise AssertionError("it could not be built")
+        return built[name]
