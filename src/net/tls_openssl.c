@@ -296,7 +296,7 @@ static int openssl_handshake(struct openssl_tls *o)
 static int openssl_receive(struct tls *t, struct tls_io *io, char *room, size_t size, size_t *n)
 {
     struct openssl_tls *o = openssl_of(t);
-    int err = o->failed;
+    int err = o->closed ? FAIL_CLOSED : o->failed;
 
     *n = 0;
     t->pending = false;
@@ -312,7 +312,9 @@ static int openssl_receive(struct tls *t, struct tls_io *io, char *room, size_t 
         if (result != 1 && ((err = outcome(o, result)) == 0))
             break;
     }
-    if (err && err != FAIL_CLOSED)
+    if (err == FAIL_CLOSED)
+        o->closed = true;
+    else if (err)
         o->failed = err;
     if (err && *n > 0) { /* the next call will say so */
         t->pending = true;

@@ -42,6 +42,7 @@ struct openssl_tls {
     struct tls_worker *worker;
     unsigned long error; /* the first of OpenSSL's own */
     int failed;          /* enum fail; to be told when what came before it is taken */
+    bool closed;         /* close_notify has come; to be told the same way */
 };
 
 /* One BIO serves all connections of a worker: `io` is that of the one at work. */

@@ -51,6 +51,8 @@ class SecureOrigin:
                     data += piece
                 head, _, data = data.partition(b"\r\n\r\n")
                 if b"/cut" in head or b"/end" in head:
+                    if b"/end-at-once" in head:  # in one piece with the goodbye
+                        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                     s.sendall(b"HTTP/1.1 200 OK\r\n\r\nall of it?")
                     if b"/end" in head:
                         s.unwrap()
@@ -127,7 +129,10 @@ def test_origins_that_ask_get_our_certificate(gate):
 def test_content_is_all_there_only_if_the_origin_says_so(gate):
     o = SecureOrigin("one")
     g = forwarded(gate, o, f"tls_ca = {DIR}/root.pem", "tls_name = one.test")
-    same(g.get("/end")[2], b"all of it?")
+    for path in (b"/end", b"/end-at-once"):
+        answer = g.say(b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path)
+        true(answer.endswith(b"all of it?\r\n0\r\n\r\n"), f"{path}: {answer}")
+    same(g.read("access.log").count("upstream_truncated_body"), 0)
     answer = g.say(b"GET /cut HTTP/1.1\r\nHost: a\r\n\r\n", seconds=2)
     true(not answer.endswith(b"0\r\n\r\n"), answer)
     true(wait_for(lambda: "upstream_truncated_body" in g.read("access.log")), g.read("access.log"))
