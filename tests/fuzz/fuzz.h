@@ -11,4 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Files below tests/data to begin with, ended by NULL; those of messages hold many. */
 extern const char *const fuzz_corpus[];
 
+/* How many replay.c plays unless it is told, where that is fewer than usual. */
+extern const unsigned fuzz_mutations;
+
 #endif

@@ -14,6 +14,8 @@
 
 enum { SEEDS_MAX = 512, SIZE_MAX_BYTES = 4096 };
 
+extern const unsigned fuzz_mutations __attribute__((weak)); /* most do not say */
+
 static struct span seeds[SEEDS_MAX];
 static size_t seed_count;
 
@@ -152,7 +154,7 @@ static void write_seeds(const char *directory)
 
 int main(int argc, char **argv)
 {
-    uint64_t mutations = 20000, seed = 1;
+    uint64_t mutations = &fuzz_mutations ? fuzz_mutations : 20000, seed = 1;
     int c;
 
     for (size_t i = 0; fuzz_corpus[i]; i++)
