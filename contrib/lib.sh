@@ -46,6 +46,7 @@ python3-hpack   /usr/lib/python3/dist-packages/hpack
 python3-grpcio  /usr/lib/python3/dist-packages/grpc
 python3-httpx   /usr/lib/python3/dist-packages/httpx
 python3-aiohttp /usr/lib/python3/dist-packages/aiohttp
+python3-uvicorn /usr/lib/python3/dist-packages/uvicorn
 curl            curl
 wget            wget
 apache2-utils   ab
