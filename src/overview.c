@@ -25,6 +25,8 @@ static const char *state_of(const struct server_entry *e)
         return "draining";
     if (e->address_count == 0)
         return "unresolved";
+    if (!check_allows(e->state))
+        return "checked down";
     if (load64(&e->state->ejected_until) > 0)
         return "ejected";
     return "up";

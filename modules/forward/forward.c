@@ -115,7 +115,12 @@ static const struct setting forward_settings[] = {
      .max = 64 << 20,
      .offset = SETTING_MEMBER(struct forward_conf, buffer_response, uint64_t),
      .help = "Response content taken from an origin before the client does; more streams."},
-    {.name = "mirror", .flags = SETTING_LATER},
+    {.name = "mirror",
+     .type = SETTING_LINE,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .offset = SETTING_MEMBER(struct forward_conf, mirror_line, struct line),
+     .help = "NAME PERCENT: so many requests are copied to that upstream, too."},
     {0},
 };
 
@@ -133,6 +138,7 @@ static void forward_load(struct loading *l, void *data)
     if (conf->host_header && span_equal(conf->host_header->source, SPAN("pass")))
         conf->host_header = NULL;
     loading_check_prefix(l, "strip_prefix", conf->strip_prefix);
+    forward_mirror_load(l, conf);
     if (conf->retry_lines.count == 1 && span_equal(conf->retry_lines.list[0].text, SPAN("auto")))
         return;
     loading_retry_on(l, &conf->retry_lines, &conf->retry_on_own);
@@ -208,6 +214,8 @@ static void forward_pass_head(struct exchange *x, const struct forward_conf *con
     const struct response *r = &leg->response;
 
     f->passed = true;
+    if (leg->copy)
+        mirror_go_on(leg);
     leg_accept(leg);
     bool switched = leg_switched(leg);
     if (x->request.protocol.len > 0 && !switched && r->status <= 299) {
@@ -278,8 +286,11 @@ static void forward_answer(struct exchange *x)
     if (!f->begun && !forward_begin(x, conf, f))
         return;
     f->gathers = f->gathers && buffer_request_waits(x, conf->buffer_request);
-    if (leg->state == LEG_NEW && !f->gathers && !x->request_content.fail)
+    if (leg->state == LEG_NEW && !f->gathers && !x->request_content.fail) {
         leg_open(leg);
+        if (conf->mirror)
+            forward_mirror(x, conf, leg);
+    }
     leg_check(leg);
     if (io_timer_take(&f->timer))
         leg_overdue(leg);

@@ -42,6 +42,9 @@ struct forward_conf {
     struct lines retry_lines;
     struct retry_on retry_on_own;
     const struct retry_on *retry_on; /* NULL: the upstream's */
+    struct line mirror_line;
+    const struct upstream_conf *mirror; /* NULL: off */
+    uint64_t mirror_share;              /* thousandths of a percent */
 };
 
 /* Says what is wrong with upstream and split_by. */
@@ -77,6 +80,11 @@ MUST_USE int deadline_add(struct exchange *x, const struct forward_conf *conf,
 enum { TRACE_LEN = 55 };
 bool trace_is_valid(struct span value);
 void trace_write(char out[TRACE_LEN], const uint64_t numbers[3]);
+
+/* `mirror`, after the settings are filled; and a request that is about to be sent, where
+ * there is one: has it copied, or not. */
+void forward_mirror_load(struct loading *l, struct forward_conf *conf);
+void forward_mirror(struct exchange *x, const struct forward_conf *conf, struct leg *leg);
 
 /* The request as the origin gets it.  CAUSE_NONE, or why it cannot be sent. */
 enum cause forward_request(struct exchange *x, const struct forward_conf *conf,

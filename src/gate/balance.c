@@ -34,6 +34,8 @@ static bool may_be_asked(struct choice *c, unsigned i)
         return false;
     if (c->conf->ejects && !health_allows(e->state, c->now))
         return false;
+    if (c->conf->check.kind && !check_allows(e->state))
+        return false;
     if (e->max_in_flight == VALUE_OFF || server_in_flight(e->state) < e->max_in_flight)
         return true;
     c->full = true;
@@ -54,7 +56,7 @@ static uint64_t weight(const struct choice *c, unsigned i)
     const struct server_entry *e = &c->conf->servers[i];
     uint64_t one = weight_of(e), full = one * WHOLE, slow = c->conf->slow_start;
 
-    if (!c->conf->ejects || slow == VALUE_OFF)
+    if (slow == VALUE_OFF || (!c->conf->ejects && !c->conf->check.kind))
         return full;
     uint64_t since = health_back_for(e->state, c->now);
     if (since >= slow)
@@ -188,8 +190,7 @@ static int choose_hash(struct choice *c)
 {
     const struct server_entry *servers = c->conf->servers;
     struct span key = hash_key(c);
-    uint64_t all = 0, weights = 0, hash = hash_text(key), least[2] = {0, 0},
-             weights_of[2] = {0, 0};
+    uint64_t all = 0, weights = 0, hash = hash_text(key), least[2] = {0, 0}, weights_of[2] = {0, 0};
     int best[2] = {-1, -1}; /* of all, and of those that are not overloaded */
 
     if (key.len == 0)

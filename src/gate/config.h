@@ -146,6 +146,19 @@ static inline bool retry_status(const struct retry_on *on, int status)
     return on->statuses[bit / 64] >> bit % 64 & 1;
 }
 
+enum check_kind { CHECK_OFF, CHECK_TCP, CHECK_HTTP };
+
+struct check_conf { /* how a server is asked whether it is well */
+    enum check_kind kind;
+    struct spans words; /* as written: others make another check */
+    struct span method, target;
+    struct span host;   /* its Host; empty: the server's own */
+    struct span expect; /* as written */
+    struct ranges expected;
+    uint64_t interval, timeout, fall, rise;
+    uint16_t port; /* 0: the server's own */
+};
+
 struct upstream_conf {
     struct span name;
     unsigned index;
@@ -169,6 +182,7 @@ struct upstream_conf {
     uint64_t keepalive, keepalive_time;
     uint64_t tries, retry_buffer;
     struct retry_on retry_on;
+    struct check_conf check;
     uint64_t max_response_header;
     uint64_t family;        /* enum address_family, NONE for any */
     bool secure;            /* https */

@@ -7,7 +7,7 @@ struct upstream_raw {
     struct upstream_conf conf;
     struct lines servers, retry_on;
     struct spans protocols;
-    struct line balance, sticky, queue, budget;
+    struct line balance, sticky, check, queue, budget;
     int family, proxy;
 };
 
@@ -35,7 +35,12 @@ const struct setting upstream_settings[] = {
      .fallback = "off",
      .offset = AT(sticky, struct line),
      .help = "A cookie that names a visitor's server: COOKIE [max_age=D] [insecure]."},
-    {.name = "check", .flags = SETTING_LATER},
+    {.name = "check",
+     .type = SETTING_LINE,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .offset = AT(check, struct line),
+     .help = "How each server is asked whether it is well: METHOD PATH or tcp, and options."},
     {.name = "eject_failures",
      .type = SETTING_COUNT,
      .flags = SETTING_OFF,
@@ -351,6 +356,7 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     queue_load(l, &raw.queue, u);
     budget_load(l, &raw.budget, u);
     loading_retry_on(l, &raw.retry_on, &u->retry_on);
+    check_load(l, &raw.check, u);
     u->limited = is_limited(u);
     u->ejects =
         u->server_count > 1 && (u->eject_failures != VALUE_OFF || u->eject_error_rate != VALUE_OFF);

@@ -236,7 +236,7 @@ void exchange_end(struct exchange *x)
 
     if (x->engaged && x->route->handler->ended)
         x->route->handler->ended(x);
-    if (x->owner) { /* else it never began: there was no whole head */
+    if (x->owner) { /* else it never began, as there was no whole head, or is no client's */
         if (x->cause)
             worker_counted(&w->stats.causes[x->cause]);
         unsigned class = (unsigned)x->response.status / 100;

@@ -88,13 +88,15 @@ void health_unknown(struct server_state *s, bool probe)
         atomic_store(&s->probing, false);
 }
 
-/* With one more ejected, are there no more than may be?  Under the group's lock. */
+/* With one more ejected, are there no more than may be, with those that checks
+ * keep out?  Under the group's lock. */
 static bool eject_allowed(const struct upstream_conf *u)
 {
     unsigned ejected = 1;
 
     for (unsigned i = 0; i < u->server_count; i++)
-        ejected += LOAD(u->servers[i].state->ejected_until) > 0;
+        ejected +=
+            LOAD(u->servers[i].state->ejected_until) > 0 || !check_allows(u->servers[i].state);
     return (uint64_t)ejected * HUNDRED_PERCENT <= u->max_ejected * u->server_count;
 }
 

@@ -3,7 +3,8 @@
  *
  * An ejected server gets nothing until its time is over, then one request, the
  * probe; what becomes of that decides.  Each ejection that follows soon after
- * another is longer.
+ * another is longer.  Checks (gate/check.h) are another matter: a server must
+ * please both, but one that checks bring back begins anew here.
  */
 #ifndef HEADGATE_GATE_HEALTH_H
 #define HEADGATE_GATE_HEALTH_H
@@ -13,7 +14,7 @@
 /* May it be chosen: not ejected, or due for a probe that nobody makes? */
 bool health_allows(const struct server_state *s, uint64_t now);
 
-/* How long it has been well since it was ejected; UINT64_MAX: it never was. */
+/* How long it has been well since it was ejected, or checks kept it out; UINT64_MAX: it never was. */
 uint64_t health_back_for(const struct server_state *s, uint64_t now);
 
 /* To be called for the one that was chosen.  False: another was faster, and it
@@ -26,7 +27,7 @@ void health_bad(const struct upstream_conf *u, const struct server_entry *e, uin
                 bool probe);
 void health_unknown(struct server_state *s, bool probe);
 
-/* By hand: what was held against it is forgotten, and it has all of its weight. */
+/* By hand, or by checks: what was held against it is forgotten. */
 void health_forgive(struct group_state *g, struct server_state *s);
 
 /* --- the retry budget ---------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include "gate/health.h"
 #include "gate/leg_own.h"
 #include "gate/link.h"
+#include "gate/mirror.h"
 #include "gate/queue.h"
 #include "gate/sticky.h"
 #include "gate/upstream.h"
@@ -41,7 +42,8 @@ static enum cause leg_nobody(const struct leg *leg)
     return resolved ? CAUSE_upstream_none_healthy : CAUSE_upstream_unresolved;
 }
 
-static void leg_go(struct leg *leg, struct pool_server *server)
+/* To the server that was chosen; a check on a connection of its own. */
+static inline void leg_go(struct leg *leg, struct pool_server *server)
 {
     struct exchange *x = leg->x;
     const struct server_entry *entry = leg->server;
@@ -53,13 +55,15 @@ static void leg_go(struct leg *leg, struct pool_server *server)
         leg->request.fields.list[0].value = entry->authority;
     const struct link_protocol *protocol = leg_protocol(leg);
     bool admitted = !protocol->admit || protocol->admit(leg);
-    struct link *one = admitted ? pool_link(server, leg) : NULL;
+    struct link *one = admitted && !leg->alone ? pool_link(server, leg) : NULL;
     if (one) {
         link_serve(one, leg);
         return;
     }
-    const struct address *to = &entry->addresses[server->next_address++ % entry->address_count];
-    if (admitted && link_new(server, to, leg))
+    struct address to = entry->addresses[server->next_address++ % entry->address_count];
+    if (leg->port)
+        to.port = leg->port;
+    if (admitted && link_new(server, &to, leg))
         return;
     leg_let_go(leg);
     leg_refuse(leg, CAUSE_out_of_memory);
@@ -176,6 +180,28 @@ void leg_overdue(struct leg *leg)
     }
 }
 
+void leg_open_now(struct leg *leg)
+{
+    const struct upstream_conf *conf = leg->upstream;
+
+    leg->x->upstream = conf->name;
+    if ((conf->limited && queue_others_wait(leg)) || !leg_try(leg))
+        leg_refuse(leg, CAUSE_queue_full);
+}
+
+void leg_open_to(struct leg *leg, unsigned server)
+{
+    const struct pool_view *view = leg->x->generation->pools[leg->upstream->index];
+
+    leg->alone = true;
+    leg->x->upstream = leg->upstream->name;
+    leg->server = &leg->upstream->servers[server];
+    if (leg->server->address_count > 0)
+        leg_go(leg, view->servers[server]);
+    else
+        leg_refuse(leg, CAUSE_upstream_unresolved);
+}
+
 void leg_close(struct leg *leg)
 {
     leg_wait_over(leg);
@@ -185,6 +211,8 @@ void leg_close(struct leg *leg)
 
 void leg_end(struct leg *leg)
 {
+    if (leg->copy)
+        mirror_end(leg);
     leg_close(leg);
     replay_drop(&leg->replay);
 }
@@ -314,6 +342,8 @@ static void leg_learn(struct leg *leg, enum cause cause)
 {
     uint64_t now = leg_now(leg);
 
+    if (leg->alone)
+        return;
     if (cause)
         leg_judge(leg, cause);
     else
@@ -469,6 +499,8 @@ void leg_remember(struct leg *leg, struct span s)
     struct replay *r = &leg->replay;
     uint64_t max = leg->upstream->retry_buffer;
 
+    if (leg->copy)
+        mirror_remember(leg, s);
     if (leg->content_lost || (leg->response_begun && !leg->may_refuse))
         return;
     leg->content_lost = max == VALUE_OFF || s.len > max - r->bytes;

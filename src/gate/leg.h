@@ -13,6 +13,7 @@
 #include "http/websocket.h"
 #include "io/io.h"
 
+struct inner;
 struct link;
 struct pool_server;
 
@@ -54,16 +55,20 @@ struct leg {
     void *place;       /* what the link's protocol keeps of it */
     struct leg_request request;
     enum leg_state state;
-    enum cause cause;    /* of LEG_FAILED */
-    bool fresh_failed;   /* it never reached the origin: any method may be tried again */
+    enum cause cause;       /* of LEG_FAILED */
+    bool fresh_failed;      /* it never reached the origin: any method may be tried again */
     bool connecting_failed; /* and there was no connection */
-    bool reused;         /* the link had served others before */
-    bool response_begun; /* a byte of a response came */
-    bool connects;       /* HTTP/2: it asked for the upgrade by extended CONNECT (RFC 8441) */
-    bool content_lost;   /* request content was sent that is kept nowhere */
-    bool interim_passed; /* to the client */
-    bool may_refuse;     /* its user may not like the answer: until leg_accept() */
-    bool cut;            /* failed after the head was passed on */
+    bool reused;            /* the link had served others before */
+    bool response_begun;    /* a byte of a response came */
+    bool connects;          /* HTTP/2: it asked for the upgrade by extended CONNECT (RFC 8441) */
+    bool content_lost;      /* request content was sent that is kept nowhere */
+    bool interim_passed;    /* to the client */
+    bool may_refuse;        /* its user may not like the answer: until leg_accept() */
+    bool cut;               /* failed after the head was passed on */
+    bool alone;             /* it shares its link with nobody, and is no server's merit or fault */
+    bool bare;              /* and says nothing on it: done when the connection stands */
+    uint16_t port;          /* to go to instead of the server's own; 0: that */
+    struct inner *copy;     /* of the request, for a mirror; NULL: none */
     struct response response;
     struct replay replay;
     uint64_t stick;                             /* the server's number, of a sticky group */
@@ -92,6 +97,13 @@ void leg_open(struct leg *leg);
 
 /* Is there another server that could take it now? */
 bool leg_has_other(const struct leg *leg);
+
+/* The same at once or not at all, for what nobody waits for: in no queue, and earning no retries.
+ */
+void leg_open_now(struct leg *leg);
+
+/* The same to this server, whatever its state and limits, on a link of its own. */
+void leg_open_to(struct leg *leg, unsigned server);
 
 /* May the group's budget bear another try that the origin may have to process again? */
 bool leg_affords(struct leg *leg);

@@ -52,9 +52,10 @@ struct link *link_new(struct pool_server *server, const struct address *to, stru
     *l = (struct link){.protocol = protocol,
                        .server = server,
                        .slab = slab,
-                       .undecided = leg->upstream->either,
+                       .undecided = leg->upstream->either && !leg->bare,
                        .state = LINK_CONNECTING,
-                       .to = *to};
+                       .to = *to,
+                       .single = leg->alone};
     if (!link_tls_admit(l, leg) || !link_proxy_admit(l, leg) ||
         (protocol->open && !protocol->open(l, leg))) {
         link_tls_end(l);

@@ -26,7 +26,7 @@ enum link_left {
 
 struct link_protocol {
     size_t size; /* of its links */
-    enum { LINK_H1, LINK_H2, LINK_PROTOCOLS } number;
+    enum { LINK_H1, LINK_H2, LINK_BARE, LINK_PROTOCOLS } number;
 
     /* May be NULL all three: what a leg needs for it is made ready, false: no memory; the
      * same for a link; and taken down again. */
@@ -93,7 +93,7 @@ struct link {
     uint64_t since;              /* when it began to connect, or to be idle */
 };
 
-extern const struct link_protocol link_h1, link_h2;
+extern const struct link_protocol link_h1, link_h2, link_bare;
 
 /* Begins to connect for a leg, which it belongs to from now on; NULL: no memory. */
 struct link *link_new(struct pool_server *server, const struct address *to, struct leg *leg);
@@ -116,6 +116,8 @@ bool link_fits(const struct link *l, const struct leg *leg);
 /* What is spoken to the server of a leg; or is tried first. */
 static inline const struct link_protocol *leg_protocol(const struct leg *leg)
 {
+    if (leg->bare)
+        return &link_bare;
     return leg->server->h2 ? &link_h2 : &link_h1;
 }
 

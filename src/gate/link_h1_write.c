@@ -32,6 +32,8 @@ static struct span own_fields(struct h1_link *l, char line[static OWN_FIELDS_MAX
         at = put(at, SPAN("\r\n"));
     } else if (te) {
         at = put(at, SPAN("TE: trailers\r\nConnection: TE\r\n"));
+    } else if (l->base.single) {
+        at = put(at, SPAN("Connection: close\r\n"));
     }
     at = put(at, SPAN("\r\n"));
     return (struct span){line, (size_t)(at - line)};

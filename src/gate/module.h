@@ -17,6 +17,7 @@
 #include "gate/edit.h"
 #include "gate/exchange.h"
 #include "gate/leg.h"
+#include "gate/mirror.h"
 #include "gate/worker.h"
 
 struct loading;

@@ -50,7 +50,7 @@ struct pool_view {
 
 struct pools {
     struct link_node list;
-    struct slab links[2]; /* by link_protocol.number */
+    struct slab links[3]; /* by link_protocol.number */
     unsigned waiters;     /* of gate/queue.c, on this worker */
     struct field
         fields[LEG_FIELDS_MAX]; /* of the head that is being parsed, for as long as that takes */

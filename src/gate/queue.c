@@ -66,7 +66,7 @@ static void queue_call_behind(struct group_state *g, const struct link_node *fro
         io_post(first->worker->io, &first->message);
 }
 
-static void queue_call(struct group_state *g)
+void queue_call(struct group_state *g)
 {
     if (atomic_load(&g->waiting) > 0)
         queue_call_behind(g, &g->queue, NULL);

@@ -21,6 +21,9 @@ bool place_take(struct leg *leg);
 /* Gives it back, if there is one, and has the first who waits try. */
 void place_give(struct leg *leg);
 
+/* There may be a place that nobody gave back: has the first who waits try. */
+void queue_call(struct group_state *g);
+
 /* Do others wait already? */
 bool queue_others_wait(const struct leg *leg);
 

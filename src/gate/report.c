@@ -25,6 +25,11 @@ static const struct counter gate_counters[] = {
     {"5xx", offsetof(struct worker_stats, responses[5])},
     {"accept_paused", offsetof(struct worker_stats, accept_paused)},
     {"log_dropped", offsetof(struct worker_stats, log_dropped)},
+    {"checks", offsetof(struct worker_stats, checks)},
+    {"checks_failed", offsetof(struct worker_stats, checks_failed)},
+    {"mirrored", offsetof(struct worker_stats, mirrored)},
+    {"mirror_dropped", offsetof(struct worker_stats, mirror_dropped)},
+    {"mirror_failed", offsetof(struct worker_stats, mirror_failed)},
 };
 
 static const struct counter engine_counters[] = {

@@ -24,9 +24,9 @@ enum steer {
 };
 
 struct server_state {
-    struct link_node node; /* of group_state.servers; main's, as is the rest up to the line */
-    struct span text;      /* own copy */
-    unsigned users;        /* configurations */
+    struct link_node node;    /* of group_state.servers; main's, as is the rest up to the line */
+    struct span text;         /* own copy */
+    unsigned users;           /* configurations */
     _Atomic uint32_t steered; /* main's to write, read with every choice; 0: as configured */
 
     char line_before[CACHE_LINE];
@@ -43,8 +43,11 @@ struct server_state {
     _Atomic uint64_t back_at;       /* when its last ejection is over, or it came back */
     atomic_bool probing;
 
-    _Atomic uint64_t last_failure; /* see server_failure_of(); 0: none */
+    _Atomic uint64_t last_failure;                    /* see server_failure_of(); 0: none */
     _Atomic uint32_t seen_idle, seen_busy, seen_legs; /* of all workers, as they last looked */
+
+    /* gate/check.c; only of groups that are checked */
+    _Atomic uint8_t check; /* enum check_state */
     char line_after[CACHE_LINE];
 };
 
@@ -110,6 +113,14 @@ struct server_failure server_failure_of(const struct server_state *s);
 /* --- for workers ------------------------------------------------------------- */
 
 void server_failure_set(struct server_state *s, struct server_failure f);
+
+/* What checks say of a server. */
+enum check_state { CHECK_UNKNOWN, CHECK_UP, CHECK_DOWN };
+
+static inline bool check_allows(const struct server_state *s)
+{
+    return atomic_load_explicit(&s->check, memory_order_relaxed) != CHECK_DOWN;
+}
 
 /* In one order with group_state.waiting: who waits and then finds no place is
  * seen by whoever gives one back after that. */

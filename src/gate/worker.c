@@ -2,8 +2,10 @@
 #include "gate/worker.h"
 
 #include "gate/access_log.h"
+#include "gate/check.h"
 #include "gate/conn.h"
 #include "gate/gate.h"
+#include "gate/inner.h"
 #include "gate/pool.h"
 #include "gate/queue.h"
 #include "gate/report.h"
@@ -52,6 +54,7 @@ void generation_done(struct worker *w, struct generation *g)
         return;
     assert(g != w->current);
     struct config *config = g->config;
+    checks_free(g);
     pools_leave(w, g);
     list_remove(&g->node);
     mem_free(g);
@@ -68,7 +71,8 @@ static struct generation *generation_new(struct worker *w, struct config *config
     g->config = config;
     g->users = 1;
     list_append(&w->generations, &g->node);
-    if (pools_adopt(w, g) < 0) {
+    if (pools_adopt(w, g) < 0 || checks_make(w, g) < 0) {
+        checks_free(g);
         pools_leave(w, g);
         list_remove(&g->node);
         mem_free(g);
@@ -191,6 +195,7 @@ int worker_open(struct worker *w, const char **why)
 
     list_init(&w->generations);
     list_init(&w->listeners);
+    list_init(&w->inners);
     if ((err = io_open(&w->io, gate->backend, &options, why)) < 0)
         return err;
     *why = "out of memory";
@@ -210,7 +215,10 @@ int worker_open(struct worker *w, const char **why)
     if ((err = access_log_open(w, &gate->config->server.access_log)) < 0 ||
         (err = worker_modules_start(w)) < 0)
         return err;
-    return worker_listen(w);
+    if ((err = worker_listen(w)) < 0)
+        return err;
+    checks_begin(w->current);
+    return 0;
 }
 
 bool worker_turn(struct worker *w)
@@ -238,6 +246,8 @@ void worker_close(struct worker *w)
     owner_retire(&w->owner);
     if (w->current) {
         struct generation *g = w->current;
+        checks_end(g);
+        inners_end(w);
         w->current = NULL;
         generation_done(w, g);
     }
@@ -263,6 +273,8 @@ void worker_adopt(struct worker *w, struct config *config)
     }
     w->current = g;
     w->common_until = 0;
+    if (!w->draining)
+        checks_succeed(old, g);
     for (unsigned i = 0; i < config->module_count; i++) {
         const struct module *m = config->modules[i].module;
         if (m->worker_adopt)
@@ -293,6 +305,7 @@ void worker_drain(struct worker *w, uint64_t timeout_ns)
     if (w->draining)
         return;
     w->draining = true;
+    checks_end(w->current);
     pools_close(w); /* what is idle serves nobody any more */
     if (timeout_ns != VALUE_OFF)
         io_timer_set(w->io, &w->drain_timer, io_now(w->io) + timeout_ns);
@@ -330,6 +343,7 @@ void worker_stop(struct worker *w)
     struct link_node *next;
 
     w->draining = w->stopping = true;
+    checks_end(w->current);
     slab_each(&w->conns, cut_for_good, NULL);
     for (struct link_node *n = w->listeners.next; n != &w->listeners; n = next) {
         next = n->next;
@@ -344,6 +358,7 @@ void worker_check_done(struct worker *w)
 {
     if (!w->draining || !list_empty(&w->listeners) || w->conns.out > 0 || w->done)
         return;
+    inners_end(w); /* nobody waits for those */
     bool log_closed = access_log_close(w);
     bool pools_closed = pools_close(w);
     w->done = log_closed && pools_closed;

@@ -11,6 +11,7 @@ struct gate;
 struct listener;
 struct access_log;
 struct pools;
+struct checkers;
 
 /* Counts what is normal but worth knowing; read by anyone. */
 struct worker_stats {
@@ -18,14 +19,17 @@ struct worker_stats {
     _Atomic uint64_t responses[6]; /* by status class; 0: none was sent */
     _Atomic uint64_t causes[CAUSE_COUNT];
     _Atomic uint64_t log_dropped;
+    _Atomic uint64_t checks, checks_failed;
+    _Atomic uint64_t mirrored, mirror_dropped, mirror_failed;
 };
 
 /* A configuration and how many of this worker's exchanges still use it. */
 struct generation {
     struct link_node node;
     struct config *config;
-    uint32_t users;           /* exchanges, listeners, and 1 while it is the current one */
-    struct pool_view **pools; /* by index in config->upstreams */
+    uint32_t users;            /* exchanges, listeners, and 1 while it is the current one */
+    struct pool_view **pools;  /* by index in config->upstreams */
+    struct checkers *checkers; /* this worker's share; at work while it is the current one */
 };
 
 enum { HEAD_LINES_MAX = SERVER_HEADER_MAX + 64 };
@@ -40,6 +44,8 @@ struct worker {
     struct link_node listeners; /* struct listener */
     struct wires wires;
     struct slab conns, exchanges_slab;
+    struct link_node inners; /* struct inner: exchanges without a client */
+    unsigned mirrors;        /* of those */
     struct io_timer drain_timer, reload_timer;
     struct access_log *log;
     struct pools *pools;
