@@ -108,7 +108,7 @@ static const struct upstream_conf *group_find(struct command *c)
     return NULL;
 }
 
-static struct server_state *server_find(struct command *c, const struct upstream_conf *u)
+static const struct server_entry *server_find(struct command *c, const struct upstream_conf *u)
 {
     const char *names[NAMES_MAX], *near;
     struct arena arena = {0};
@@ -116,7 +116,7 @@ static struct server_state *server_find(struct command *c, const struct upstream
 
     for (unsigned i = 0; i < u->server_count; i++)
         if (span_equal(u->servers[i].text, c->server))
-            return u->servers[i].state;
+            return &u->servers[i];
     for (; n < u->server_count && n < NAMES_MAX; n++)
         if (!(names[n] = arena_text(&arena, u->servers[n].text)))
             break;
@@ -148,8 +148,17 @@ static bool act(struct command *c, const struct upstream_conf *u, struct server_
              SPAN_ARG(c->action), WEIGHT_MAX);
         return false;
     }
+    return true;
+}
+
+/* All slots of a name are one server. */
+static bool act_on_all(struct command *c, const struct upstream_conf *u)
+{
+    for (unsigned i = 0; i < u->server_count; i++)
+        if (span_equal(u->servers[i].text, c->server) && !act(c, u, u->servers[i].state))
+            return false;
     log_say(LOG_NOTICE, "upstream %.*s: server %.*s: %.*s, by hand", SPAN_ARG(u->name),
-            SPAN_ARG(s->text), SPAN_ARG(c->action));
+            SPAN_ARG(c->server), SPAN_ARG(c->action));
     return true;
 }
 
@@ -167,8 +176,7 @@ static void upstream_begin(struct command *c, uint64_t now_ns)
         order(c, gate_look);
         return;
     }
-    struct server_state *s = server_find(c, u);
-    if (s && act(c, u, s))
+    if (server_find(c, u) && act_on_all(c, u))
         order(c, gate_steer);
 }
 
@@ -180,7 +188,6 @@ static void upstream_finish(struct command *c, uint64_t now_ns)
     struct overview o = {
         .out = c->out, .config = gate->config, .now_ns = now_ns, .json = c->json, .seen = seen};
     const struct upstream_conf *u = NULL;
-    const struct server_state *s = NULL;
 
     if (c->action.len > 0 && seen) {
         c->action.len = 0;
@@ -189,9 +196,9 @@ static void upstream_finish(struct command *c, uint64_t now_ns)
     }
     if (c->group.len > 0 && !(u = group_find(c))) /* a reload may have come between */
         return;
-    if (c->server.len > 0 && !(s = server_find(c, u)))
+    if (c->server.len > 0 && !server_find(c, u))
         return;
-    overview_put(&o, u, s);
+    overview_put(&o, u, c->server);
     done(c, COMMAND_OK);
 }
 

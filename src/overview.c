@@ -23,7 +23,7 @@ static const char *state_of(const struct server_entry *e)
         return "down";
     if (server_steer(e->state) == STEER_DRAIN)
         return "draining";
-    if (e->address_count == 0)
+    if (server_tenure(e->state) == 0)
         return "unresolved";
     if (!check_allows(e->state))
         return "checked down";
@@ -53,16 +53,29 @@ static void put_failure_row(const struct overview *o, struct server_failure f)
     put_time(o->out, f.wall_ms);
 }
 
+/* As written, and the address where it is one of a name's. */
+static struct span server_name(const struct server_entry *e, char *room, size_t size)
+{
+    char at[ADDRESS_TEXT_MAX];
+
+    if (!e->named || server_tenure(e->state) == 0)
+        return e->text;
+    size_t n = address_print(&e->state->at, at);
+    int len = snprintf(room, size, "%.*s (%.*s)", SPAN_ARG(e->text), (int)n, at);
+    return len > 0 && (size_t)len < size ? (struct span){room, (size_t)len} : e->text;
+}
+
 static void put_row(const struct overview *o, const struct upstream_conf *u,
                     const struct server_entry *e)
 {
     const struct server_state *s = e->state;
+    char name[512];
     unsigned weight = server_weight(s, e->weight);
     uint64_t latency = server_latency(s, o->now_ns);
 
     put_cell(o->out, u->name);
     putc('\t', o->out);
-    put_cell(o->out, e->text);
+    put_cell(o->out, server_name(e, name, sizeof name));
     fprintf(o->out, "\t%s%s\t%u", state_of(e), e->backup ? ", backup" : "", weight);
     if (weight != e->weight)
         fprintf(o->out, " (%u)", e->weight);
@@ -107,6 +120,17 @@ static void put_limit(FILE *out, const char *name, uint64_t n)
         fprintf(out, "%llu", (unsigned long long)n);
 }
 
+static void put_address(const struct overview *o, const struct server_entry *e)
+{
+    char at[ADDRESS_TEXT_MAX];
+
+    fputs(",\"address\":", o->out);
+    if (server_tenure(e->state) == 0)
+        fputs("null", o->out);
+    else
+        put_json(o->out, (struct span){at, address_print(&e->state->at, at)});
+}
+
 static void put_server_json(const struct overview *o, const struct server_entry *e)
 {
     const struct server_state *s = e->state;
@@ -114,6 +138,7 @@ static void put_server_json(const struct overview *o, const struct server_entry 
 
     fputs("{\"server\":", o->out);
     put_json(o->out, e->text);
+    put_address(o, e);
     fprintf(o->out,
             ",\"state\":\"%s\",\"backup\":%s,\"weight\":%u,\"weight_configured\":%u,"
             "\"down_configured\":%s,",
@@ -141,18 +166,32 @@ static void put_server_json(const struct overview *o, const struct server_entry 
 /* --- groups ------------------------------------------------------------------------------------
  */
 
+/* A slot of which nothing is known is shown when the server has no other address. */
+static bool is_spare(const struct upstream_conf *u, unsigned i)
+{
+    bool first = true, has = false;
+
+    for (unsigned j = 0; j < u->server_count; j++) {
+        if (!span_equal(u->servers[j].text, u->servers[i].text))
+            continue;
+        first = first && j >= i;
+        has = has || server_tenure(u->servers[j].state) != 0;
+    }
+    return server_tenure(u->servers[i].state) == 0 && (has || !first);
+}
+
 /* A server that is written twice is one, and shown once. */
-static bool is_shown(const struct upstream_conf *u, unsigned i, const struct server_state *only)
+static bool is_shown(const struct upstream_conf *u, unsigned i, struct span only)
 {
     unsigned j = 0;
 
     while (u->servers[j].state != u->servers[i].state)
         j++;
-    return j == i && (!only || u->servers[i].state == only);
+    return j == i && !is_spare(u, i) && (only.len == 0 || span_equal(u->servers[i].text, only));
 }
 
 static void put_group_rows(const struct overview *o, const struct upstream_conf *u,
-                           const struct server_state *only)
+                           struct span only)
 {
     for (unsigned i = 0; i < u->server_count; i++)
         if (is_shown(u, i, only))
@@ -160,7 +199,7 @@ static void put_group_rows(const struct overview *o, const struct upstream_conf 
 }
 
 static void put_group_json(const struct overview *o, const struct upstream_conf *u,
-                           const struct server_state *only)
+                           struct span only)
 {
     bool first = true;
 
@@ -185,7 +224,7 @@ static bool is_asked(const struct upstream_conf *group, const struct upstream_co
 }
 
 void overview_put(const struct overview *o, const struct upstream_conf *group,
-                  const struct server_state *server)
+                  struct span server)
 {
     const struct config *config = o->config;
     bool first = true;

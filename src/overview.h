@@ -15,8 +15,8 @@ struct overview {
     bool seen; /* workers have said what they have: server_state.seen_* */
 };
 
-/* All groups, or those that are not NULL: one group, one server of it. */
+/* All groups, or what is named: one group, one server of it, by its text. */
 void overview_put(const struct overview *o, const struct upstream_conf *group,
-                  const struct server_state *server);
+                  struct span server);
 
 #endif

@@ -11,7 +11,8 @@ struct choice {
     const struct pool_view *view;
     const struct upstream_conf *conf;
     struct exchange *x;
-    uint64_t tried, now;
+    const struct tried *tried;
+    uint64_t now;
     bool backup;
     bool full; /* somebody was passed over who is at his limit */
 };
@@ -22,15 +23,23 @@ static unsigned weight_of(const struct server_entry *e)
     return server_weight(e->state, e->weight);
 }
 
+static bool was_tried(const struct tried *t, unsigned i)
+{
+    for (unsigned k = 0; k < t->count && k < LEG_TRIED_MAX; k++)
+        if (t->list[k] == i)
+            return true;
+    return false;
+}
+
 /* Whether or not it takes new work. */
 static bool may_be_asked(struct choice *c, unsigned i)
 {
     const struct server_entry *e = &c->conf->servers[i];
 
-    if (e->down || server_steer(e->state) == STEER_DOWN || e->address_count == 0 ||
-        e->backup != c->backup)
+    if (c->view->servers[i]->tenure == 0) /* no address */
         return false;
-    if (i < LEG_TRIED_MAX && c->tried & (UINT64_C(1) << i))
+    if (e->down || server_steer(e->state) == STEER_DOWN || e->backup != c->backup ||
+        was_tried(c->tried, i))
         return false;
     if (c->conf->ejects && !health_allows(e->state, c->now))
         return false;
@@ -79,7 +88,7 @@ static int choose_round_robin(struct choice *c)
     int best = -1;
     int64_t sum = 0;
 
-    for (unsigned i = 0; i < c->conf->server_count; i++) {
+    for (unsigned i = 0; i < c->view->reach; i++) {
         if (!may_serve(c, i))
             continue;
         struct pool_server *s = c->view->servers[i];
@@ -98,7 +107,7 @@ static int choose_least(struct choice *c)
 {
     int best = -1;
 
-    for (unsigned i = 0; i < c->conf->server_count; i++) {
+    for (unsigned i = 0; i < c->view->reach; i++) {
         if (!may_serve(c, i))
             continue;
         if (best < 0 || in_flight(c, i) * weight(c, (unsigned)best) <
@@ -115,14 +124,14 @@ static int choose_random(struct choice *c, int except)
 {
     uint64_t sum = 0;
 
-    for (unsigned i = 0; i < c->conf->server_count; i++)
+    for (unsigned i = 0; i < c->view->reach; i++)
         if ((int)i != except && may_serve(c, i))
             sum += weight(c, i);
     if (sum == 0)
         return -1;
     uint64_t at = random_below(&exchange_io(c->x)->random, sum);
     int last = -1; /* other workers may change who may serve meanwhile */
-    for (unsigned i = 0; i < c->conf->server_count; i++) {
+    for (unsigned i = 0; i < c->view->reach; i++) {
         if ((int)i == except || !may_serve(c, i))
             continue;
         last = (int)i;
@@ -195,15 +204,16 @@ static int choose_hash(struct choice *c)
 
     if (key.len == 0)
         return choose_random(c, -1);
-    for (unsigned i = 0; i < c->conf->server_count; i++)
+    for (unsigned i = 0; i < c->view->reach; i++)
         if (may_serve(c, i)) {
             all += in_flight(c, i);
             weights += weight_of(&servers[i]);
         }
-    for (unsigned i = 0; i < c->conf->server_count; i++) {
+    for (unsigned i = 0; i < c->view->reach; i++) {
         if (!may_serve(c, i))
             continue;
-        uint64_t cost = hash_cost(hash, servers[i].hash), weight = weight_of(&servers[i]);
+        uint64_t cost = hash_cost(hash, c->view->servers[i]->hash);
+        uint64_t weight = weight_of(&servers[i]);
         for (int k = 0; k < 2; k++) {
             if (k == 1 && is_overloaded(c, i, all, weights))
                 continue;
@@ -227,7 +237,7 @@ static int choose_named(struct choice *c)
     struct cookie_walk walk = {0};
 
     for (uint64_t n; (n = sticky_next(sticky, c->x, &walk)) > 0;)
-        for (unsigned i = 0; i < c->conf->server_count; i++)
+        for (unsigned i = 0; i < c->view->reach; i++)
             if (c->view->servers[i]->stick == n && may_be_asked(c, i))
                 return (int)i;
     return -1;
@@ -235,7 +245,7 @@ static int choose_named(struct choice *c)
 
 static int choose_any(struct choice *c)
 {
-    if (c->conf->server_count == 1)
+    if (c->view->reach == 1)
         return (int)may_serve(c, 0) - 1;
     switch (c->conf->balance) {
     case BALANCE_ROUND_ROBIN:
@@ -259,7 +269,7 @@ static int choose(struct choice *c)
 }
 
 int balance_choose(const struct pool_view *view, const struct upstream_conf *conf,
-                   struct exchange *x, uint64_t tried, bool *full)
+                   struct exchange *x, const struct tried *tried, bool *full)
 {
     struct choice c = {
         .view = view, .conf = conf, .x = x, .tried = tried, .now = io_now(exchange_io(x))};
@@ -274,14 +284,14 @@ int balance_choose(const struct pool_view *view, const struct upstream_conf *con
 }
 
 bool balance_has_other(const struct pool_view *view, const struct upstream_conf *conf,
-                       struct exchange *x, uint64_t tried)
+                       struct exchange *x, const struct tried *tried)
 {
     struct choice c = {
         .view = view, .conf = conf, .x = x, .tried = tried, .now = io_now(exchange_io(x))};
 
-    for (unsigned i = 0; i < 2 * conf->server_count; i++) {
-        c.backup = i >= conf->server_count;
-        if (may_serve(&c, i % conf->server_count))
+    for (unsigned i = 0; i < 2 * view->reach; i++) {
+        c.backup = i >= view->reach;
+        if (may_serve(&c, i % view->reach))
             return true;
     }
     return false;

@@ -8,10 +8,10 @@
  * when no other may be used; -1 when there is none.  Sets *full when somebody
  * was passed over who is at his limit. */
 int balance_choose(const struct pool_view *view, const struct upstream_conf *conf,
-                   struct exchange *x, uint64_t tried, bool *full);
+                   struct exchange *x, const struct tried *tried, bool *full);
 
 /* Is there one that was not tried and has room? */
 bool balance_has_other(const struct pool_view *view, const struct upstream_conf *conf,
-                       struct exchange *x, uint64_t tried);
+                       struct exchange *x, const struct tried *tried);
 
 #endif

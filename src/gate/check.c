@@ -26,6 +26,7 @@ struct checker {
     const struct upstream_conf *upstream;
     const struct server_entry *entry;
     struct inner *inner; /* the check under way; NULL: none */
+    uint32_t tenure;     /* of the slot, when it was asked */
     uint64_t against;    /* results in a row that speak against the state */
     enum cause cause;    /* of the last that failed; CAUSE_NONE: that status was not expected */
     int status;
@@ -116,7 +117,7 @@ static void checker_heard(struct checker *c)
     inner_end(c->inner);
     c->inner = NULL;
     if (cause == CAUSE_out_of_memory || cause == CAUSE_upstream_no_descriptors ||
-        cause == CAUSE_upstream_unresolved)
+        cause == CAUSE_upstream_unresolved || c->tenure != server_tenure(c->entry->state))
         return;
     if (!good) {
         worker_counted(&c->worker->stats.checks_failed);
@@ -157,8 +158,13 @@ static void checker_ask(struct checker *c)
 {
     enum { FIELDS = 2 };
     const struct check_conf *conf = &c->upstream->check;
-    struct inner *in = inner_new(c->worker, c->generation, c->upstream, FIELDS);
+    uint32_t tenure = server_tenure(c->entry->state);
 
+    if (tenure != c->tenure) /* it is another server */
+        c->against = 0;
+    c->tenure = tenure;
+    struct inner *in =
+        tenure ? inner_new(c->worker, c->generation, c->upstream, FIELDS) : NULL;
     if (!in)
         return;
     in->told = &c->owner;
@@ -295,6 +301,7 @@ static bool same_check(const struct check_conf *a, const struct check_conf *b)
 static void checker_take_over(struct checker *c, struct checker *from)
 {
     c->against = from->against;
+    c->tenure = from->tenure;
     c->due = io_timer_take(&from->timer) || from->due;
     c->inner = from->inner;
     from->inner = NULL;

@@ -103,19 +103,25 @@ struct group_state; /* gate/upstream.h */
 struct sticky_conf;
 struct server_state;
 
-struct server_entry {      /* a server of an upstream */
+enum { SLOTS_PER_NAME = 16 }; /* addresses of a name that are used */
+
+/* A slot: a place for one address of a server of an upstream.  A server that is
+ * written as an address has one for good; a name has SLOTS_PER_NAME, of which most
+ * have no address.  What it has now says gate/upstream.h. */
+struct server_entry {
     bool secure;           /* https */
-    struct span text;      /* as written, without options: its name in logs */
+    bool named;            /* one of a name's slots */
+    struct span text;      /* the server as written, without options: its name in logs */
+    struct span key;       /* what its states are found again by; begins with the text */
     struct span host;      /* name or IP, or empty for unix */
     struct span authority; /* the host and perhaps the port, as written: its own Host */
     uint16_t port;
-    struct address *addresses; /* resolved when the configuration was read */
-    unsigned address_count;
+    const struct address *address; /* as the configuration has it; NULL: none */
     unsigned weight;
     bool backup, down;
     bool h2;                /* HTTP/2 is spoken to it: at once, or where that is agreed */
     uint64_t max_in_flight; /* VALUE_OFF */
-    uint64_t hash;          /* of text, for balance = hash */
+    uint64_t hash;          /* for balance = hash: of the text, or of one of a name's addresses */
     struct server_state *state;
 };
 
@@ -162,7 +168,7 @@ struct check_conf { /* how a server is asked whether it is well */
 struct upstream_conf {
     struct span name;
     unsigned index;
-    struct server_entry *servers;
+    struct server_entry *servers; /* slots; those of a server stand together */
     unsigned server_count;
     enum balance balance;
     enum hash_on hash_on;

@@ -104,52 +104,16 @@ static bool host_split(struct loading *l, const struct line *line, struct span r
 
 static bool one_address(struct loading *l, struct server_entry *e, const struct address *a)
 {
-    if (!(e->addresses = loading_zalloc(l, sizeof *a)))
+    struct address *at = loading_zalloc(l, sizeof *at);
+
+    if (!at)
         return false;
-    e->addresses[0] = *a;
-    e->address_count = 1;
+    *at = *a;
+    e->address = at;
     return true;
 }
 
-/* Keeps the addresses of the wanted family and gives them the port. */
-static void keep_family(struct server_entry *e, uint64_t family)
-{
-    unsigned kept = 0;
-
-    for (unsigned i = 0; i < e->address_count; i++) {
-        if (family != ADDRESS_NONE && e->addresses[i].family != family)
-            continue;
-        e->addresses[kept] = e->addresses[i];
-        e->addresses[kept++].port = e->port;
-    }
-    e->address_count = kept;
-}
-
-/* A name without an address does not stop us: its server has none then, and
- * requests get a named answer. */
-static void resolve(struct loading *l, const struct line *line, uint64_t family,
-                    struct server_entry *e)
-{
-    const struct source *source = l->config->conf.source;
-    char *name = arena_text(&l->config->arena, e->host);
-    int err = !name ? FAIL_MEMORY : FAIL_NOT_FOUND;
-
-    if (name && source->resolve)
-        err = source->resolve(source->data, &l->config->arena, name, &e->addresses,
-                              &e->address_count);
-    if (err == FAIL_MEMORY)
-        diagnostics_memory(l->d);
-    if (err < 0)
-        e->address_count = 0;
-    keep_family(e, family);
-    if (e->address_count == 0 && err != FAIL_MEMORY)
-        diagnostics_say(l->d, SEVERITY_WARNING, line->places[0],
-                        "server: %.*s has no address now; the server gets no requests",
-                        SPAN_ARG(e->host));
-}
-
-static void address_load(struct loading *l, const struct line *line, uint64_t family,
-                         struct server_entry *e)
+static void address_load(struct loading *l, const struct line *line, struct server_entry *e)
 {
     struct span text = line->words.list[0], rest = text, name;
     struct address a;
@@ -181,29 +145,118 @@ static void address_load(struct loading *l, const struct line *line, uint64_t fa
         return;
     }
     e->host = name;
-    resolve(l, line, family, e);
+    e->named = true;
+}
+
+/* --- slots --------------------------------------------------------------------------------- */
+
+/* Keeps the addresses of the wanted family and gives them the port. */
+static unsigned keep_family(struct address *found, unsigned count, uint64_t family, uint16_t port)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < count && kept < SLOTS_PER_NAME; i++) {
+        if (family != ADDRESS_NONE && found[i].family != family)
+            continue;
+        found[kept] = found[i];
+        found[kept++].port = port;
+    }
+    return kept;
+}
+
+/* A name without an address does not stop us: its server has none then, and
+ * requests get a named answer. */
+static unsigned resolve(struct loading *l, const struct line *line, uint64_t family,
+                        const struct server_entry *e, struct address **found)
+{
+    const struct source *source = l->config->conf.source;
+    char *name = arena_text(&l->config->arena, e->host);
+    int err = !name ? FAIL_MEMORY : FAIL_NOT_FOUND;
+    unsigned count = 0;
+
+    if (name && source->resolve)
+        err = source->resolve(source->data, &l->config->arena, name, found, &count);
+    if (err == FAIL_MEMORY)
+        diagnostics_memory(l->d);
+    if (err < 0)
+        count = 0;
+    count = keep_family(*found, count, family, e->port);
+    if (count == 0 && err != FAIL_MEMORY)
+        diagnostics_say(l->d, SEVERITY_WARNING, line->places[0],
+                        "server: %.*s has no address now; the server gets no requests",
+                        SPAN_ARG(e->host));
+    return count;
+}
+
+/* What tells a slot from others of the same name, also after a reload. */
+static struct span slot_key(struct loading *l, const struct server_entry *e, uint64_t family,
+                            unsigned n)
+{
+    static const char *const families[] = {"any", "ipv4", "ipv6"};
+    struct span key = arena_print(&l->config->arena, "%.*s %s %u", SPAN_ARG(e->text),
+                                  families[family], n);
+
+    if (!key.ptr)
+        diagnostics_memory(l->d);
+    return key;
+}
+
+static void slot_load(struct loading *l, struct upstream_conf *u, const struct server_entry *line,
+                      unsigned n, const struct address *at)
+{
+    struct server_entry *e = &u->servers[u->server_count++];
+    char text[ADDRESS_TEXT_MAX];
+
+    *e = *line;
+    e->key = e->named ? slot_key(l, e, u->family, n) : e->text;
+    e->hash = hash_text(e->text);
+    if (!e->named || !at)
+        return;
+    e->address = at;
+    e->hash = hash_text((struct span){text, address_print(at, text)});
+}
+
+/* A server's slots: one, or those of a name. */
+static void slots_load(struct loading *l, const struct line *line, struct upstream_conf *u,
+                       const struct server_entry *e)
+{
+    struct address *found = NULL;
+    unsigned count = e->named ? resolve(l, line, u->family, e, &found) : 0;
+
+    for (unsigned n = 0; n < (e->named ? SLOTS_PER_NAME : 1); n++)
+        slot_load(l, u, e, n, n < count ? &found[n] : NULL);
+}
+
+static void server_load(struct loading *l, const struct line *line, struct server_entry *e)
+{
+    *e = (struct server_entry){
+        .text = line->words.list[0], .weight = 1, .max_in_flight = VALUE_OFF};
+    address_load(l, line, e);
+    for (unsigned w = 1; w < line->words.count; w++)
+        option_load(l, line, w, e);
 }
 
 void loading_servers(struct loading *l, const struct lines *lines, struct upstream_conf *u)
 {
+    struct server_entry *servers = loading_zalloc(l, lines->count * sizeof *servers);
+    unsigned slots = 0;
     bool may_be_used = false;
 
-    if (!(u->servers = loading_zalloc(l, lines->count * sizeof *u->servers)))
+    if (!servers)
         return;
     for (unsigned i = 0; i < lines->count; i++) {
-        struct server_entry *e = &u->servers[u->server_count++];
-        *e = (struct server_entry){.text = lines->list[i].words.list[0],
-                                   .hash = hash_text(lines->list[i].words.list[0]),
-                                   .weight = 1,
-                                   .max_in_flight = VALUE_OFF};
-        address_load(l, &lines->list[i], u->family, e);
-        for (unsigned w = 1; w < lines->list[i].words.count; w++)
-            option_load(l, &lines->list[i], w, e);
-        u->secure = u->servers[0].secure;
-        if (e->secure != u->secure || e->h2 != u->servers[0].h2)
+        struct server_entry *e = &servers[i];
+        server_load(l, &lines->list[i], e);
+        if (e->secure != servers[0].secure || e->h2 != servers[0].h2)
             say_word(l, &lines->list[i], 0, "http, https and h2c together: one scheme for a group");
         may_be_used = may_be_used || (!e->down && e->weight > 0);
+        slots += e->named ? SLOTS_PER_NAME : 1;
     }
+    u->secure = lines->count > 0 && servers[0].secure;
+    if (!(u->servers = loading_zalloc(l, slots * sizeof *u->servers)))
+        return;
+    for (unsigned i = 0; i < lines->count; i++)
+        slots_load(l, &lines->list[i], u, &servers[i]);
     if (lines->count > 0 && !may_be_used)
         loading_say(l, SEVERITY_WARNING, NULL, "every server of [upstream %.*s] is down",
                     SPAN_ARG(u->name));

@@ -68,6 +68,15 @@ static void server_clear(struct server_state *s)
     STORE(s->window_bad, 0);
 }
 
+void health_forget(struct server_state *s)
+{
+    server_clear(s);
+    STORE(s->ejections, 0);
+    STORE(s->back_at, 0);
+    STORE(s->ejected_until, 0);
+    atomic_store(&s->probing, false);
+}
+
 void health_good(struct server_state *s, uint64_t now, bool probe)
 {
     if (probe) {
@@ -92,12 +101,14 @@ void health_unknown(struct server_state *s, bool probe)
  * keep out?  Under the group's lock. */
 static bool eject_allowed(const struct upstream_conf *u)
 {
-    unsigned ejected = 1;
+    unsigned ejected = 1, there = 0;
 
-    for (unsigned i = 0; i < u->server_count; i++)
+    for (unsigned i = 0; i < u->server_count; i++) {
         ejected +=
             LOAD(u->servers[i].state->ejected_until) > 0 || !check_allows(u->servers[i].state);
-    return (uint64_t)ejected * HUNDRED_PERCENT <= u->max_ejected * u->server_count;
+        there += server_tenure(u->servers[i].state) != 0;
+    }
+    return (uint64_t)ejected * HUNDRED_PERCENT <= u->max_ejected * there;
 }
 
 static void server_eject(const struct upstream_conf *u, struct server_state *s, uint64_t now,
@@ -147,11 +158,7 @@ void health_bad(const struct upstream_conf *u, const struct server_entry *e, uin
 void health_forgive(struct group_state *g, struct server_state *s)
 {
     pthread_mutex_lock(&g->lock);
-    server_clear(s);
-    STORE(s->ejections, 0);
-    STORE(s->back_at, 0);
-    STORE(s->ejected_until, 0);
-    atomic_store(&s->probing, false);
+    health_forget(s);
     pthread_mutex_unlock(&g->lock);
 }
 

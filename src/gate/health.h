@@ -21,6 +21,9 @@ uint64_t health_back_for(const struct server_state *s, uint64_t now);
  * was ejected or makes the probe.  *probe: this request is it. */
 bool health_enter(struct server_state *s, uint64_t now, bool *probe);
 
+/* It has another address: what was learned is not of that. */
+void health_forget(struct server_state *s);
+
 /* A request ended well, or not; or nothing can be said of it. */
 void health_good(struct server_state *s, uint64_t now, bool probe);
 void health_bad(const struct upstream_conf *u, const struct server_entry *e, uint64_t now,

@@ -33,13 +33,9 @@ static void leg_refuse(struct leg *leg, enum cause cause)
 /* Why there is no server to try. */
 static enum cause leg_nobody(const struct leg *leg)
 {
-    const struct upstream_conf *conf = leg->upstream;
-    bool resolved = false;
+    const struct pool_view *view = leg->x->generation->pools[leg->upstream->index];
 
-    for (unsigned i = 0; i < conf->server_count; i++)
-        if (conf->servers[i].address_count > 0)
-            resolved = true;
-    return resolved ? CAUSE_upstream_none_healthy : CAUSE_upstream_unresolved;
+    return view->reach > 0 ? CAUSE_upstream_none_healthy : CAUSE_upstream_unresolved;
 }
 
 /* To the server that was chosen; a check on a connection of its own. */
@@ -60,13 +56,21 @@ static inline void leg_go(struct leg *leg, struct pool_server *server)
         link_serve(one, leg);
         return;
     }
-    struct address to = entry->addresses[server->next_address++ % entry->address_count];
-    if (leg->port)
-        to.port = leg->port;
-    if (admitted && link_new(server, &to, leg))
+    if (admitted && link_new(server, leg))
         return;
     leg_let_go(leg);
     leg_refuse(leg, CAUSE_out_of_memory);
+}
+
+/* Has its slot still the address that it goes to?  Else nothing is learned from it. */
+static bool leg_is_current(const struct leg *leg)
+{
+    return leg->tenure == server_tenure(leg->server->state);
+}
+
+static void tried_add(struct tried *t, unsigned i)
+{
+    t->list[t->count++ % LEG_TRIED_MAX] = (uint16_t)i;
 }
 
 /* False: whoever might serve is at a limit. */
@@ -75,10 +79,10 @@ static bool leg_try(struct leg *leg)
     const struct upstream_conf *conf = leg->upstream;
     const struct pool_view *view = leg->x->generation->pools[conf->index];
     bool full = false;
-    int i = balance_choose(view, conf, leg->x, leg->tried, &full);
+    int i = balance_choose(view, conf, leg->x, &leg->tried, &full);
 
     if (i < 0) /* all were tried: one more time from the beginning */
-        i = balance_choose(view, conf, leg->x, 0, &full);
+        i = balance_choose(view, conf, leg->x, &(struct tried){0}, &full);
     if (i < 0 && full)
         return false;
     if (i < 0) {
@@ -86,15 +90,16 @@ static bool leg_try(struct leg *leg)
         return true;
     }
     leg->server = &conf->servers[i];
+    leg->tenure = view->servers[i]->tenure;
     if (!place_take(leg))
         return false;
     leg->probe = false;
-    if (conf->ejects && !health_enter(leg->server->state, leg_now(leg), &leg->probe)) {
+    if (conf->ejects && leg_is_current(leg) &&
+        !health_enter(leg->server->state, leg_now(leg), &leg->probe)) {
         place_give(leg);
         return leg_try(leg);
     }
-    if (i < LEG_TRIED_MAX)
-        leg->tried |= UINT64_C(1) << i;
+    tried_add(&leg->tried, (unsigned)i);
     if (conf->sticky)
         leg->stick = view->servers[i]->stick;
     leg_go(leg, view->servers[i]);
@@ -129,7 +134,8 @@ bool leg_has_other(const struct leg *leg)
 {
     const struct upstream_conf *conf = leg->upstream;
 
-    return balance_has_other(leg->x->generation->pools[conf->index], conf, leg->x, leg->tried);
+    return balance_has_other(leg->x->generation->pools[conf->index], conf, leg->x,
+                             &leg->tried);
 }
 
 bool leg_stick(const struct leg *leg)
@@ -196,7 +202,8 @@ void leg_open_to(struct leg *leg, unsigned server)
     leg->alone = true;
     leg->x->upstream = leg->upstream->name;
     leg->server = &leg->upstream->servers[server];
-    if (leg->server->address_count > 0)
+    leg->tenure = view->servers[server]->tenure;
+    if (leg->tenure != 0)
         leg_go(leg, view->servers[server]);
     else
         leg_refuse(leg, CAUSE_upstream_unresolved);
@@ -310,6 +317,8 @@ static void leg_judge(struct leg *leg, enum cause cause)
     leg->judged = true;
     if (cause == CAUSE_NONE && leg->response.status < 500 && !leg->upstream->ejects)
         return;
+    if (!leg_is_current(leg))
+        return;
     bool bad = is_servers_failure(leg, cause);
     uint64_t now = leg_now(leg);
     if (bad || (cause && !is_nobodys_failure(cause)))
@@ -331,7 +340,7 @@ static void leg_judge_head(struct leg *leg)
 {
     if (is_servers_failure(leg, CAUSE_NONE)) {
         leg_judge(leg, CAUSE_NONE);
-    } else if (leg->probe) {
+    } else if (leg->probe && leg_is_current(leg)) {
         health_good(leg->server->state, leg_now(leg), true);
         leg->probe = false;
     }
@@ -349,7 +358,7 @@ static void leg_learn(struct leg *leg, enum cause cause)
     else
         leg_judge_head(leg);
     if (!leg->counted || leg->upstream->balance != BALANCE_P2C || cause == CAUSE_out_of_memory ||
-        cause == CAUSE_upstream_no_descriptors || leg->state != LEG_WAITING)
+        cause == CAUSE_upstream_no_descriptors || leg->state != LEG_WAITING || !leg_is_current(leg))
         return;
     if (cause == CAUSE_upstream_timeout && !is_servers_failure(leg, cause))
         return;
@@ -408,7 +417,7 @@ void leg_let_go(struct leg *leg)
     place_give(leg);
     if (leg->state == LEG_HEAD)
         leg_judge(leg, CAUSE_NONE);
-    if (leg->probe) /* it left before anything was known */
+    if (leg->probe && leg_is_current(leg)) /* it left before anything was known */
         health_unknown(leg->server->state, true);
     leg->probe = false;
 }

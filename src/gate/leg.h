@@ -26,7 +26,7 @@ enum leg_state {
     LEG_FAILED,  /* see cause */
 };
 
-enum { LEG_FIELDS_MAX = 100, LEG_TRIED_MAX = 64, LEG_UPGRADE_MAX = 64, LEG_TIME_DIGITS = 20 };
+enum { LEG_FIELDS_MAX = 100, LEG_TRIED_MAX = 16, LEG_UPGRADE_MAX = 64, LEG_TIME_DIGITS = 20 };
 
 /* What is sent.  Fields are complete but for framing and Connection. */
 struct leg_request {
@@ -47,10 +47,16 @@ struct replay {
     uint64_t bytes;
 };
 
+/* Slots of the group that were tried, by index; of many the last LEG_TRIED_MAX. */
+struct tried {
+    uint16_t count, list[LEG_TRIED_MAX];
+};
+
 struct leg {
     struct exchange *x;
     const struct upstream_conf *upstream;
     const struct server_entry *server;
+    uint32_t tenure;   /* of the server's slot: whose address it goes to */
     struct link *link; /* on loan; NULL when there is none */
     void *place;       /* what the link's protocol keeps of it */
     struct leg_request request;
@@ -71,8 +77,8 @@ struct leg {
     struct inner *copy;     /* of the request, for a mirror; NULL: none */
     struct response response;
     struct replay replay;
-    uint64_t stick;                             /* the server's number, of a sticky group */
-    uint64_t tried;                             /* bits: servers of the group that were tried */
+    uint64_t stick; /* the server's number, of a sticky group */
+    struct tried tried;
     uint64_t first_byte_ns, idle_ns, stream_ns; /* timeouts in effect */
     uint64_t deadline;                          /* of the exchange; TIME_NEVER */
 

@@ -25,7 +25,8 @@ bool link_fits(const struct link *l, const struct leg *leg)
 {
     bool either = leg->upstream->either;
 
-    return (either || (l->protocol == leg_protocol(leg) && !l->undecided)) && link_tls_fits(l, leg);
+    return l->tenure == l->server->tenure &&
+           (either || (l->protocol == leg_protocol(leg) && !l->undecided)) && link_tls_fits(l, leg);
 }
 
 void link_spare(struct link *l)
@@ -40,7 +41,7 @@ void link_spare(struct link *l)
         list_remove(&l->spare);
 }
 
-struct link *link_new(struct pool_server *server, const struct address *to, struct leg *leg)
+struct link *link_new(struct pool_server *server, struct leg *leg)
 {
     struct worker *w = server->pool->worker;
     const struct link_protocol *protocol = leg_protocol(leg);
@@ -54,8 +55,11 @@ struct link *link_new(struct pool_server *server, const struct address *to, stru
                        .slab = slab,
                        .undecided = leg->upstream->either && !leg->bare,
                        .state = LINK_CONNECTING,
-                       .to = *to,
+                       .to = server->at,
+                       .tenure = server->tenure,
                        .single = leg->alone};
+    if (leg->port)
+        l->to.port = leg->port;
     if (!link_tls_admit(l, leg) || !link_proxy_admit(l, leg) ||
         (protocol->open && !protocol->open(l, leg))) {
         link_tls_end(l);
@@ -199,9 +203,12 @@ static void link_find(struct link *l, struct leg *leg)
 
     leg->link = NULL;
     leg->reused = false;
-    if ((other = pool_link(l->server, leg)))
+    if (leg->tenure != l->server->tenure) { /* its address is not the server's any more */
+        leg_let_go(leg);
+        leg_fail_fresh(leg, CAUSE_upstream_unprocessed);
+    } else if ((other = pool_link(l->server, leg))) {
         link_serve(other, leg);
-    else if (!link_new(l->server, &l->to, leg)) {
+    } else if (!link_new(l->server, leg)) {
         leg_let_go(leg);
         leg_fail(leg, CAUSE_out_of_memory);
     }

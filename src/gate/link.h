@@ -77,6 +77,7 @@ struct link {
     struct io_op dial;
     struct io_timer timer;
     struct address to;
+    uint32_t tenure; /* of the server's slot, to whose address it leads */
     enum link_state state;
     struct tls_context *context; /* counted; NULL: plain */
     struct span tls_name;        /* asked for and verified; own copy */
@@ -96,7 +97,7 @@ struct link {
 extern const struct link_protocol link_h1, link_h2, link_bare;
 
 /* Begins to connect for a leg, which it belongs to from now on; NULL: no memory. */
-struct link *link_new(struct pool_server *server, const struct address *to, struct leg *leg);
+struct link *link_new(struct pool_server *server, struct leg *leg);
 
 /* One that is idle, or could serve more, takes up a leg. */
 void link_serve(struct link *l, struct leg *leg);

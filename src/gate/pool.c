@@ -69,19 +69,20 @@ static struct pool *pool_get(struct worker *w, struct span name)
     return p;
 }
 
-static struct pool_server *server_get(struct pool *p, struct span text)
+static struct pool_server *server_get(struct pool *p, const struct server_entry *e)
 {
     struct pool_server *s;
 
     for (struct link_node *n = p->servers.next; n != &p->servers; n = n->next)
-        if (span_equal(server_of(n)->text, text))
+        if (span_equal(server_of(n)->key, e->key))
             return server_of(n);
     if (!(s = mem_zalloc(sizeof *s)))
         return NULL;
-    if (!text_copy(&s->text, text)) {
+    if (!text_copy(&s->key, e->key)) {
         mem_free(s);
         return NULL;
     }
+    s->text = span_first(s->key, e->text.len);
     s->pool = p;
     list_init(&s->idle);
     list_init(&s->busy);
@@ -120,7 +121,7 @@ static void server_free_if_unused(struct pool_server *s)
     if (!list_empty(&s->idle) || !list_empty(&s->busy))
         return;
     list_remove(&s->node);
-    text_free(s->text);
+    text_free(s->key);
     server_tls_end(s);
     mem_free(s);
     pool_free_if_unused(p);
@@ -135,6 +136,34 @@ void pool_link_gone(struct pool_server *server)
         owner_wake(&w->owner);
 }
 
+/* The slot's address, as main has placed it.  Links to another one serve nobody else. */
+static void server_placed(struct pool_server *s, const struct server_state *state)
+{
+    uint32_t tenure = server_tenure(state);
+
+    if (s->tenure == tenure)
+        return;
+    s->tenure = tenure;
+    s->at = state->at;
+    s->hash = state->hash;
+    s->stick = tenure ? sticky_number(&s->at) : 0;
+    s->streams_max = UINT32_MAX;
+    s->chose_h1 = false;
+    s->current_weight = 0;
+    server_tls_end(s);
+    server_close_idle(s);
+}
+
+static void view_placed(struct pool_view *view, const struct upstream_conf *conf)
+{
+    view->reach = 0;
+    for (unsigned i = 0; i < view->count; i++) {
+        server_placed(view->servers[i], conf->servers[i].state);
+        if (view->servers[i]->tenure != 0)
+            view->reach = i + 1;
+    }
+}
+
 static struct pool_view *view_new(struct worker *w, const struct upstream_conf *conf)
 {
     struct pool_view *view =
@@ -145,17 +174,16 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         return NULL;
     }
     for (unsigned i = 0; i < conf->server_count; i++) {
-        struct pool_server *s = server_get(view->pool, conf->servers[i].text);
+        struct pool_server *s = server_get(view->pool, &conf->servers[i]);
         if (!s)
             break;
         s->views++;
-        if (conf->servers[i].address_count > 0)
-            s->stick = sticky_number(&conf->servers[i].addresses[0]);
         s->down = server_steer(conf->servers[i].state) == STEER_DOWN;
         s->keepalive = conf->keepalive;
         s->keepalive_ns = conf->keepalive_time;
         view->servers[view->count++] = s;
     }
+    view_placed(view, conf);
     return view;
 }
 
@@ -193,6 +221,15 @@ void pools_leave(struct worker *w, struct generation *g)
     }
     mem_free(g->pools);
     g->pools = NULL;
+}
+
+void pools_placed(struct worker *w)
+{
+    for (struct link_node *n = w->generations.next; n != &w->generations; n = n->next) {
+        const struct generation *g = container_of(n, struct generation, node);
+        for (unsigned i = 0; i < g->config->upstream_count; i++)
+            view_placed(g->pools[i], &g->config->upstreams[i]);
+    }
 }
 
 bool pools_close(struct worker *w)
@@ -311,7 +348,8 @@ void pool_keep(struct link *l)
 {
     struct pool_server *s = l->server;
 
-    if (s->views == 0 || s->down || s->pool->worker->draining || s->keepalive == VALUE_OFF) {
+    if (s->views == 0 || s->down || l->tenure != s->tenure || s->pool->worker->draining ||
+        s->keepalive == VALUE_OFF) {
         link_close(l);
         return;
     }

@@ -1,7 +1,7 @@
-/* Connections to origins: per worker, group and server.
+/* Connections to origins: per worker, group and slot.
  *
  * A pool outlives generations: it is found again by the group's name and the
- * server's text, so that idle connections survive a reload.
+ * slot's key, so that idle connections survive a reload.
  */
 #ifndef HEADGATE_GATE_POOL_H
 #define HEADGATE_GATE_POOL_H
@@ -15,8 +15,11 @@ struct pool;
 struct pool_server {
     struct link_node node; /* of pool->servers */
     struct pool *pool;
-    struct span text;       /* own copy: the key */
-    uint64_t stick;         /* its address's number in cookies; gate/sticky.h */
+    struct span key, text;  /* own copy of the slot's; the text is its beginning */
+    struct address at;      /* these four as gate/upstream.h had them when it was looked at */
+    uint64_t hash;
+    uint64_t stick;         /* its number in cookies; gate/sticky.h */
+    uint32_t tenure;        /* 0: there is no address */
     struct link_node idle;  /* struct link, last used first */
     struct link_node busy;  /* and connecting, and closing */
     struct link_node spare; /* of those, what could serve one more leg; by link.spare */
@@ -25,7 +28,6 @@ struct pool_server {
     unsigned idle_count;
     bool down;      /* by hand: nothing is kept for it */
     unsigned views; /* generations that name it */
-    unsigned next_address;
     struct tls_session *session; /* of the last link, for the next; or NULL */
     const struct tls_layer *session_layer;
     uint8_t session_binding[TLS_BINDING];
@@ -45,6 +47,7 @@ struct pool {
 struct pool_view {
     struct pool *pool;
     unsigned count;
+    unsigned reach;                /* from here on no slot has an address */
     struct pool_server *servers[]; /* by index in upstream_conf */
 };
 
@@ -61,6 +64,9 @@ MUST_USE int pools_open(struct worker *w);
 /* Gives a generation its views, and takes them away. */
 MUST_USE int pools_adopt(struct worker *w, struct generation *g);
 void pools_leave(struct worker *w, struct generation *g);
+
+/* Slots have other addresses, or none: what is idle is closed, what is busy will be. */
+void pools_placed(struct worker *w);
 
 /* Closes what is idle; true once nothing is left, else worker_check_done() is
  * called when the last link has gone. */

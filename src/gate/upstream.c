@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "gate/health.h"
 
 #include <assert.h>
 
@@ -64,19 +65,20 @@ static struct group_state *group_get(struct link_node *groups, struct span name)
     return g;
 }
 
-static struct server_state *server_get(struct group_state *g, struct span text)
+static struct server_state *server_get(struct group_state *g, const struct server_entry *e)
 {
     struct server_state *s;
 
     for (struct link_node *n = g->servers.next; n != &g->servers; n = n->next)
-        if (span_equal(server_of(n)->text, text))
+        if (span_equal(server_of(n)->key, e->key))
             return server_of(n);
     if (!(s = mem_zalloc(sizeof *s)))
         return NULL;
-    if (!text_copy(&s->text, text)) {
+    if (!text_copy(&s->key, e->key)) {
         mem_free(s);
         return NULL;
     }
+    s->text = span_first(s->key, e->text.len);
     list_append(&g->servers, &s->node);
     return s;
 }
@@ -86,7 +88,7 @@ static void server_leave(struct server_state *s)
     if (--s->users > 0)
         return;
     list_remove(&s->node);
-    mem_free((char *)(uintptr_t)s->text.ptr);
+    mem_free((char *)(uintptr_t)s->key.ptr);
     mem_free(s);
 }
 
@@ -109,11 +111,16 @@ static int group_adopt(struct link_node *groups, struct upstream_conf *u)
     g->users++;
     u->state = g;
     for (unsigned i = 0; i < u->server_count; i++) {
-        struct server_state *s = server_get(g, u->servers[i].text);
+        const struct server_entry *e = &u->servers[i];
+        struct server_state *s = server_get(g, e);
         if (!s)
             return FAIL_MEMORY;
         s->users++;
         u->servers[i].state = s;
+        if (e->address)
+            server_place(s, e->address, e->hash);
+        else
+            server_vacate(s);
     }
     return 0;
 }
@@ -184,6 +191,32 @@ void server_failure_set(struct server_state *s, struct server_failure f)
 {
     store(&s->last_failure, f.wall_ms << (STATUS_BITS + CAUSE_BITS) |
                                 (uint64_t)f.cause << STATUS_BITS | (uint64_t)f.status);
+}
+
+/* --- addresses --------------------------------------------------------------------------------- */
+
+static void server_begin(struct server_state *s, uint32_t tenure)
+{
+    health_forget(s);
+    atomic_store_explicit(&s->latency, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->check, CHECK_UNKNOWN, memory_order_relaxed);
+    atomic_store_explicit(&s->tenure, tenure, memory_order_relaxed);
+}
+
+void server_place(struct server_state *s, const struct address *at, uint64_t hash)
+{
+    if (server_tenure(s) != 0 && address_equal(&s->at, at))
+        return;
+    s->at = *at;
+    s->hash = hash;
+    s->tenures += s->tenures == UINT32_MAX ? 2 : 1; /* never 0 */
+    server_begin(s, s->tenures);
+}
+
+void server_vacate(struct server_state *s)
+{
+    if (server_tenure(s) != 0)
+        server_begin(s, 0);
 }
 
 /* --- latency --------------------------------------------------------------------------------- */

@@ -1,9 +1,14 @@
 /* What the process knows of origins, whichever worker learned it.
  *
  * main makes these when it takes a configuration over, and finds them again by
- * the group's name and the server's text: they survive a reload.  Workers only
+ * the group's name and the slot's key: they survive a reload.  Workers only
  * read and write the numbers, and only where a limit or an algorithm
- * needs them; each server has a cache line of its own.
+ * needs them; each slot has a cache line of its own.
+ *
+ * Which address a slot has is main's to say (server_place).  Each time it has
+ * another one it begins a new tenure, without a past: workers take the address
+ * over when they are told (pools_look), and what is learned of exchanges that
+ * began in an earlier tenure is forgotten.
  */
 #ifndef HEADGATE_GATE_UPSTREAM_H
 #define HEADGATE_GATE_UPSTREAM_H
@@ -25,11 +30,17 @@ enum steer {
 
 struct server_state {
     struct link_node node;    /* of group_state.servers; main's, as is the rest up to the line */
-    struct span text;         /* own copy */
+    struct span key, text;    /* own copy of the key; the text is its beginning */
     unsigned users;           /* configurations */
+    uint32_t tenures;         /* so far */
+    /* What workers copy; it changes only while no order is under way. */
+    struct address at;
+    uint64_t hash;
+
     _Atomic uint32_t steered; /* main's to write, read with every choice; 0: as configured */
 
     char line_before[CACHE_LINE];
+    _Atomic uint32_t tenure;    /* the number of the present one; 0: it has no address */
     _Atomic uint32_t in_flight; /* legs; only of groups that are counted */
     _Atomic uint64_t latency;   /* ns to the first byte, smoothed; 0: not known */
     _Atomic uint64_t latency_at;
@@ -70,6 +81,10 @@ struct group_state {
 /* Gives a configuration its states, and takes them away.  main only. */
 MUST_USE int upstreams_adopt(struct link_node *groups, struct config *config);
 void upstreams_leave(struct config *config);
+
+/* A slot has this address from now on, or none.  main only, while no order is under way. */
+void server_place(struct server_state *s, const struct address *at, uint64_t hash);
+void server_vacate(struct server_state *s);
 
 /* --- by hand; main writes, all workers follow at once ---------------------------- */
 
@@ -120,6 +135,11 @@ enum check_state { CHECK_UNKNOWN, CHECK_UP, CHECK_DOWN };
 static inline bool check_allows(const struct server_state *s)
 {
     return atomic_load_explicit(&s->check, memory_order_relaxed) != CHECK_DOWN;
+}
+
+static inline uint32_t server_tenure(const struct server_state *s)
+{
+    return atomic_load_explicit(&s->tenure, memory_order_relaxed);
 }
 
 /* In one order with group_state.waiting: who waits and then finds no place is

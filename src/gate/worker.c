@@ -273,6 +273,7 @@ void worker_adopt(struct worker *w, struct config *config)
     }
     w->current = g;
     w->common_until = 0;
+    pools_placed(w); /* a name may have other addresses than when it was read before */
     if (!w->draining)
         checks_succeed(old, g);
     for (unsigned i = 0; i < config->module_count; i++) {

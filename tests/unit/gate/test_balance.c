@@ -24,6 +24,7 @@ struct group {
 };
 
 static struct group group;
+static const struct tried none;
 
 static struct group *group_make(enum balance balance, unsigned count, const unsigned *weights)
 {
@@ -37,7 +38,7 @@ static struct group *group_make(enum balance balance, unsigned count, const unsi
     g->worker.io = &g->io;
     g->x.worker = &g->worker;
     g->view = (struct pool_view *)(void *)room;
-    g->view->count = count;
+    g->view->count = g->view->reach = count;
     g->conf = (struct upstream_conf){
         .servers = g->servers, .server_count = count, .balance = balance, .counted = true};
     for (unsigned i = 0; i < count; i++) {
@@ -45,10 +46,10 @@ static struct group *group_make(enum balance balance, unsigned count, const unsi
         g->view->servers[i] = &g->pooled[i];
         g->servers[i] = (struct server_entry){.text = span_of(g->texts[i]),
                                               .weight = weights ? weights[i] : 1,
-                                              .address_count = 1,
                                               .max_in_flight = VALUE_OFF,
                                               .state = &g->states[i]};
-        g->servers[i].hash = hash_text(g->servers[i].text);
+        g->pooled[i].tenure = 1;
+        g->pooled[i].hash = hash_text(g->servers[i].text);
     }
     return g;
 }
@@ -56,7 +57,7 @@ static struct group *group_make(enum balance balance, unsigned count, const unsi
 static int draw(struct group *g)
 {
     bool full = false;
-    int i = balance_choose(g->view, &g->conf, &g->x, 0, &full);
+    int i = balance_choose(g->view, &g->conf, &g->x, &none, &full);
 
     ck_assert_int_ge(i, 0);
     g->got[i]++;
@@ -242,11 +243,11 @@ START_TEST(backups_serve_only_when_nobody_else_may)
     for (unsigned i = 0; i < 100; i++)
         ck_assert_int_ne(draw(g), 2);
     g->servers[0].weight = 0;
-    g->servers[1].address_count = 0;
+    g->pooled[1].tenure = 0;
     ck_assert_int_eq(draw(g), 2);
-    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 1 << 2, &full), -1);
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, &(struct tried){1, {2}}, &full), -1);
     g->servers[2].down = true;
-    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 0, &full), -1);
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, &none, &full), -1);
     ck_assert(!full);
 }
 END_TEST
@@ -263,7 +264,7 @@ START_TEST(who_is_at_his_limit_is_passed_over)
     for (unsigned i = 0; i < 20; i++)
         ck_assert_int_eq(draw(g), 1);
     g->states[1].in_flight = 2;
-    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 0, &full), -1);
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, &none, &full), -1);
     ck_assert(full);
 }
 END_TEST
@@ -306,7 +307,7 @@ START_TEST(what_is_ordered_by_hand_holds_at_once)
             ck_assert_int_eq(draw(g), 1);
         }
         server_steer_set(&g->states[1], out[k]);
-        ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, 0, &full), -1);
+        ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, &none, &full), -1);
         ck_assert(!full);
         for (unsigned i = 0; i < 3; i++)
             server_steer_set(&g->states[i], STEER_UP);
@@ -416,7 +417,7 @@ START_TEST(a_cookie_names_its_server_while_that_may_serve)
     ck_assert_int_eq(draw(g), 2);
     server_steer_set(&g->states[2], STEER_DRAIN);
     ck_assert_int_eq(draw(g), 2);
-    ck_assert_int_ne(balance_choose(g->view, &g->conf, &g->x, 1 << 2, &full), 2); /* was tried */
+    ck_assert_int_ne(balance_choose(g->view, &g->conf, &g->x, &(struct tried){1, {2}}, &full), 2); /* was tried */
     server_steer_set(&g->states[2], STEER_DOWN);
     for (unsigned i = 0; i < 100; i++)
         ck_assert_int_ne(draw(g), 2);

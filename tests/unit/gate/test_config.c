@@ -1,6 +1,7 @@
 /* Configurations from text: what they come to, and what is refused. */
 #include "config.h"
 
+#include "base/hash.h"
 #include "tests/unit/gate/configs.h"
 
 #include <stdio.h>
@@ -319,12 +320,12 @@ START_TEST(servers_of_an_upstream)
     ck_assert_uint_eq(u->server_count, 5);
     ck_assert_uint_eq(u->servers[0].weight, 3);
     ck_assert(u->servers[0].down && !u->servers[0].backup);
-    ck_assert_uint_eq(u->servers[0].addresses[0].port, 8080);
+    ck_assert_uint_eq(u->servers[0].address->port, 8080);
     ck_assert_span_eq(u->servers[0].text, "10.0.0.1:8080");
     ck_assert(u->servers[1].backup);
-    ck_assert_uint_eq(u->servers[1].addresses[0].family, ADDRESS_IPV6);
-    ck_assert_uint_eq(u->servers[2].addresses[0].port, 80);
-    ck_assert_uint_eq(u->servers[3].addresses[0].family, ADDRESS_UNIX);
+    ck_assert_uint_eq(u->servers[1].address->family, ADDRESS_IPV6);
+    ck_assert_uint_eq(u->servers[2].address->port, 80);
+    ck_assert_uint_eq(u->servers[3].address->family, ADDRESS_UNIX);
     ck_assert_uint_eq(u->servers[4].max_in_flight, VALUE_OFF);
     ck_assert_uint_eq(u->retry_on.reasons, RETRY_CONNECT | RETRY_TIMEOUT);
     for (int status = 0; status < 1000; status++)
@@ -358,10 +359,15 @@ START_TEST(names_are_resolved_when_the_configuration_is_read)
     ck_assert_uint_eq(c->listeners[0].listen.count, 3);
     ck_assert_span_eq(c->listeners[0].listen.list[1].text, "192.0.2.7:80");
     ck_assert_span_eq(c->listeners[0].listen.list[2].text, "[2001:db8::7]:80");
-    ck_assert_uint_eq(c->upstreams[0].servers[0].address_count, 2);
-    ck_assert_uint_eq(c->upstreams[0].servers[0].addresses[1].port, 82);
-    ck_assert_uint_eq(c->upstreams[1].servers[0].address_count, 1);
-    ck_assert_uint_eq(c->upstreams[1].servers[0].addresses[0].family, ADDRESS_IPV6);
+    const struct server_entry *slots = c->upstreams[0].servers;
+    ck_assert_uint_eq(c->upstreams[0].server_count, SLOTS_PER_NAME);
+    ck_assert_uint_eq(slots[1].address->port, 82);
+    ck_assert_ptr_null(slots[2].address);
+    ck_assert_span_eq(slots[1].text, "name:82");
+    ck_assert_span_eq(slots[1].key, "name:82 any 1");
+    ck_assert_uint_eq(slots[1].hash, hash_text(SPAN("[2001:db8::7]:82")));
+    ck_assert_ptr_null(c->upstreams[1].servers[1].address);
+    ck_assert_uint_eq(c->upstreams[1].servers[0].address->family, ADDRESS_IPV6);
     config_free(c);
 }
 END_TEST

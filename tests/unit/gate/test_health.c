@@ -16,8 +16,10 @@ static void setup(void)
     memset(states, 0, sizeof states);
     pthread_mutex_init(&group.lock, NULL);
     now = 1000 * NS_PER_S;
-    for (unsigned i = 0; i < SERVERS; i++)
+    for (unsigned i = 0; i < SERVERS; i++) {
         servers[i] = (struct server_entry){.weight = 1, .state = &states[i]};
+        states[i].tenure = states[i].tenures = 1;
+    }
     conf = (struct upstream_conf){.servers = servers,
                                   .server_count = SERVERS,
                                   .state = &group,
@@ -185,6 +187,44 @@ START_TEST(a_worker_whose_turn_began_earlier_begins_no_new_window)
 }
 END_TEST
 
+/* A name has many slots, and perhaps one address: it is alone then. */
+START_TEST(slots_without_an_address_are_not_counted)
+{
+    bool probe;
+
+    for (unsigned i = 1; i < SERVERS; i++)
+        server_vacate(&states[i]);
+    for (unsigned i = 0; i < 100; i++)
+        health_bad(&conf, &servers[0], now, false);
+    ck_assert(health_enter(&states[0], now, &probe));
+}
+END_TEST
+
+START_TEST(another_address_has_no_past)
+{
+    struct address a = {.family = ADDRESS_IPV4, .port = 80};
+    struct address b = {.family = ADDRESS_IPV4, .port = 81};
+    bool probe;
+
+    server_place(&states[0], &a, 1);
+    server_failed(&states[0], now);
+    for (unsigned i = 0; i < 100; i++)
+        health_bad(&conf, &servers[0], now, false);
+    uint32_t tenure = server_tenure(&states[0]);
+    server_place(&states[0], &a, 1);
+    ck_assert_uint_eq(server_tenure(&states[0]), tenure);
+    ck_assert(!health_allows(&states[0], now));
+    server_place(&states[0], &b, 1);
+    ck_assert_uint_ne(server_tenure(&states[0]), tenure);
+    ck_assert(health_enter(&states[0], now, &probe) && !probe);
+    ck_assert_uint_eq(server_latency(&states[0], now), 0);
+    server_vacate(&states[0]);
+    ck_assert_uint_eq(server_tenure(&states[0]), 0);
+    server_place(&states[0], &a, 1);
+    ck_assert_uint_ne(server_tenure(&states[0]), tenure);
+}
+END_TEST
+
 Suite *health_suite(void);
 
 Suite *health_suite(void)
@@ -199,6 +239,8 @@ Suite *health_suite(void)
     tcase_add_test(t, each_ejection_is_longer_and_one_request_is_the_probe);
     tcase_add_loop_test(t, no_more_are_ejected_than_may_be, 0, 4);
     tcase_add_test(t, who_is_forgiven_serves_at_once_and_as_if_nothing_had_been);
+    tcase_add_test(t, slots_without_an_address_are_not_counted);
+    tcase_add_test(t, another_address_has_no_past);
     tcase_add_test(t, a_rate_counts_only_with_enough_requests_of_one_window);
     suite_add_tcase(s, t);
     return s;
