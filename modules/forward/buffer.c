@@ -46,6 +46,10 @@ bool buffer_request_waits(struct exchange *x, uint64_t most)
 
 void buffer_response(struct exchange *x, const struct response *r, uint64_t most)
 {
-    if (!is_stream(&r->fields))
-        deepen(x, &x->response_content, most);
+    struct flow *f = &x->response_content;
+    bool fits = r->framing == FRAMING_NONE ||
+                (r->framing == FRAMING_LENGTH && r->content_length <= f->limit);
+
+    if (!fits && !is_stream(&r->fields))
+        deepen(x, f, most);
 }

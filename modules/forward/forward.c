@@ -192,7 +192,8 @@ static bool forward_begin(struct exchange *x, const struct forward_conf *conf, s
         respond_failed(x, cause);
         return false;
     }
-    x->times.queued = io_now(exchange_io(x));
+    if (leg->request.time_left) /* a copy may be taken of it */
+        leg_say_time(leg);
     x->request_content.producer = x->owner;
     if (conf->buffer_request != VALUE_OFF)
         f->gathers = buffer_request(x, conf->buffer_request);
@@ -287,6 +288,7 @@ static void forward_answer(struct exchange *x)
         return;
     f->gathers = f->gathers && buffer_request_waits(x, conf->buffer_request);
     if (leg->state == LEG_NEW && !f->gathers && !x->request_content.fail) {
+        x->times.queued = io_now(exchange_io(x));
         leg_open(leg);
         if (conf->mirror)
             forward_mirror(x, conf, leg);

@@ -117,6 +117,9 @@ bool leg_affords(struct leg *leg);
 /* To be called before its state is looked at: waiting may have taken too long. */
 void leg_check(struct leg *leg);
 
+/* Writes into request.time_left what is true now, as is done again when it is sent. */
+void leg_say_time(struct leg *leg);
+
 /* The exchange's own deadline has passed: fails with upstream_timeout, unless all of the
  * response is there. */
 void leg_overdue(struct leg *leg);

@@ -17,7 +17,6 @@ void leg_fail_fresh(struct leg *leg, enum cause cause);
 void leg_begin(struct leg *leg, struct link *l);
 
 /* The head is about to be written: what it says of the time that is left is to be true. */
-void leg_say_time(struct leg *leg);
 static inline void leg_stamp(struct leg *leg)
 {
     if (leg->request.time_left)

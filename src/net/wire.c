@@ -164,7 +164,9 @@ uint32_t wire_take_to(struct wire *w, struct flow *f, uint64_t n)
     if (n > w->hold->in.len)
         n = w->hold->in.len;
     struct buf *from = w->hold->tls ? w->hold->tls->from : w->recv.slice.buf;
-    uint64_t copied_max = f->depth ? IO_BUF_SIZE / 2 : FLOW_COPY_MAX; /* deep ones are for long */
+    uint64_t copied_max = FLOW_COPY_MAX;
+    if (f->depth && buf_plenty(f->pool)) /* it will stay for long */
+        copied_max = IO_BUF_SIZE / 2;
     if (w->lent && n > copied_max && f->count < FLOW_SLICES && from) {
         struct slice s = {buf_ref(from), w->hold->in.ptr, (uint32_t)n};
         if (!flow_give(f, s)) {

@@ -304,6 +304,18 @@ def test_the_origin_is_told_how_much_time_is_left(gate):
     true(len(left) == 2 and 250 <= left[0] - left[1] < 2000, left)
 
 
+def test_a_copy_is_told_as_much(gate):
+    g, a, b = start(gate, route="timeout = 5s\ndeadline_header = X-Left\nmirror = api-canary 100%")
+    told = []
+
+    def hears(h):
+        told.append(h.fields["x-left"])
+        return False
+    b.ill = hears
+    same(g.get("/x")[0], 200)
+    true(wait_for(lambda: told) and 4000 < int(told[0]) <= 5000, told)
+
+
 def test_a_deadline_is_checked(gate):
     same(checked("upstream = api\ntimeout = 1s\ndeadline_header = X-Left\n")[0], 0)
     same(checked("upstream = api\ntimeout = off\ndeadline_header = off\n")[0], 0)

@@ -198,6 +198,8 @@ def test_server_is_a_field_that_a_route_can_remove_and_set(gate):
         g = start(gate, route=edits, forward=edits, origin=o.port)
         for path in ("/", "/f/echo"):
             answer = g.get(path)[1]
+            if want == "headgate" and path == "/f/echo":
+                want = None  # the origin has said none
             same((answer.get("server"), "date" in answer), (want, True), f"{path}: {edits}")
         g.stop()
     o.end()
