@@ -492,7 +492,7 @@ def test_without_plenty_of_memory_nothing_is_gathered(gate):
             if sent >= 9_000_000:
                 true(wait_for(lambda: a.requests == 1, 5), "nobody is asked")
         true(read_response(s)[2].endswith(content_line(body)))
-    n = 30_000_000
+    n = 16_000_000
     with g.connect(seconds=20) as s:
         s.sendall(f"GET /large/{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         time.sleep(0.3)
