@@ -54,13 +54,13 @@ static void move(struct span *s, const char *from, const char *to)
         s->ptr = to + (s->ptr - from);
 }
 
-/* Room for n more bytes; what was there may move. */
+/* Room for n more bytes and one, so that what is empty is somewhere too; what was there may move. */
 static int grow(struct h2_head *h, size_t n)
 {
-    if (n <= h->room - h->len)
+    if (n < h->room - h->len)
         return 0;
     size_t room = h->room ? h->room : BYTES_FIRST;
-    while (room - h->len < n)
+    while (room - h->len <= n)
         room *= 2;
     char *bytes = mem_alloc(room);
     if (!bytes)

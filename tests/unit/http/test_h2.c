@@ -314,6 +314,8 @@ START_TEST(requests_that_would_be_ambiguous_are_refused)
         {"8.3.1 two methods", REQUEST("+get= :method=GET"), MALFORMED("1")},
         {"8.3.1 two schemes", REQUEST("+get= :scheme=http"), MALFORMED("1")},
         {"8.3.1 two paths", REQUEST("+get= :path=/"), MALFORMED("1")},
+        {"8.3.1 an empty path, first", REQUEST(":path= :method=GET :scheme=http :authority=a"),
+         MALFORMED("1")},
         {"8.3.1 two authorities", REQUEST("+get= :authority=a"), MALFORMED("1")},
         {"8.3.1 a method that is no token", REQUEST(":method=G_T :scheme=http :path=/"),
          MALFORMED("1")},
