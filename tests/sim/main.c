@@ -159,7 +159,7 @@ static bool story_run(const struct run *run, const struct story *story, size_t n
 
 /* --- the command line ----------------------------------------------------------------------- */
 
-static void usage(void)
+static _Noreturn void usage(void)
 {
     fprintf(stderr, "usage: sim [--seed N] [--seeds N] [--story NAME] [--trace] [--list]\n"
                     "           [--patience SECONDS]\n");
