@@ -62,6 +62,30 @@ static inline bool span_starts(struct span s, struct span prefix)
     return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
 
+/* Copies it, and returns where it ends.  For texts, which are short: a call of the C library
+ * for each would cost more than the copying. */
+static inline char *span_put(char *at, struct span s)
+{
+    const char *from = s.ptr;
+    size_t n = s.len;
+
+    if (n >= 16) {
+        for (size_t i = 0; i + 16 <= n; i += 16)
+            memcpy(at + i, from + i, 16);
+        memcpy(at + n - 16, from + n - 16, 16); /* overlaps the last but one */
+    } else if (n >= 8) {
+        memcpy(at, from, 8);
+        memcpy(at + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(at, from, 4);
+        memcpy(at + n - 4, from + n - 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            at[i] = from[i];
+    }
+    return at + n;
+}
+
 /* What is left after the first n bytes; n may not exceed the length. */
 static inline struct span span_after(struct span s, size_t n)
 {

@@ -152,6 +152,12 @@ static void conn_wait(struct conn *c)
     io_timer_set(conn_worker(c)->io, &c->timer, deadline);
 }
 
+/* Between two requests, with nothing to do until the next one comes. */
+static bool conn_rests(const struct conn *c)
+{
+    return c->state == CONN_OPEN && c->speaks == CONN_H1 && !c->h1.x && wire_in(&c->wire).len == 0;
+}
+
 static void conn_step(struct owner *owner)
 {
     struct conn *c = conn_of(owner);
@@ -174,6 +180,7 @@ static void conn_step(struct owner *owner)
     }
     conn_read_on(c);
     conn_wait(c);
+    c->wire.quiet = conn_rests(c);
 }
 
 /* --- from outside ------------------------------------------------------------------------ */

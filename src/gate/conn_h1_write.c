@@ -60,23 +60,6 @@ static struct span common_lines(struct exchange *x)
     return worker_common_lines(x->worker, server && !fields_get(f, FIELD_SERVER));
 }
 
-/* Lines are short: a call for each would cost more than the copying. */
-static inline char *put(char *at, struct span s)
-{
-    if (s.len >= 16) {
-        for (size_t i = 0; i + 16 <= s.len; i += 16)
-            memcpy(at + i, s.ptr + i, 16);
-        memcpy(at + s.len - 16, s.ptr + s.len - 16, 16); /* overlaps the last but one */
-    } else if (s.len >= 8) {
-        memcpy(at, s.ptr, 8);
-        memcpy(at + s.len - 8, s.ptr + s.len - 8, 8);
-    } else {
-        for (size_t i = 0; i < s.len; i++)
-            at[i] = s.ptr[i];
-    }
-    return at + s.len;
-}
-
 enum {
     HEAD_LINES = 192,   /* status, length, coding, connection, empty line */
     CONTENT_MAX = 1024, /* that is written with its head */
@@ -108,23 +91,23 @@ static bool response_write_head(struct response_writer *rw, struct exchange *x, 
     if (!at)
         return false;
     if (begin.len)
-        at = put(at, begin);
+        at = span_put(at, begin);
     else
         at += h1_write_status(at, HEAD_LINES, x->response.status);
     if (common.len)
-        at = put(at, common);
+        at = span_put(at, common);
     if (fields)
         at += h1_write_fields(at, fields, &x->response.fields);
     if (x->head_lines.len == 0 && response_has_length(rw, x))
         at += h1_write_length(at, 64, x->content_length);
     if (rw->chunked)
-        at = put(at, SPAN("Transfer-Encoding: chunked\r\n"));
+        at = span_put(at, SPAN("Transfer-Encoding: chunked\r\n"));
     if (connection.len)
-        at = put(at, connection);
+        at = span_put(at, connection);
     if (!large)
-        at = put(at, SPAN("\r\n"));
+        at = span_put(at, SPAN("\r\n"));
     if (!large && x->content.len > 0 && content_is_short(rw, x)) {
-        at = put(at, x->content);
+        at = span_put(at, x->content);
         x->bytes_out += x->content.len;
         x->content.len = 0;
     }

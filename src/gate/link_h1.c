@@ -186,6 +186,7 @@ static void h1_attach(struct link *base, struct leg *leg)
     l->replayed = 0;
     l->replay_end = leg->replay.count;
     l->origin_keeps = true;
+    base->wire.quiet = false;
     wire_moved(&base->wire); /* what moved until now was another's */
 }
 
@@ -223,6 +224,7 @@ static void h1_work(struct link *base)
         h1_link_write(l);
     if (base->wire.fail) /* there was no memory: nothing else would tell */
         h1_link_lost(l);
+    base->wire.quiet = leg->request_done && leg->state == LEG_WAITING; /* for the head */
 }
 
 static void h1_fail(struct link *base, enum cause cause, bool fresh)

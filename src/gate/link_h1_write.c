@@ -6,13 +6,6 @@
 
 enum { OWN_FIELDS_MAX = 128 + LEG_UPGRADE_MAX };
 
-static char *put(char *at, struct span s)
-{
-    if (s.len > 0)
-        memcpy(at, s.ptr, s.len);
-    return at + s.len;
-}
-
 /* What comes behind the fields that the exchange gave. */
 static struct span own_fields(struct h1_link *l, char line[static OWN_FIELDS_MAX])
 {
@@ -23,19 +16,19 @@ static struct span own_fields(struct h1_link *l, char line[static OWN_FIELDS_MAX
     if (r->framing == FRAMING_LENGTH)
         at += h1_write_length(at, OWN_FIELDS_MAX, r->content_length);
     else if (r->framing == FRAMING_CHUNKED)
-        at = put(at, SPAN("Transfer-Encoding: chunked\r\n"));
+        at = span_put(at, SPAN("Transfer-Encoding: chunked\r\n"));
     bool te = leg_takes_trailers(l->leg);
     if (upgrade.len > 0) {
-        at = put(at, te ? SPAN("TE: trailers\r\nConnection: TE, Upgrade\r\nUpgrade: ")
-                        : SPAN("Connection: Upgrade\r\nUpgrade: "));
-        at = put(at, span_first(upgrade, LEG_UPGRADE_MAX));
-        at = put(at, SPAN("\r\n"));
+        at = span_put(at, te ? SPAN("TE: trailers\r\nConnection: TE, Upgrade\r\nUpgrade: ")
+                             : SPAN("Connection: Upgrade\r\nUpgrade: "));
+        at = span_put(at, span_first(upgrade, LEG_UPGRADE_MAX));
+        at = span_put(at, SPAN("\r\n"));
     } else if (te) {
-        at = put(at, SPAN("TE: trailers\r\nConnection: TE\r\n"));
+        at = span_put(at, SPAN("TE: trailers\r\nConnection: TE\r\n"));
     } else if (l->base.single) {
-        at = put(at, SPAN("Connection: close\r\n"));
+        at = span_put(at, SPAN("Connection: close\r\n"));
     }
-    at = put(at, SPAN("\r\n"));
+    at = span_put(at, SPAN("\r\n"));
     return (struct span){line, (size_t)(at - line)};
 }
 
@@ -51,12 +44,12 @@ static void h1_link_say_head(struct h1_link *l)
 
     char *start = need <= IO_BUF_SIZE ? wire_room(w, (uint32_t)need) : NULL, *at = start;
     if (start) {
-        at = put(at, r->method);
+        at = span_put(at, r->method);
         *at++ = ' ';
-        at = put(at, r->target);
-        at = put(at, version);
+        at = span_put(at, r->target);
+        at = span_put(at, version);
         at += h1_write_fields(at, fields, &r->fields);
-        at = put(at, own);
+        at = span_put(at, own);
         wire_wrote(w, (uint32_t)(at - start));
         return;
     }

@@ -208,9 +208,21 @@ static bool request_id_usable(struct span id)
     return true;
 }
 
+/* Eight hexadecimal digits at once: a nibble in each byte, then 39 more where it is a letter. */
+static void put_hex(char at[8], uint32_t bits)
+{
+    uint64_t n = bits;
+
+    n = (n | n << 16) & UINT64_C(0x0000ffff0000ffff);
+    n = (n | n << 8) & UINT64_C(0x00ff00ff00ff00ff);
+    n = (n | n << 4) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    uint64_t letters = (n + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101);
+    n += UINT64_C(0x3030303030303030) + letters * 39;
+    memcpy(at, &n, sizeof n);
+}
+
 struct span exchange_request_id(struct exchange *x)
 {
-    static const char digits[] = "0123456789abcdef";
     enum request_id_mode mode = x->route ? x->route->request_id : REQUEST_ID_TRUST;
 
     if (x->request_id.len > 0 || mode == REQUEST_ID_OFF)
@@ -225,8 +237,8 @@ struct span exchange_request_id(struct exchange *x)
         return (struct span){0};
     for (unsigned i = 0; i < 2 * REQUEST_ID_BYTES; i += 16) {
         uint64_t bits = random_next(&x->worker->io->random);
-        for (unsigned j = 0; j < 16; j++, bits >>= 4)
-            text[i + j] = digits[bits & 15];
+        put_hex(text + i, (uint32_t)bits);
+        put_hex(text + i + 8, (uint32_t)(bits >> 32));
     }
     x->request_id = (struct span){text, 2 * REQUEST_ID_BYTES};
     return x->request_id;

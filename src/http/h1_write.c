@@ -9,13 +9,6 @@
 #include "http/field_slots.h"
 #include "http/status.h"
 
-static char *put(char *at, struct span s)
-{
-    if (s.len > 0)
-        memcpy(at, s.ptr, s.len);
-    return at + s.len;
-}
-
 size_t h1_write_status(char *at, size_t room, int status)
 {
     struct span line = status_line(status);
@@ -31,16 +24,16 @@ size_t h1_write_status(char *at, size_t room, int status)
     }
     if (line.len > room)
         return 0;
-    put(at, line);
+    span_put(at, line);
     return line.len;
 }
 
 static char *put_field(char *at, struct span name, struct span value)
 {
-    at = put(at, name);
-    at = put(at, SPAN(": "));
-    at = put(at, value);
-    return put(at, SPAN("\r\n"));
+    at = span_put(at, name);
+    at = span_put(at, SPAN(": "));
+    at = span_put(at, value);
+    return span_put(at, SPAN("\r\n"));
 }
 
 static size_t field_bytes(struct span name, struct span value)

@@ -6,6 +6,7 @@
 #include <assert.h>
 
 static void wire_gather(struct io_sender *sender);
+static void wire_gone(struct owner *owner);
 
 enum { HOLDS_SPARE = 256 };
 
@@ -233,6 +234,7 @@ struct wire_out *wire_out_get(struct wire *w)
         wire_failed(w, FAIL_MEMORY);
         return NULL;
     }
+    owner_init(&out->owner, &w->all->io->owners, wire_gone);
     out->wire = w;
     out->sender = (struct io_sender){.gather = wire_gather};
     out->send = (struct io_op){.owner = w->recv.owner};
@@ -255,6 +257,7 @@ static void wire_out_free(struct wire *w)
     if (out->cipher)
         wire_tls_drop_out(w);
     list_remove(&out->sender.node);
+    owner_retire(&out->owner);
     slab_put(&w->all->outs, out, NULL);
     w->hold->out = NULL;
 }
@@ -267,6 +270,7 @@ static void wire_gather(struct io_sender *sender)
 
     if (io_busy(&out->send) || w->fail)
         return;
+    out->send.owner = w->quiet ? &out->owner : w->recv.owner;
     if (w->hold->tls) {
         out->gathering = true;
         n = wire_tls_gather(w);
@@ -316,6 +320,32 @@ static void wire_sent(struct wire *w)
         wire_push(w);
 }
 
+/* bytes, not count: a buffer may have been opened and not written to. */
+static bool all_gone(struct wire *w)
+{
+    const struct wire_out *out = w->hold->out;
+
+    return out->bytes == 0 && !io_busy(&out->send) && (!w->hold->tls || wire_tls_quiet(w));
+}
+
+/* Most answers leave at once and whole, and nobody waits to hear it: that takes no step of
+ * the connection, which would find nothing to do. */
+static void wire_gone(struct owner *owner)
+{
+    struct wire_out *out = container_of(owner, struct wire_out, owner);
+    struct wire *w = out->wire;
+
+    if (!io_take(&out->send)) /* a step was faster */
+        return;
+    wire_sent(w);
+    if (!w->quiet || w->fail || w->finish || !all_gone(w)) {
+        owner_wake(w->recv.owner);
+        return;
+    }
+    wire_out_free(w);
+    hold_settle(w);
+}
+
 void wire_progress(struct wire *w)
 {
     if (io_take(&w->recv))
@@ -326,9 +356,7 @@ void wire_progress(struct wire *w)
         return;
     if (io_take(&w->hold->out->send))
         wire_sent(w);
-    /* bytes, not count: a buffer may have been opened and not written to. */
-    if (w->hold->out->bytes == 0 && !io_busy(&w->hold->out->send) &&
-        (!w->hold->tls || wire_tls_quiet(w))) {
+    if (all_gone(w)) {
         wire_out_free(w);
         if (w->finish)
             wire_finish(w);

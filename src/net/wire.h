@@ -75,6 +75,7 @@ struct wire {
     bool finished : 1;  /* FIN was sent, or is the only thing left to send */
     bool leaving : 1;   /* closing sends FIN */
     bool moved : 1;     /* bytes went out since wire_moved() was last asked */
+    bool quiet : 1;     /* set by the owner: no step is needed when all has gone */
     int8_t fail;        /* enum fail of a receive or a send; the wire is of no more use */
 };
 

@@ -16,6 +16,7 @@ struct wire_piece {
 };
 
 struct wire_out {
+    struct owner owner; /* hears that all has gone where the wire's does not care */
     struct wire *wire;
     struct io_sender sender;
     struct io_op send;
