@@ -153,9 +153,10 @@ static void conn_wait(struct conn *c)
 }
 
 /* Between two requests, with nothing to do until the next one comes. */
-static bool conn_rests(const struct conn *c)
+static bool conn_rests(struct conn *c)
 {
-    return c->state == CONN_OPEN && c->speaks == CONN_H1 && !c->h1.x && wire_in(&c->wire).len == 0;
+    return c->state == CONN_OPEN && c->speaks == CONN_H1 && !c->h1.x &&
+           wire_in(&c->wire).len == 0 && conn_wait_deadline(c) != TIME_NEVER;
 }
 
 static void conn_step(struct owner *owner)

@@ -339,19 +339,24 @@ static uint32_t h1_room(struct conn *c)
     return room < IO_ROOM_BULK ? room : IO_ROOM_BULK;
 }
 
-static uint64_t h1_deadline(struct conn *c)
+static uint64_t idle_deadline(struct conn *c)
 {
     const struct listener_conf *conf = c->listener->conf;
 
-    if (c->h1.x)
-        return h1_content_deadline(c);
-    if (wire_waiting(&c->wire) > 0) /* not idle: answers are on their way */
-        return TIME_NEVER;
     if (c->head_begun || c->requests == 0) {
         uint64_t head = after(c->since, conf->header_timeout);
         return c->draining && !c->head_begun ? earlier(head, c->since + DRAIN_IDLE_NS) : head;
     }
     return after(c->since, c->draining ? DRAIN_IDLE_NS : conf->keepalive_timeout);
+}
+
+static uint64_t h1_deadline(struct conn *c)
+{
+    if (c->h1.x)
+        return h1_content_deadline(c);
+    uint64_t at = idle_deadline(c);
+    /* Not idle if answers are still on their way: then it is looked at when they have gone. */
+    return at <= conn_now(c) && wire_waiting(&c->wire) > 0 ? TIME_NEVER : at;
 }
 
 static void h1_late(struct conn *c)
