@@ -186,7 +186,8 @@ void wire_want(struct wire *w, uint32_t room)
 {
     if (w->hold->tls && !wire_tls_wants(w))
         return;
-    if (io_busy(&w->recv) || w->eof || w->fail)
+    /* What has come and was not looked at would be lost: its owner will run. */
+    if (io_busy(&w->recv) || w->recv.done || w->eof || w->fail)
         return;
     io_recv(w->all->io, &w->recv, &w->sock, room);
 }
