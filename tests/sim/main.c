@@ -25,7 +25,7 @@ static const struct story *const tables[] = {
     relay_stories, serve_stories,  forward_stories, gate_stories,  io_stories,
     mrc_stories,   passes_stories, static_stories,  steer_stories, upstream_stories,
 #ifdef HAVE_HTTP2
-    h2_stories,
+    h2_stories,    h2_origin_stories,
 #endif
     NULL,
 };

@@ -332,18 +332,25 @@ static void news(struct sim_peer *peer)
         sim_close(peer);
 }
 
-static void accepted(struct sim_origin *origin, struct sim_peer *peer)
+void origins_visit(struct origins *o, struct sim_peer *peer)
 {
     struct origin_visit *v = calloc(1, sizeof *v);
 
     EXPECT(v, "memory");
-    v->origins = origin->data;
-    v->server = (unsigned)(origin - v->origins->servers);
+    v->origins = o;
     v->peer = peer;
     v->next = v->origins->visits;
     v->origins->visits = v;
     peer->news = news;
     peer->data = v;
+}
+
+static void accepted(struct sim_origin *origin, struct sim_peer *peer)
+{
+    struct origins *o = origin->data;
+
+    origins_visit(o, peer);
+    o->visits->server = (unsigned)(origin - o->servers);
 }
 
 void origins_open(struct origins *o, struct sim *sim)

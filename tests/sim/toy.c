@@ -15,6 +15,7 @@ struct toy {
     size_t have;
     size_t at; /* of its body, taken; when it is decoded */
     bool decoded, hello, h2, bye;
+    bool offers_h2; /* a client */
 };
 
 static struct toy *toy_of(struct tls *t)
@@ -44,16 +45,44 @@ static void veil(char *to, const char *from, size_t len)
 
 /* --- contexts --------------------------------------------------------------------- */
 
-static int context_new(struct tls_context **out, const struct tls_settings *s)
+struct toy_context {
+    struct tls_context base;
+    bool offers_h2; /* to origins */
+};
+
+static int context_make(struct toy_context **out, struct span section)
 {
-    struct tls_context *c = mem_zalloc(sizeof *c + s->section.len);
+    struct toy_context *c = mem_zalloc(sizeof *c + section.len);
 
     if (!c)
         return FAIL_MEMORY;
-    memcpy(c + 1, s->section.ptr, s->section.len);
-    *c = (struct tls_context){.layer = &toy_layer, .section = {(char *)(c + 1), s->section.len}};
-    atomic_store(&c->refs, 1);
+    memcpy(c + 1, section.ptr, section.len);
+    c->base = (struct tls_context){.layer = &toy_layer, .section = {(char *)(c + 1), section.len}};
+    atomic_store(&c->base.refs, 1);
     *out = c;
+    return 0;
+}
+
+static int context_new(struct tls_context **out, const struct tls_settings *s)
+{
+    struct toy_context *c;
+    int err = context_make(&c, s->section);
+
+    if (err == 0)
+        *out = &c->base;
+    return err;
+}
+
+static int client_new(struct tls_context **out, const struct tls_client_settings *s)
+{
+    struct toy_context *c;
+    int err = context_make(&c, s->section);
+
+    if (err < 0)
+        return err;
+    for (unsigned i = 0; i < s->alpn_count; i++)
+        c->offers_h2 = c->offers_h2 || span_equal(s->alpn[i], SPAN("h2"));
+    *out = &c->base;
     return 0;
 }
 
@@ -94,6 +123,29 @@ static int toy_accept(struct tls **out, struct tls_worker *w, struct tls_set *se
     t->base.set = set;
     *out = &t->base;
     return 0;
+}
+
+static int toy_connect(struct tls **out, struct tls_worker *w, struct tls_context *c,
+                       struct span name, struct tls_session *session)
+{
+    struct toy *t = mem_zalloc(sizeof *t);
+
+    (void)w;
+    (void)name;
+    (void)session;
+    if (!t)
+        return FAIL_MEMORY;
+    t->base.layer = &toy_layer;
+    t->base.context = tls_context_use(c);
+    t->offers_h2 = ((const struct toy_context *)(const void *)c)->offers_h2;
+    *out = &t->base;
+    return 0;
+}
+
+static struct tls_session *toy_session_take(struct tls *base)
+{
+    (void)base;
+    return NULL;
 }
 
 static void toy_close(struct tls *base)
@@ -153,7 +205,13 @@ static int record_act(struct toy *t, struct tls_io *io)
 {
     enum kind kind = (enum kind)t->record[0];
 
-    if (kind == HELLO && !t->hello) {
+    if (kind == HELLO && !t->base.server && !t->base.ready) {
+        t->h2 = body_len(t->record) > 0;
+        t->base.ready = true;
+        record_drop(t);
+        return 0;
+    }
+    if (kind == HELLO && t->base.server && !t->hello) {
         t->hello = true;
         t->h2 = body_len(t->record) > 0;
         t->base.context = tls_context_use(tls_set_choose(t->base.set, (struct span){0}));
@@ -182,6 +240,12 @@ static int toy_receive(struct tls *base, struct tls_io *io, char *room, size_t s
     int err = 0;
 
     *n = 0;
+    if (!base->server && !t->hello) {
+        t->hello = true;
+        err = put(io, HELLO, (struct span){"2", t->offers_h2});
+        if (err == 0)
+            err = put(io, FINISHED, (struct span){0});
+    }
     while (err == 0 && !t->bye && *n < size) {
         if (!t->decoded) {
             if ((err = record_read(t, io, &whole)) < 0 || !whole)
@@ -236,10 +300,12 @@ const struct tls_layer toy_layer = {
     .name = "toy",
     .entropy = entropy,
     .context_new = context_new,
+    .client_new = client_new,
     .context_free = context_free,
     .worker_new = worker_new,
     .worker_free = worker_free,
     .accept = toy_accept,
+    .connect = toy_connect,
     .close = toy_close,
     .receive = toy_receive,
     .send = toy_send,
@@ -247,9 +313,27 @@ const struct tls_layer toy_layer = {
     .alpn = toy_alpn,
     .fact = toy_fact,
     .why = toy_why,
+    .session_take = toy_session_take,
 };
 
 /* --- the clients' side ---------------------------------------------------------------- */
+
+static char *records_of(struct span plain, size_t at, bool end, char *out, size_t *len)
+{
+    while (plain.len > 0) {
+        struct span part = span_first(plain, SAID_MAX);
+        head_make(out + at, DATA, part.len);
+        veil(out + at + HEAD, part.ptr, part.len);
+        at += HEAD + part.len;
+        plain = span_after(plain, part.len);
+    }
+    if (end) {
+        head_make(out + at, BYE, 0);
+        at += HEAD;
+    }
+    *len = at;
+    return out;
+}
 
 static char *codec_say(struct span plain, bool first, bool end, size_t *len)
 {
@@ -264,19 +348,31 @@ static char *codec_say(struct span plain, bool first, bool end, size_t *len)
         head_make(out + HEAD + h2, FINISHED, 0);
         at = 2 * HEAD + h2;
     }
-    while (plain.len > 0) {
-        struct span part = span_first(plain, SAID_MAX);
-        head_make(out + at, DATA, part.len);
-        veil(out + at + HEAD, part.ptr, part.len);
-        at += HEAD + part.len;
-        plain = span_after(plain, part.len);
+    return records_of(plain, at, end, out, len);
+}
+
+static char *origin_says(struct span plain, bool first, bool end, size_t *len, size_t h2)
+{
+    char *out = malloc(plain.len + (plain.len / SAID_MAX + 4) * HEAD + 1);
+    size_t at = 0;
+
+    assert(out);
+    if (first) {
+        head_make(out, HELLO, h2);
+        out[HEAD] = 0;
+        at = HEAD + h2;
     }
-    if (end) {
-        head_make(out + at, BYE, 0);
-        at += HEAD;
-    }
-    *len = at;
-    return out;
+    return records_of(plain, at, end, out, len);
+}
+
+static char *origin_say(struct span plain, bool first, bool end, size_t *len)
+{
+    return origin_says(plain, first, end, len, 0);
+}
+
+static char *h2_origin_say(struct span plain, bool first, bool end, size_t *len)
+{
+    return origin_says(plain, first, end, len, 1);
 }
 
 /* How many bytes of a whole record at the front were used, and its content. */
@@ -294,3 +390,5 @@ static size_t codec_hear(struct span raw, char *out, size_t *len)
 }
 
 const struct sim_codec toy_codec = {.say = codec_say, .hear = codec_hear};
+const struct sim_codec toy_origin_codec = {.say = origin_say, .hear = codec_hear};
+const struct sim_codec toy_h2_origin_codec = {.say = h2_origin_say, .hear = codec_hear};

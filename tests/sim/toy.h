@@ -15,4 +15,8 @@
 extern const struct tls_layer toy_layer;
 extern const struct sim_codec toy_codec; /* the clients' side */
 
+/* The origins': the handshake's answer is before the first that they say, and agrees on HTTP/2 or
+ * not. */
+extern const struct sim_codec toy_origin_codec, toy_h2_origin_codec;
+
 #endif
