@@ -186,6 +186,7 @@ struct upstream_conf {
     struct group_state *state;
     uint64_t connect_timeout, first_byte_timeout, idle_timeout, stream_timeout;
     uint64_t keepalive, keepalive_time;
+    bool keepalive_learn;
     uint64_t tries, retry_buffer;
     struct retry_on retry_on;
     struct check_conf check;

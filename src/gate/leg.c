@@ -1,6 +1,7 @@
 /* One exchange with an origin; see leg.h. */
 #include "gate/balance.h"
 #include "gate/health.h"
+#include "gate/idle.h"
 #include "gate/leg_own.h"
 #include "gate/link.h"
 #include "gate/mirror.h"
@@ -392,6 +393,7 @@ void leg_begin(struct leg *leg, struct link *l)
 {
     leg->link = l;
     leg->request_written = leg->request_done = leg->request_left_us = leg->judged = false;
+    leg->acked_known = false;
     leg->connects = false;
     leg->begun = leg->since = leg_now(leg);
 }
@@ -546,14 +548,40 @@ void leg_answered(struct leg *leg)
         replay_drop(&leg->replay);
 }
 
+void leg_departs(struct leg *leg)
+{
+    struct io *io = exchange_io(leg->x);
+
+    leg->request_written = true;
+    leg->acked_known = !method_idempotent(leg->x->request.method) &&
+                       io_acked(io, &leg->link->wire.sock, &leg->acked);
+}
+
+/* The origin's system has nothing of it: at its orderly end, which it said when it would have
+ * said what it had.  RST proves nothing: it may answer what was read already. */
+static bool leg_unheard(const struct leg *leg)
+{
+    const struct wire *w = &leg->link->wire;
+    uint64_t acked;
+
+    return leg->acked_known && w->fin && io_acked(exchange_io(leg->x), &w->sock, &acked) &&
+           acked == leg->acked;
+}
+
 void leg_lost_early(struct leg *leg, bool sending)
 {
-    if (leg->response_begun)
+    if (leg->response_begun) {
         leg_fail(leg, CAUSE_upstream_bad_head);
-    else if (leg->reused)
-        leg_fail(leg, CAUSE_upstream_closed_unproven);
-    else
+        return;
+    }
+    /* Nothing of it ever left, or nothing arrived: the origin cannot have seen it. */
+    leg->was_stale = leg->reused;
+    bool unheard = (!leg->request_left_us && !sending) || leg_unheard(leg);
+    if (leg->reused && unheard)
+        idle_ended(leg->server->state, leg_now(leg), leg->begun - leg->link->since);
+    if (!leg->reused)
         leg_fail(leg, CAUSE_upstream_reset_before_head);
-    /* Nothing of it ever left: the origin cannot have seen it. */
-    leg->fresh_failed = !leg->request_left_us && !sending;
+    else
+        leg_fail(leg, unheard ? CAUSE_upstream_unprocessed : CAUSE_upstream_closed_unproven);
+    leg->fresh_failed = unheard;
 }

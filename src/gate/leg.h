@@ -65,6 +65,7 @@ struct leg {
     bool fresh_failed;      /* it never reached the origin: any method may be tried again */
     bool connecting_failed; /* and there was no connection */
     bool reused;            /* the link had served others before */
+    bool was_stale;         /* an earlier try met the end of an idle connection: a new one then */
     bool response_begun;    /* a byte of a response came */
     bool connects;          /* HTTP/2: it asked for the upgrade by extended CONNECT (RFC 8441) */
     bool content_lost;      /* request content was sent that is kept nowhere */
@@ -95,6 +96,8 @@ struct leg {
     bool request_written;  /* the head is the wire's */
     bool request_done;     /* and all content */
     bool request_left_us;  /* the kernel took a byte of it */
+    bool acked_known;
+    uint64_t acked; /* by the origin's system before that; of requests that are not idempotent */
 };
 
 /* Borrows a link to a server that was not tried yet (if there is one left), or

@@ -56,6 +56,9 @@ void leg_remember(struct leg *leg, struct span s);
 /* A byte of a response came: there will be no other try. */
 void leg_answered(struct leg *leg);
 
+/* The request begins to be written: from here on something of it may arrive. */
+void leg_departs(struct leg *leg);
+
 /* The connection ended, or broke, while it was waiting for a head. */
 void leg_lost_early(struct leg *leg, bool sending);
 

@@ -1,6 +1,7 @@
 /* A connection to an origin, whatever is spoken on it; see link.h. */
 #include "gate/link.h"
 
+#include "gate/idle.h"
 #include "gate/link_proxy.h"
 #include "gate/link_tls.h"
 
@@ -57,7 +58,8 @@ struct link *link_new(struct pool_server *server, struct leg *leg)
                        .state = LINK_CONNECTING,
                        .to = server->at,
                        .tenure = server->tenure,
-                       .single = leg->alone};
+                       .single = leg->alone,
+                       .said_ns = UINT64_MAX};
     if (leg->port)
         l->to.port = leg->port;
     if (!link_tls_admit(l, leg) || !link_proxy_admit(l, leg) ||
@@ -82,7 +84,8 @@ struct link *link_new(struct pool_server *server, struct leg *leg)
 
 bool link_usable(const struct link *l)
 {
-    if (l->state != LINK_IDLE || l->wire.eof || l->wire.fail)
+    if (l->state != LINK_IDLE || l->wire.eof || l->wire.fail ||
+        l->idle_until <= io_now(link_io(l)))
         return false;
     if (l->protocol->spare)
         return l->protocol->spare(l);
@@ -298,6 +301,8 @@ static void link_step(struct owner *owner)
         link_introduced(l);
     if (l->state == LINK_CONNECTING && wire_tls(&l->wire))
         link_secured(l);
+    if (l->state == LINK_IDLE && l->wire.eof)
+        idle_ended(l->server->state, io_now(link_io(l)), io_now(link_io(l)) - l->since);
     if (io_timer_take(&l->timer))
         link_timed_out(l);
     if (l->state == LINK_BUSY || (l->state == LINK_IDLE && l->protocol->spare))
@@ -331,7 +336,7 @@ static void link_left(struct link *l, enum link_left left)
         link_tls_keep(l);
     l->state = LINK_IDLE;
     link_spare(l);
-    l->since = io_now(link_io(l));
+    link_idles(l);
     pool_keep(l);
     if (l->state == LINK_IDLE) /* no step of its own is needed for that */
         link_rest(l);

@@ -91,7 +91,9 @@ struct link {
     bool kept;                   /* it is on the idle list; the pool's to write */
     bool starved;                /* no memory to take content: reading pauses, and is tried again */
     uint64_t connect_ns;         /* timeout */
-    uint64_t since;              /* when it began to connect, or to be idle */
+    uint64_t since;              /* when it began to connect, or was last idle */
+    uint64_t said_ns;            /* the origin's own word on how long it may be idle */
+    uint64_t idle_until;
 };
 
 extern const struct link_protocol link_h1, link_h2, link_bare;
@@ -109,6 +111,9 @@ void link_move(struct link *l, struct leg *leg);
 void link_release(struct link *l, struct leg *leg);
 
 void link_close(struct link *l);
+
+/* It is idle from now on: until when, by our settings and by what is known of the origin. */
+void link_idles(struct link *l);
 
 /* Could it serve another leg?  And this one: is it what its configuration asks for? */
 bool link_usable(const struct link *l);

@@ -1,6 +1,8 @@
 /* HTTP/1 on a link: one leg at a time; the response, and the end. */
 #include "gate/link_h1.h"
 
+#include "gate/idle.h"
+
 #include "gate/trailers.h"
 
 /* True when the head is complete, and not an interim one. */
@@ -55,6 +57,12 @@ static const struct h1_limits trailer_limits = {
     .fields_max = LEG_FIELDS_MAX,
 };
 
+/* Keep-Alive: timeout=N. */
+static void link_said(struct h1_link *l, struct span keep_alive)
+{
+    l->base.said_ns = idle_undercut(idle_said(keep_alive));
+}
+
 static void h1_link_head_done(struct h1_link *l)
 {
     struct leg *leg = l->leg;
@@ -62,6 +70,8 @@ static void h1_link_head_done(struct h1_link *l)
 
     l->origin_keeps =
         leg->response.keep_alive && framing != FRAMING_CLOSE && framing != FRAMING_TUNNEL;
+    if (l->origin_keeps && leg->response.fields.seen & (UINT64_C(1) << FIELD_KEEP_ALIVE))
+        link_said(l, fields_get(&leg->response.fields, FIELD_KEEP_ALIVE)->value);
     l->trailers = (struct fields){.list = leg->x->worker->pools->fields, .max = LEG_FIELDS_MAX};
     h1_content_init(&l->content, framing, leg->response.content_length, &trailer_limits,
                     &l->trailers);

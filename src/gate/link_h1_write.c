@@ -67,11 +67,11 @@ static void h1_link_write_head(struct h1_link *l)
     const struct request *r = &leg->x->request;
 
     leg_stamp(leg);
+    leg_departs(leg);
     h1_link_say_head(l);
     l->request_chunked = r->framing == FRAMING_CHUNKED;
     l->request_left = r->framing == FRAMING_LENGTH ? r->content_length : 0;
     leg->request_done = r->framing != FRAMING_CHUNKED && r->framing != FRAMING_LENGTH;
-    leg->request_written = true;
     leg->since = io_now(link_io(&l->base));
 }
 

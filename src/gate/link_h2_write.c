@@ -75,7 +75,7 @@ static int begin(struct h2_link *l, struct h2_leg *h)
         return err;
     h->stream.no_content = r->method == METHOD_HEAD;
     h->begun = true;
-    leg->request_written = true;
+    leg_departs(leg);
     leg->request_done = end;
     leg->since = io_now(link_io(&l->base));
     return 0;

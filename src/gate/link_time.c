@@ -4,6 +4,8 @@
  */
 #include "gate/link.h"
 
+#include "gate/idle.h"
+
 #define STARVED_NS (10 * NS_PER_MS)
 
 /* --- legs ---------------------------------------------------------------------------------- */
@@ -46,13 +48,26 @@ void leg_timed_out(struct leg *leg)
 
 /* --- links --------------------------------------------------------------------------------- */
 
+void link_idles(struct link *l)
+{
+    const struct pool_server *s = l->server;
+    uint64_t now = io_now(link_io(l)), most = s->keepalive_ns;
+
+    l->since = now;
+    if (s->learns) {
+        uint64_t known = idle_most(s->state, now);
+        most = earlier(most, earlier(known, l->said_ns));
+    }
+    l->idle_until = after(now, most);
+}
+
 static uint64_t link_wait_deadline(struct link *l)
 {
     switch (l->state) {
     case LINK_CONNECTING:
         return after(l->since, l->connect_ns);
     case LINK_IDLE:
-        return after(l->since, l->server->keepalive_ns);
+        return l->idle_until;
     case LINK_BUSY:
         return l->protocol->deadline(l);
     default:

@@ -181,6 +181,8 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         s->down = server_steer(conf->servers[i].state) == STEER_DOWN;
         s->keepalive = conf->keepalive;
         s->keepalive_ns = conf->keepalive_time;
+        s->learns = conf->keepalive_learn;
+        s->state = conf->servers[i].state;
         view->servers[view->count++] = s;
     }
     view_placed(view, conf);
@@ -310,6 +312,13 @@ void pools_free(struct worker *w)
 
 /* --- links for legs ------------------------------------------------------------------------- */
 
+/* Something has come that its own step does not know of yet: perhaps the end, or what a bad
+ * origin says when nobody asked. */
+static bool link_hears(const struct link *l)
+{
+    return !l->protocol->spare && !l->wire.recv.done && !io_quiet(link_io(l), &l->wire.sock);
+}
+
 struct link *pool_link(struct pool_server *server, const struct leg *leg)
 {
     struct link_node *next;
@@ -321,10 +330,10 @@ struct link *pool_link(struct pool_server *server, const struct leg *leg)
         if (link_fits(l, leg))
             return l;
     }
-    for (struct link_node *n = server->idle.next; n != &server->idle; n = next) {
+    for (struct link_node *n = server->idle.next; n != &server->idle && !leg->was_stale; n = next) {
         struct link *l = link_of(n);
         next = n->next;
-        if (link_tls_is_others(l, leg))
+        if (link_tls_is_others(l, leg) || link_hears(l))
             continue;
         pool_forget(l);
         if (link_usable(l) && link_fits(l, leg))

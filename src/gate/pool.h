@@ -33,7 +33,9 @@ struct pool_server {
     uint8_t session_binding[TLS_BINDING];
     struct span session_name;         /* own copy */
     int64_t current_weight;           /* of smooth weighted round robin */
+    struct server_state *state;       /* while there are views */
     uint64_t keepalive, keepalive_ns; /* of the newest generation */
+    bool learns;                      /* how long idle ones are kept */
 };
 
 struct pool {

@@ -54,7 +54,11 @@ struct server_state {
     _Atomic uint64_t back_at;       /* when its last ejection is over, or it came back */
     atomic_bool probing;
 
-    _Atomic uint64_t last_failure;                    /* see server_failure_of(); 0: none */
+    /* gate/idle.c: idle connections that the server ended; ns, 0: not known */
+    _Atomic uint64_t idle_ended, idle_ended_at; /* the last: after what time, and when */
+    _Atomic uint64_t idle_rule, idle_rule_at;   /* it ends them after this; since when known */
+
+    _Atomic uint64_t last_failure; /* see server_failure_of(); 0: none */
     _Atomic uint32_t seen_idle, seen_busy, seen_legs; /* of all workers, as they last looked */
 
     /* gate/check.c; only of groups that are checked */

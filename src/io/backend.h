@@ -30,6 +30,8 @@ struct io_backend {
     void (*close)(struct io *io, struct io_sock *sock, bool reset);
     uint64_t (*taken)(struct io *io, const struct io_sock *sock);
     void (*local)(struct io *io, const struct io_sock *sock, struct address *a);
+    bool (*acked)(struct io *io, const struct io_sock *sock, uint64_t *bytes);
+    bool (*quiet)(struct io *io, const struct io_sock *sock);
     void (*discard)(struct io *io, int fd);
 
     int (*listen)(void *world, const struct io_listen *spec, int *fd);

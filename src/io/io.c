@@ -348,6 +348,16 @@ void io_local(struct io *io, const struct io_sock *sock, struct address *a)
         io->backend->local(io, sock, a);
 }
 
+bool io_acked(struct io *io, const struct io_sock *sock, uint64_t *bytes)
+{
+    return sock->fd >= 0 && io->backend->acked(io, sock, bytes);
+}
+
+bool io_quiet(struct io *io, const struct io_sock *sock)
+{
+    return sock->fd >= 0 && io->backend->quiet(io, sock);
+}
+
 static void sock_end(struct io *io, struct io_sock *sock, bool reset)
 {
     assert(!sock->send);

@@ -1,12 +1,15 @@
-/* Whether the far end of a socket takes what it is sent.
+/* What has become of what was sent, and whether something came: asked of the kernel.
  *
  * The kernel's own header says more of a connection than the C library's, and
  * the two cannot stand in one file.
  */
 #include "io/posix.h"
+
+#include <errno.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -21,4 +24,28 @@ uint64_t posix_taken(struct io *io, const struct io_sock *sock)
         return info.tcpi_bytes_acked;
     (void)ioctl(sock->fd, SIOCOUTQ, &queued); /* a unix socket: what was not read yet */
     return (uint64_t)queued;
+}
+
+bool posix_acked(struct io *io, const struct io_sock *sock, uint64_t *bytes)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+
+    (void)io;
+    if (getsockopt(sock->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+        len < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked)
+        return false;
+    *bytes = info.tcpi_bytes_acked;
+    return true;
+}
+
+/* io_uring looks at a socket only while we are in the kernel: what it has not told
+ * us of by then is still there. */
+bool posix_quiet(struct io *io, const struct io_sock *sock)
+{
+    char byte;
+
+    (void)io;
+    return recv(sock->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }

@@ -523,6 +523,19 @@ static void sim_sock_local(struct io *io, const struct io_sock *sock, struct add
     *a = sim_end_of(sim_io_of(io)->sim, sock->fd)->address;
 }
 
+static bool sim_sock_acked(struct io *io, const struct io_sock *sock, uint64_t *bytes)
+{
+    *bytes = sim_end_of(sim_io_of(io)->sim, sock->fd)->acked;
+    return true;
+}
+
+static bool sim_sock_quiet(struct io *io, const struct io_sock *sock)
+{
+    const struct sim_end *end = sim_end_of(sim_io_of(io)->sim, sock->fd);
+
+    return end->here == end->from && !end->fin && !end->reset;
+}
+
 static void sim_sock_close(struct io *io, struct io_sock *sock, bool reset)
 {
     struct sim *sim = sim_io_of(io)->sim;
@@ -583,6 +596,8 @@ const struct io_backend io_sim_backend = {
     .shutdown = sim_shutdown,
     .taken = sim_sock_taken,
     .local = sim_sock_local,
+    .acked = sim_sock_acked,
+    .quiet = sim_sock_quiet,
     .close = sim_sock_close,
     .discard = sim_discard,
     .listen = sim_listen,

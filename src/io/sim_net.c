@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define ACK_NS (20 * NS_PER_MS)
+
 enum {
     WINDOW = 256 * 1024,
     CONNECT_TRIES = 5,
@@ -25,7 +27,19 @@ static uint64_t latency(struct sim *sim)
 
 /* --- bytes on their way -------------------------------------------------------------- */
 
+/* What comes from the other end says how much of ours is there; but for RST, whose word is
+ * not listened to.  Else it is said after a while. */
+static void ack_arrived(struct sim *sim, void *data, uint64_t bytes)
+{
+    struct sim_end *end = data;
+
+    (void)sim;
+    if (bytes > end->acked && !end->reset)
+        end->acked = bytes;
+}
+
 /* Whatever comes later arrives later. */
+static void reset_arrived(struct sim *sim, void *data, uint64_t value);
 static void arrive_at(struct sim *sim, struct sim_end *to,
                       void (*run)(struct sim *, void *, uint64_t), uint64_t value)
 {
@@ -34,6 +48,8 @@ static void arrive_at(struct sim *sim, struct sim_end *to,
     if (at < to->last_at)
         at = to->last_at;
     to->last_at = at;
+    if (run != reset_arrived)
+        sim_at(sim, at, ack_arrived, to, to->other->arrived);
     sim_at(sim, at, run, to, value);
 }
 
@@ -76,6 +92,8 @@ static void bytes_arrived(struct sim *sim, void *data, uint64_t len)
         sim_rst(sim, end);
         return;
     }
+    end->arrived += len;
+    sim_at(sim, sim->now + ACK_NS, ack_arrived, end->other, end->arrived);
     if (end->peer)
         hear_soon(sim, end);
     else

@@ -209,10 +209,10 @@ static void recv_complete(struct sim_flight *f)
     if (most == 0 || cancel_wins(f)) {
         if (f->op->cancelled)
             flight_complete(f, FAIL_CANCELLED, 0);
+        else if (end->fin) /* which RST behind it does not undo */
+            flight_complete(f, FAIL_CLOSED, 0);
         else if (end->reset)
             flight_complete(f, FAIL_RESET, 0);
-        else if (end->fin)
-            flight_complete(f, FAIL_CLOSED, 0);
         else
             flight_park(f);
         return;

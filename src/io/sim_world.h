@@ -77,6 +77,8 @@ struct sim_end {
     char *in;
     size_t from, here, to, room;
     uint64_t taken;   /* bytes that were read */
+    uint64_t arrived; /* bytes that ever came here, read or not */
+    uint64_t acked;   /* of ours that the other end's system has, as we have heard */
     uint64_t last_at; /* when the last of them arrives */
     uint32_t window;
     bool fin, reset, shut, lost; /* lost: bytes were thrown away with an RST */

@@ -132,6 +132,7 @@ static void wire_received(struct wire *w)
 {
     struct slice *s = &w->recv.slice;
 
+    w->fin = w->fin || w->recv.fail == FAIL_CLOSED;
     if (w->hold->tls && (!w->recv.fail || w->recv.fail == FAIL_CLOSED)) {
         wire_tls_received(w, w->recv.fail ? (struct slice){0} : *s);
     } else if (w->recv.fail == FAIL_CLOSED) {

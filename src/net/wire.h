@@ -74,6 +74,7 @@ struct wire {
     bool finish : 1;    /* FIN after the last byte */
     bool finished : 1;  /* FIN was sent, or is the only thing left to send */
     bool leaving : 1;   /* closing sends FIN */
+    bool fin : 1;       /* eof by the peer's own FIN, not because the connection broke */
     bool moved : 1;     /* bytes went out since wire_moved() was last asked */
     bool quiet : 1;     /* set by the owner: no step is needed when all has gone */
     int8_t fail;        /* enum fail of a receive or a send; the wire is of no more use */

@@ -287,6 +287,66 @@ static void a_reset_is_told_from_an_end(void)
     engine_close(io);
 }
 
+static void a_quiet_socket_is_told_from_one_that_has_something(void)
+{
+    struct io *io = engine_open();
+    struct peer p;
+    int fd = peer_pair(&p, io);
+
+    peer_read(&p);
+    turn_some(io);
+    CHECK(io_quiet(io, &p.sock));
+    for (size_t i = 1; i < 10; i++) { /* although a receive is under way */
+        CHECK_EQUAL(write(fd, "x", 1), 1);
+        CHECK(!io_quiet(io, &p.sock));
+        TURN_UNTIL(io, p.got_len == i);
+        CHECK(io_quiet(io, &p.sock));
+    }
+    close(fd);
+    CHECK(!io_quiet(io, &p.sock));
+    TURN_UNTIL(io, p.end);
+    peer_close(&p);
+    engine_close(io);
+}
+
+static void what_the_other_system_has_is_known_at_its_end(void)
+{
+    struct io *io = engine_open();
+    struct io_vec vec = {(void *)"0123456789", 10};
+    struct peer p;
+    uint64_t before, after;
+
+    for (int crossing = 0; crossing < 2; crossing++) {
+        int fd = peer_pair(&p, io);
+        char bytes[10];
+        CHECK(io_acked(io, &p.sock, &before));
+        peer_read(&p);
+        if (crossing)
+            close(fd);
+        io_send(io, &p.send, &p.sock, &vec, 1);
+        if (!crossing) {
+            TURN_UNTIL(io, p.sends == 1);
+            CHECK_EQUAL(recv(fd, bytes, sizeof bytes, MSG_WAITALL), 10);
+            close(fd);
+        }
+        TURN_UNTIL(io, p.end);
+        CHECK_EQUAL(p.end, FAIL_CLOSED);
+        CHECK(io_acked(io, &p.sock, &after));
+        CHECK_EQUAL(after - before, crossing ? 0 : 10);
+        TURN_UNTIL(io, p.sends == 1);
+        peer_close(&p);
+    }
+    int pair[2];
+    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    peer_adopt(&p, io, pair[0]);
+    CHECK(!io_acked(io, &p.sock, &after));
+    CHECK(io_quiet(io, &p.sock));
+    close(pair[1]);
+    CHECK(!io_quiet(io, &p.sock));
+    peer_close(&p);
+    engine_close(io);
+}
+
 /* --- sending ------------------------------------------------------------------------ */
 
 static void a_send_that_finds_no_room_waits_for_it(void)
@@ -643,6 +703,10 @@ const struct test stream_tests[] = {
     {"what_has_more_to_come_leaves_with_the_end", what_has_more_to_come_leaves_with_the_end},
     {"the_end_is_noticed_whenever_it_comes", the_end_is_noticed_whenever_it_comes},
     {"a_reset_is_told_from_an_end", a_reset_is_told_from_an_end},
+    {"a_quiet_socket_is_told_from_one_that_has_something",
+     a_quiet_socket_is_told_from_one_that_has_something},
+    {"what_the_other_system_has_is_known_at_its_end",
+     what_the_other_system_has_is_known_at_its_end},
     {"a_send_that_finds_no_room_waits_for_it", a_send_that_finds_no_room_waits_for_it},
     {"busy_sockets_and_quiet_ones_take_turns", busy_sockets_and_quiet_ones_take_turns},
     {"many_vectors_leave_in_order", many_vectors_leave_in_order},

@@ -17,6 +17,7 @@ struct origin_visit {
     bool counted;  /* its head was */
     bool tunnel;   /* echoes from here on */
     bool deaf;     /* hears nothing any more */
+    uint64_t asked_at;
 };
 
 /* --- saying ------------------------------------------------------------------------ */
@@ -319,12 +320,29 @@ static bool visit_go_on(struct origin_visit *v)
     return got && !v->deaf && !v->peer->closed && v->at < v->peer->len;
 }
 
+static void patience_over(void *data)
+{
+    struct origin_visit *v = data;
+
+    if (sim_now(v->origins->sim) - v->asked_at < v->origins->patience || v->deaf || v->peer->closed)
+        return;
+    v->origins->ended_late++;
+    v->deaf = true;
+    sim_close(v->peer);
+}
+
 static void news(struct sim_peer *peer)
 {
     struct origin_visit *v = peer->data;
 
+    size_t before = v->at;
+
     while (!v->deaf && !v->tunnel && !peer->closed && visit_go_on(v))
         ;
+    if (v->at != before && v->origins->patience) {
+        v->asked_at = sim_now(peer->sim);
+        sim_after(peer->sim, v->origins->patience, patience_over, v);
+    }
     if (v->tunnel)
         echo(v);
     /* An origin ends what its client has ended. */

@@ -63,6 +63,8 @@ struct origins {
     struct sim_origin servers[4];
     unsigned count;
     struct origin_visit *visits;
+    uint64_t patience;          /* ends connections that idle so long; 0: never */
+    unsigned ended_late;        /* so many were */
     unsigned heads[ORIGIN_IDS]; /* how often a request of this id came */
     unsigned whole[ORIGIN_IDS]; /* with all of its content */
     uint64_t left_max;          /* ms; 0: nobody says X-Left */

@@ -55,6 +55,9 @@ static uint64_t rough(const struct telling *telling)
             /* It may meet a connection that is just being closed, or says more than it should. */
             if (what == ORIGIN_then_close || what == ORIGIN_extra)
                 a.or_status = 502;
+            /* And what that is cannot be told if it comes behind the next request. */
+            if (what == ORIGIN_extra)
+                a.or_content = SPAN("poison");
             visitor_ask(v, a);
         }
         client_go(&t, v);
@@ -92,6 +95,68 @@ static uint64_t stale(const struct telling *telling)
     EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
     for (unsigned i = 0; i < t.count; i++)
         visitor_expect_all(&t.clients[i]);
+    return traffic_end(&t);
+}
+
+/* Origins that end connections soon behind an answer, whatever is on its way or was just
+ * heard: a POST that meets that comes once, not twice and not never. */
+static uint64_t crossing(const struct telling *telling)
+{
+    struct traffic t;
+    /* Else a part of a request may come before the end, or come and not be read. */
+    bool whole = telling->seed % 2;
+    unsigned lost = 0;
+
+    traffic_begin(&t, telling, whole ? 0 : SIM_SHORT | SIM_RACES);
+    for (unsigned n = 2 + (unsigned)sim_random(t.sim, TRAFFIC_CLIENTS - 1); n > 0; n--) {
+        struct visitor *v = client_new(&t);
+        for (unsigned i = 0; i < 20; i++) {
+            unsigned id = t.ids++;
+            t.posts[id] = true;
+            struct span text = request_text(&t, ORIGIN_then_close, id, 100, 50, false);
+            visitor_ask(v, (struct ask){.request = text.ptr,
+                                        .len = text.len,
+                                        .status = 200,
+                                        .or_status = 502,
+                                        .id = id,
+                                        .content_len = 100});
+        }
+        client_go(&t, v);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+    for (unsigned i = 0; i < t.ids; i++)
+        lost += t.origins.whole[i] == 0;
+    for (unsigned i = 0; i < t.count; i++)
+        visitor_expect_all(&t.clients[i]);
+    EXPECT(!whole || lost == 0, "%u of %u came to nobody", lost, t.ids);
+    return traffic_end(&t);
+}
+
+/* Origins end connections after a time: that is learned, so that none is used that is about
+ * to be ended, and what idles is ended by us. */
+static uint64_t patience(const struct telling *telling)
+{
+    struct traffic t;
+    unsigned met = 0;
+
+    traffic_begin(&t, telling, 0);
+    t.origins.patience = 50 * NS_PER_MS + sim_random(t.sim, 2 * NS_PER_S);
+    for (unsigned i = 0; i < 60; i++) {
+        /* Just when it ends, or long after; while it is not known, only then. */
+        uint64_t idle = i < 30 ? 3 * t.origins.patience
+                              : t.origins.patience - 200 * NS_PER_US +
+                                    sim_random(t.sim, 400 * NS_PER_US);
+        struct visitor *v = client_new(&t);
+        visitor_ask(v, ask_origin(&t, ORIGIN_length));
+        client_go(&t, v);
+        EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+        visitor_expect_all(v);
+        met += i >= 30 && t.origins.ended_late;
+        t.origins.ended_late = 0;
+        client_forget(&t);
+        sim_run_for(t.sim, idle);
+    }
+    EXPECT(met <= 2, "%u times the origin ended an idle connection first", met);
     return traffic_end(&t);
 }
 
@@ -490,6 +555,8 @@ const struct story forward_stories[] = {
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
     {"forward.again", "an answer of the wrong status is another server's to give", again, 2},
     {"forward.stale", "idle connections that were closed are not used", stale, 0},
+    {"forward.crossing", "a POST that meets the end of its connection comes once", crossing, 2},
+    {"forward.patience", "how long an origin keeps connections is learned", patience, 0},
     {"forward.unreachable", "no connection: another server, or 502 and 504", unreachable, 2},
     {"forward.vanishing", "clients vanish in the middle, the next is served", vanishing, 4},
     {"forward.sizes", "max_body to the byte, and 100 (Continue) to who asks", sizes, 2},

@@ -58,8 +58,7 @@ static uint64_t truncating(const struct telling *telling)
         visitor_ask(client_new(&t), ask_origin(&t, ORIGIN_close_in_content));
         client_go(&t, &t.clients[0]);
         EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "it is told");
-        t.count = 0;
-        t.clients[0] = (struct visitor){0};
+        client_forget(&t);
     }
     for (struct link_node *n = t.gateway.gate.groups.next; n != &t.gateway.gate.groups;
          n = n->next) {

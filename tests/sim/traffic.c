@@ -189,3 +189,14 @@ void client_go(struct traffic *t, struct visitor *v)
     from.port = (uint16_t)(from.port + (v - t->clients));
     visitor_start(v, t->sim, &t->at, &from);
 }
+
+void client_forget(struct traffic *t)
+{
+    struct sim_peer *p = t->clients[0].peer;
+
+    p->news = NULL;
+    if (!p->closed)
+        sim_close(p);
+    t->clients[0] = (struct visitor){0};
+    t->count = 0;
+}

@@ -20,6 +20,7 @@ struct ask {
     size_t piece;        /* sent in pieces of this size, quickly; 0: at once */
     size_t wait_at;      /* what is behind this is sent after 100 (Continue); 0: at once */
     int or_status;       /* another one that is right, too */
+    struct span or_content; /* and other content of the same status; ptr NULL: none */
     bool may_cut;        /* the connection may end instead of an answer, or in it */
     unsigned id;         /* of its content's pattern, when content.ptr is NULL and ... */
     size_t content_len;  /* ... this is not 0 */
