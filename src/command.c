@@ -157,8 +157,8 @@ static bool act_on_all(struct command *c, const struct upstream_conf *u)
     for (unsigned i = 0; i < u->server_count; i++)
         if (span_equal(u->servers[i].text, c->server) && !act(c, u, u->servers[i].state))
             return false;
-    log_say(LOG_NOTICE, "upstream %.*s: server %.*s: %.*s, by hand", SPAN_ARG(u->name),
-            SPAN_ARG(c->server), SPAN_ARG(c->action));
+    log_say(LOG_NOTICE, "upstream %.*s: server %.*s: %.*s, by hand of uid %u", SPAN_ARG(u->name),
+            SPAN_ARG(c->server), SPAN_ARG(c->action), (unsigned)c->uid);
     return true;
 }
 
@@ -305,6 +305,7 @@ static void reload_begin(struct command *c, uint64_t now_ns)
     }
     c->reloaded = r;
     r->d.arena = &r->arena;
+    log_say(LOG_INFO, "uid %u asks for a reload", (unsigned)c->uid);
     bool adopted = c->means->reload(&r->d, r->later);
     reload_say(c, adopted);
     c->stage = COMMAND_SETTLING; /* until it is in use everywhere */

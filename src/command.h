@@ -40,6 +40,7 @@ enum command_outcome { COMMAND_OK, COMMAND_REFUSED, COMMAND_USAGE };
 struct command {
     const struct command_means *means;
     struct span line; /* the caller's, until it is done */
+    uint32_t uid;     /* who asks */
     FILE *out;        /* the answer, but for its first line */
     enum command_stage stage;
     enum command_outcome outcome;

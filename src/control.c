@@ -168,7 +168,11 @@ static void client_work(struct client *k, uint64_t now)
 
 static void client_begin(const struct control *c, struct client *k, struct span line, uint64_t now)
 {
-    k->command = (struct command){.means = c->means, .line = line};
+    struct ucred peer = {.uid = UINT32_MAX};
+    socklen_t len = sizeof peer;
+
+    (void)getsockopt(k->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+    k->command = (struct command){.means = c->means, .line = line, .uid = peer.uid};
     if (!(k->command.out = open_memstream(&k->answer, &k->answer_len))) {
         client_end(k);
         return;

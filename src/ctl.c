@@ -7,29 +7,24 @@
 
 #include "conf/conf.h"
 #include "control.h"
+#include "ctl_ask.h"
 #include "ctl_print.h"
+#include "ctl_wait.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-enum { OPTION_JSON = 256 };
-enum { ANSWER_MS = 120 * 1000 }; /* a reload may have names to resolve */
+enum { OPTION_JSON = 256, OPTION_WAIT };
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"socket", required_argument, NULL, 's'},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"help", no_argument, NULL, 'h'},
-    {0},
+    {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
+    {"json", no_argument, NULL, OPTION_JSON}, {"wait", required_argument, NULL, OPTION_WAIT},
+    {"help", no_argument, NULL, 'h'},         {0},
 };
 
 static const char usage[] =
-    "usage: headgate ctl [-c FILE | -s SOCKET] [--json] COMMAND\n"
+    "usage: headgate ctl [-c FILE | -s SOCKET] [--json] [--wait TIME] COMMAND\n"
     "       upstream [GROUP]               show groups and their servers\n"
     "       upstream GROUP SERVER drain    no new requests; what has begun, and sticky\n"
     "                                      sessions, may finish\n"
@@ -38,6 +33,8 @@ static const char usage[] =
     "       upstream GROUP SERVER weight=N its share; 0: no new requests\n"
     "       stats                          what has been counted\n"
     "       reload                         read the configuration again\n"
+    "       --wait TIME                    with drain and down: until nothing is in flight\n"
+    "                                      there, or so long: exit code 1\n"
     "       -h                             this help\n"
     "What is ordered holds until a restart; see headgate-ctl(1).\n";
 
@@ -80,87 +77,6 @@ static const char *socket_of(const char *file, struct arena *arena)
     return NULL;
 }
 
-/* --- asking ------------------------------------------------------------------------------------
- */
-
-static void say_why(const char *path, int error)
-{
-    switch (error) {
-    case ENOENT:
-        fprintf(stderr,
-                "headgate ctl: %s is not there: headgate is not running, or its control setting "
-                "has changed since it was started\n",
-                path);
-        break;
-    case ECONNREFUSED:
-        fprintf(stderr, "headgate ctl: nobody answers at %s: headgate is not running\n", path);
-        break;
-    case EACCES:
-    case EPERM:
-        fprintf(stderr,
-                "headgate ctl: %s: permission denied: only root and the user that headgate runs "
-                "as may steer it\n",
-                path);
-        break;
-    default:
-        fprintf(stderr, "headgate ctl: %s: %s\n", path, strerror(error));
-    }
-}
-
-/* -1: nobody is there, and that was said. */
-static int reach(const char *path)
-{
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
-
-    if (len > CONTROL_PATH_MAX) {
-        fprintf(stderr, "headgate ctl: a socket's path has at most %d bytes\n", CONTROL_PATH_MAX);
-        return -1;
-    }
-    memcpy(to.sun_path, path, len);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) == 0)
-        return fd;
-    say_why(path, errno);
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
-/* False: it went away, or takes too long. */
-static bool say(int fd, const char *line, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = send(fd, line, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        line += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-/* All there is to the end of the stream; false: it took too long, or there is no memory. */
-static bool hear(int fd, FILE *to)
-{
-    char piece[16384];
-
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (poll(&p, 1, ANSWER_MS) == 0)
-            return false;
-        ssize_t n = recv(fd, piece, sizeof piece, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return true;
-        if (fwrite(piece, 1, (size_t)n, to) != (size_t)n)
-            return false;
-    }
-}
-
 /* --- the answer ------------------------------------------------------------------------------ */
 
 static bool colours_for(FILE *out)
@@ -170,55 +86,22 @@ static bool colours_for(FILE *out)
     return isatty(fileno(out)) && !(no && *no) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
-static int show(struct span answer, bool json)
+static int show(const struct ctl_answer *answer, bool json)
 {
-    size_t end = span_find(answer, '\n');
-    struct span word = span_first(answer, end);
-    int code = span_equal(word, SPAN("ok"))        ? EXIT_FINE
-               : span_equal(word, SPAN("refused")) ? EXIT_FAILED
-               : span_equal(word, SPAN("usage"))   ? EXIT_USAGE
-                                                   : -1;
+    FILE *out = json || answer->code == EXIT_FINE ? stdout : stderr;
 
-    if (code < 0 || end == answer.len) {
-        fputs("headgate ctl: headgate ended, or is busy, and has not answered\n", stderr);
-        return EXIT_FAILED;
-    }
-    answer = span_after(answer, end + 1);
-    FILE *out = json || code == EXIT_FINE ? stdout : stderr;
     if (json)
-        fwrite(answer.ptr, 1, answer.len, out);
+        fwrite(answer->body.ptr, 1, answer->body.len, out);
     else
-        print_answer(out, answer, colours_for(out));
-    if (fflush(out) != 0) {
-        fputs("headgate ctl: the answer could not be written\n", stderr);
-        return EXIT_FAILED;
-    }
-    return code;
+        print_answer(out, answer->body, colours_for(out));
+    if (fflush(out) == 0)
+        return answer->code;
+    fputs("headgate ctl: the answer could not be written\n", stderr);
+    return EXIT_FAILED;
 }
 
-static int ask(const char *path, struct span line, bool json)
-{
-    char *text = NULL;
-    size_t len = 0;
-    int fd = reach(path), code = EXIT_FAILED;
-    FILE *to = fd < 0 ? NULL : open_memstream(&text, &len);
-
-    if (!to) {
-        if (fd >= 0)
-            close(fd);
-        return EXIT_FAILED;
-    }
-    say(fd, line.ptr, line.len); /* who refuses it may have answered already */
-    bool heard = hear(fd, to);
-    fclose(to);
-    close(fd);
-    if (heard)
-        code = show((struct span){text, len}, json);
-    else
-        fprintf(stderr, "headgate ctl: no answer within %d s\n", ANSWER_MS / 1000);
-    free(text);
-    return code;
-}
+/* --- the command line --------------------------------------------------------------------------
+ */
 
 /* The words with blanks between, and the end of the line.  False: too long, or a word that
  * would end it. */
@@ -235,25 +118,44 @@ static bool line_of(char **words, int count, bool json, char line[CONTROL_LINE_M
     return true;
 }
 
-int ctl(int argc, char **argv)
+struct arguments {
+    const char *file, *path;
+    bool json;
+    uint64_t wait_ns; /* 0: not at all */
+    char **words;
+    int count;
+};
+
+/* Only behind drain and down there is anything to wait for. */
+static bool may_wait(const struct arguments *a)
 {
-    const char *file = HEADGATE_CONF, *path = NULL;
-    struct arena arena = {0};
-    char line[CONTROL_LINE_MAX + 2];
-    bool json = false;
-    size_t len;
+    const char *action = a->words[a->count - 1];
+
+    return a->count >= 4 && (strcmp(action, "drain") == 0 || strcmp(action, "down") == 0);
+}
+
+/* The exit code, or -1: there is something to ask. */
+static int arguments_read(struct arguments *a, int argc, char **argv)
+{
+    const char *why;
     int c;
 
     while ((c = getopt_long(argc, argv, "c:s:h", options, NULL)) != -1) {
         switch (c) {
         case 'c':
-            file = optarg;
+            a->file = optarg;
             break;
         case 's':
-            path = optarg;
+            a->path = optarg;
             break;
         case OPTION_JSON:
-            json = true;
+            a->json = true;
+            break;
+        case OPTION_WAIT:
+            if (value_duration(span_of(optarg), &a->wait_ns, &why) < 0) {
+                fprintf(stderr, "headgate ctl: --wait %s: %s\n", optarg, why);
+                return EXIT_USAGE;
+            }
             break;
         case 'h':
             fputs(usage, stdout);
@@ -263,17 +165,48 @@ int ctl(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    if (optind == argc) {
+    a->words = argv + optind;
+    a->count = argc - optind;
+    if (a->count == 0) {
         fprintf(stderr, "headgate ctl: a command is missing\n%s", usage);
         return EXIT_USAGE;
     }
-    if (!line_of(argv + optind, argc - optind, json, line, &len)) {
+    if (a->wait_ns > 0 && !may_wait(a)) {
+        fputs("headgate ctl: --wait goes with drain and down\n", stderr);
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+static int ask(const struct arguments *a, const char *path, struct span line)
+{
+    struct ctl_answer answer;
+
+    if (!ctl_ask(path, line, &answer))
+        return EXIT_FAILED;
+    int code = show(&answer, a->json);
+    free(answer.text);
+    if (code != EXIT_FINE || a->wait_ns == 0)
+        return code;
+    return ctl_wait(path, span_of(a->words[1]), span_of(a->words[a->count - 2]), a->wait_ns);
+}
+
+int ctl(int argc, char **argv)
+{
+    struct arguments a = {.file = HEADGATE_CONF};
+    struct arena arena = {0};
+    char line[CONTROL_LINE_MAX + 2];
+    size_t len;
+    int code = arguments_read(&a, argc, argv);
+
+    if (code >= 0)
+        return code;
+    if (!line_of(a.words, a.count, a.json, line, &len)) {
         fputs("headgate ctl: the command is too long\n", stderr);
         return EXIT_USAGE;
     }
-    if (!path)
-        path = socket_of(file, &arena);
-    int code = path ? ask(path, (struct span){line, len}, json) : EXIT_FAILED;
+    const char *path = a.path ? a.path : socket_of(a.file, &arena);
+    code = path ? ask(&a, path, (struct span){line, len}) : EXIT_FAILED;
     arena_free(&arena);
     return code;
 }

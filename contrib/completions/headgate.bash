@@ -26,16 +26,21 @@ _headgate_ctl() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
+    --wait)
+        mapfile -t COMPREPLY < <(compgen -W '30s 5m' -- "$word")
+        return
+        ;;
     esac
     for ((i = 2; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
+        --wait) ((i++)) ;;
         -c | -s) asks+=("${COMP_WORDS[i]}" "${COMP_WORDS[++i]}") ;;
         -*) ;;
         *) words+=("${COMP_WORDS[i]}") ;;
         esac
     done
     case ${words[0]}:${#words[@]} in
-    :0) mapfile -t COMPREPLY < <(compgen -W 'upstream stats reload -c -s --json -h' -- "$word") ;;
+    :0) mapfile -t COMPREPLY < <(compgen -W 'upstream stats reload -c -s --json --wait -h' -- "$word") ;;
     upstream:1)
         mapfile -t COMPREPLY < <(compgen -W "$("${asks[@]}" upstream 2>/dev/null |
             awk 'NR > 1 { print $1 }' | sort -u)" -- "$word")

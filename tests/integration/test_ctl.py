@@ -186,6 +186,7 @@ def test_orders_hold_at_once_on_all_workers(gate):
     for workers in (1, 4):
         p = Pair(gate, workers, "balance = random")
         true(min(p.got()) > 0, "both serve")
+        true(f"by hand of uid {os.geteuid()}" in (p.order(0, "up"), p.gate.said())[1], "logged")
         for order, state in (("drain", "draining"), ("down", "down"), ("weight=0", "up")):
             shown = p.order(0, order)
             true(state in shown and p.names[0] in shown and p.names[1] not in shown, shown)
@@ -217,6 +218,31 @@ def test_what_is_under_way_is_finished(gate):
         same(p.server(0)["in_flight"], 0)
         s.close()
         p.end()
+
+
+def test_it_waits_until_nothing_is_in_flight(gate):
+    for order in ("drain", "down"):
+        p = Pair(gate, 2)
+        p.order(1, "down")
+        s = p.gate.connect()
+        s.sendall(b"GET /hold/1200 HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_for(lambda: p.origins[0].held == 1)
+        began = time.monotonic()
+        said = p.ctl("upstream", "api", p.names[0], order, "--wait", "300ms", code=1)
+        true("still has requests in flight" in said, said)
+        true(time.monotonic() - began < 1, "no longer than it is told")
+        p.ctl("upstream", "api", p.names[0], order, "--wait", "10s")
+        same(p.server(0)["in_flight"], 0)
+        true(0.9 < time.monotonic() - began < 5, "and no longer than need be")
+        same(read_response(s)[0], 200)
+        s.close()
+        p.end()
+    p = Pair(gate)
+    for words in (("upstream", "--wait", "1s"), ("upstream", "api", p.names[0], "up", "--wait", "1s"),
+                  ("upstream", "api", p.names[0], "drain", "--wait", "1")):
+        p.ctl(*words, code=2)
+    same(p.server(0)["state"], "up")
+    p.end()
 
 
 def test_down_closes_what_is_idle_and_drain_does_not(gate):
@@ -531,4 +557,4 @@ def test_requests_of_h2_links_are_counted(gate):
 
 
 if __name__ == "__main__":
-    main([f for n, f in list(globals().items()) if n.startswith("test_")])
+    main([f for n, f in list(globals().items()) if n.startswith("test_")], at_once=6)

@@ -202,4 +202,4 @@ def test_a_tunnel_is_sticky_too(gate):
 
 
 if __name__ == "__main__":
-    main([f for n, f in list(globals().items()) if n.startswith("test_")])
+    main([f for n, f in list(globals().items()) if n.startswith("test_")], at_once=6)
