@@ -186,6 +186,9 @@ static void answer(struct origin_visit *v, enum origin_what what, unsigned id, s
     case ORIGIN_large_head:
         say_large_head(p);
         break;
+    case ORIGIN_unwell:
+        say_head(p, "503 Unwell", "", 0);
+        break;
     case ORIGIN_silent:
         break;
     case ORIGIN_then_close:
@@ -296,11 +299,14 @@ static bool visit_go_on(struct origin_visit *v)
         return false;
     }
     path_read(a.path, &what, &id, &bytes);
+    bool check = what == ORIGIN_check;
+    if (check || v->origins->meets[v->server] != ORIGIN_COUNT)
+        what = check ? v->origins->health[v->server] : v->origins->meets[v->server];
     if (!v->counted) {
         v->counted = true;
         v->origins->heads[id]++;
         left_check(v->origins, &a, id);
-        v->origins->asked[v->server]++;
+        (check ? v->origins->checks : v->origins->asked)[v->server]++;
         v->origins->where[id] = v->server;
         sim_say_trace(v->peer->sim, "origin %u is asked: %.*s", v->peer->from.port,
                       (int)(a.path.ptr + a.path.len - text.ptr), text.ptr);
@@ -374,6 +380,8 @@ static void accepted(struct sim_origin *origin, struct sim_peer *peer)
 void origins_open(struct origins *o, struct sim *sim)
 {
     *o = (struct origins){.sim = sim};
+    for (unsigned i = 0; i < COUNT_OF(o->meets); i++)
+        o->meets[i] = ORIGIN_COUNT;
 }
 
 struct sim_origin *origins_add(struct origins *o, const char *address)

@@ -41,6 +41,8 @@ enum { ORIGIN_IDS = 512 };
     ROW(tunnel, 0, 101, "switches to websocket, and echoes")                                       \
     ROW(events, 0, 200, "an event stream: a line, an hour's silence but five minutes, a line")     \
     ROW(grpc, 0, 200, "the same as gRPC")                                                          \
+    ROW(unwell, 0, 503, "503, of its own")                                                         \
+    ROW(check, 0, 200, "whatever its health says")                                                          \
     ROW(once_503, 0, 200, "says 503 the first time, answers the second")
 
 #define ORIGIN_ENUM(name, calm, status, text) ORIGIN_##name,
@@ -62,6 +64,9 @@ struct origins {
     struct sim *sim;
     struct sim_origin servers[4];
     unsigned count;
+    enum origin_what meets[4];  /* what all requests to it get; ORIGIN_COUNT: what they ask for */
+    enum origin_what health[4]; /* what all checks get */
+    unsigned checks[4];
     struct origin_visit *visits;
     uint64_t patience;          /* ends connections that idle so long; 0: never */
     unsigned ended_late;        /* so many were */

@@ -24,8 +24,9 @@ struct story {
 };
 
 /* Tables that end with a row without a name. */
-extern const struct story relay_stories[], serve_stories[], forward_stories[], gate_stories[],
-    h2_stories[], h2_origin_stories[], io_stories[], mrc_stories[], passes_stories[], static_stories[],
+extern const struct story checks_stories[], relay_stories[], serve_stories[], forward_stories[],
+    gate_stories[], h2_stories[], h2_origin_stories[], io_stories[], mrc_stories[],
+    passes_stories[], static_stories[],
     steer_stories[], upstream_stories[];
 
 /* A world for this telling; which faults there are is up to the seed. */
