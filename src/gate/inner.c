@@ -71,7 +71,6 @@ static void inner_over(struct inner *in)
     in->over = true;
     if (!in->cause)
         in->status = in->leg.response.status;
-    io_timer_clear(exchange_io(in->x), &in->timer);
     leg_close(&in->leg);
     if (in->told)
         owner_wake(in->told);

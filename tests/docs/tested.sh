@@ -6,7 +6,7 @@ set -u
 src=${HG_SRCDIR:-.}
 build=${HG_BUILDDIR:-.}
 later="upstream_unresolved"
-elsewhere="out_of_memory file_error internal_error" # by stories that let memory and disk fail
+elsewhere="file_error internal_error" # by stories that let disk and memory fail
 
 tests() { # HTTP/2 is a pure session first: its causes are provoked there
     cat "$src"/tests/integration/*.py "$src"/tests/sim/*.c "$src"/tests/unit/http/test_h2*.c

@@ -7,12 +7,15 @@ import os
 import socket
 import time
 
-from harness import free_port, main, parse_response, read_all, same, true, wait_for
+from h2client import (COMPRESSION, END, END_HEADERS, FLOW, GOAWAY, HEADERS, PROTOCOL, REFUSED, Client, frame, get,
+                      headers, pack, window)
+from harness import free_port, main, needs, parse_response, read_all, read_response, same, true, wait_for
 from origin import Origin
 
 CONFIG = """
 [server]
 workers = 1
+{server}
 access_log = {dir}/access.log
 [listener a]
 listen = 127.0.0.1:{port}
@@ -85,10 +88,10 @@ def full_port():
 
 
 @contextlib.contextmanager
-def running(gate, **names):
+def running(gate, limit_files=None, **names):
     o = Origin()
     with full_port() as full:
-        g = gate(CONFIG, **{"origin": o.port, "full": full, "dead": free_port(), **names})
+        g = gate(CONFIG, limit_files=limit_files, **{"origin": o.port, "full": full, "dead": free_port(), "server": "", **names})
         with open(os.path.join(g.dir, "file.txt"), "w") as f:
             f.write("text")
         os.symlink("/etc/passwd", os.path.join(g.dir, "out"))
@@ -176,6 +179,41 @@ def test_a_post_on_a_kept_connection_that_ends_is_not_proven(gate):
         same(answer[0], 502)
         true("upstream_closed_unproven" in answer[1]["proxy-status"], answer[1])
         same(g.counted()["upstream_closed_unproven"], 1)
+
+
+def test_without_descriptors_files_and_origins_fail_by_name(gate):
+    with running(gate, limit_files=100, server="max_connections = 5000") as g, contextlib.ExitStack() as crowd:
+        early = crowd.enter_context(g.connect())
+        early.sendall(b"GET /get HTTP/1.1\r\nHost: a\r\n\r\n")
+        same(read_response(early)[0], 200)
+        for _ in range(120):
+            crowd.enter_context(g.connect())
+        true(wait_for(lambda: "no descriptors left" in g.said()), g.said())
+        for path, cause in (("/s/file.txt", "out_of_memory"), ("/f/echo", "upstream_no_descriptors")):
+            early.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            same(read_response(early)[0], 503, path)
+            same(g.counted().get(cause), 1, path)
+
+
+def test_what_breaks_http2_is_named(gate):
+    needs("http/2")
+    request = pack(get("/get"))
+    for cause, said, error in (
+            ("h2_compression_error", frame(HEADERS, END | END_HEADERS, 1, b"\x80"), COMPRESSION),
+            ("h2_window_exceeded", window(0, 0x7fffffff), FLOW),
+            ("h2_malformed", headers(1, get("/get", connection="close")), PROTOCOL),
+            ("h2_protocol_error", frame(HEADERS, END | END_HEADERS, 2, request), PROTOCOL),
+            ("h2_refused", b"".join(headers(1 + 2 * i, get("/f/silent")) for i in range(130)), REFUSED)):
+        with running(gate) as g:
+            with Client(g.port) as c:
+                c.send(said)
+                if cause in ("h2_malformed", "h2_refused"):
+                    stream = 1 if cause == "h2_malformed" else 257
+                    same(c.wait(stream), None, cause)
+                    same(c.resets.get(stream), error, cause)
+                else:
+                    c.until(GOAWAY)
+                true(wait_for(lambda: g.counted().get(cause, 0) > 0), f"{cause}: {g.counted()}")
 
 
 if __name__ == "__main__":

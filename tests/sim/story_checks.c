@@ -3,6 +3,7 @@
 #include "tests/sim/traffic.h"
 
 #include "base/mem.h"
+#include "gate/pool.h"
 #include "gate/upstream.h"
 
 enum { SERVERS = 3, FALL = 3, RISE = 2 };
@@ -116,6 +117,36 @@ static void traffic_play(struct traffic *t, unsigned requests)
     visitor_expect_all(v);
 }
 
+/* Connections that are kept for requests, on all workers. */
+static unsigned idle_links(const struct traffic *t)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < t->gateway.gate.worker_count; i++) {
+        const struct pools *pools = t->gateway.gate.workers[i].pools;
+        for (struct link_node *p = pools->list.next; p != &pools->list; p = p->next) {
+            const struct pool *pool = container_of(p, struct pool, node);
+            for (struct link_node *s = pool->servers.next; s != &pool->servers; s = s->next)
+                n += container_of(s, struct pool_server, node)->idle_count;
+        }
+    }
+    return n;
+}
+
+/* Requests that one server resets, so that it is ejected. */
+static void traffic_is_reset(struct traffic *t, unsigned server)
+{
+    struct visitor *v = client_new(t);
+
+    t->origins.meets[server] = ORIGIN_reset_before;
+    v->tolerant = true;
+    for (unsigned i = 0; i < 12; i++)
+        visitor_ask(v, ask_origin(t, ORIGIN_length));
+    client_go(t, v);
+    EXPECT(sim_run(t->sim, traffic_over, t, 3600 * NS_PER_S), "the answers come");
+    t->origins.meets[server] = ORIGIN_COUNT;
+}
+
 /* --- stories --------------------------------------------------------------------------------- */
 
 /* A server that fails its checks gets nothing but checks, until it is well. */
@@ -123,10 +154,16 @@ static uint64_t failing(const struct telling *telling)
 {
     struct traffic t;
 
-    group_open(&t, telling, SIM_SHORT | SIM_RACES, SERVERS, CHECK);
+    group_open(&t, telling, SIM_SHORT | SIM_RACES, SERVERS,
+               CHECK "eject_failures = 1\neject_time = 10h\n");
     for (unsigned i = 0; i < SERVERS; i++)
         expect_state(&t, i, CHECK_UP, 1);
-    traffic_play(&t, 30);
+    sim_run_for(t.sim, 5 * NS_PER_S);
+    EXPECT(idle_links(&t) == 0, "connections of checks are kept");
+    if (sim_random(t.sim, 2))
+        traffic_is_reset(&t, 0);
+    else
+        traffic_play(&t, 30);
     sim_run_for(t.sim, sim_random(t.sim, 5 * NS_PER_S));
     falls_ill(&t, 0, any_fault(&t));
     unsigned asked = t.origins.checks[0];
@@ -314,6 +351,7 @@ static uint64_t pairs(const struct telling *telling)
         bool cut = f == TRUNCATE && v->answered < v->count; /* the connection ends with it */
         EXPECT(v->answered == v->count || cut, "client %u: %u of %u answers", i, v->answered,
                v->count);
+        EXPECT(cut || v->at == v->peer->len, "client %u: something behind the last answer", i);
     }
     uint64_t again = 0, came = 0;
     for (unsigned i = 0; i < t.ids; i++) {
