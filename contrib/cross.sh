@@ -15,7 +15,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 suite=bookworm
 triplet=aarch64-linux-gnu
 root=$top/build/arm64/root
-packages=libc6-dev,libinih-dev,liburing-dev,libssl-dev,libnghttp2-dev,check,libsubunit-dev
+packages=libc6-dev,libinih-dev,liburing-dev,libssl-dev,libnghttp2-dev,libc-ares-dev,check,libsubunit-dev
 
 # Unpacked, not set up: a compiler and an emulator look for files, no more.
 unpack() {

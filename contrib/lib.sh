@@ -34,6 +34,7 @@ liburing-dev    pc:liburing
 libinih-dev     pc:inih
 libssl-dev      pc:openssl
 libnghttp2-dev  pc:libnghttp2
+libc-ares-dev   pc:libcares
 LIST
         ;;
     test)
@@ -54,6 +55,7 @@ wrk             wrk
 nghttp2-client  nghttp
 nghttp2-server  nghttpd
 nginx           nginx
+dnsmasq-base    dnsmasq
 nodejs          node
 node-ws         /usr/share/nodejs/ws
 mandoc          mandoc

@@ -8,6 +8,7 @@
 #include "io/descriptor.h"
 #include "io/io.h"
 #include "modules/modules_table.h"
+#include "net/lookup.h"
 #include "serve.h"
 
 #include <getopt.h>
@@ -61,6 +62,8 @@ static int version(void)
 #ifdef TLS_VERSION
     printf("feature  tls, built with %s\n", TLS_VERSION);
 #endif
+    if (resolver_library)
+        printf("feature  names followed in DNS, built with %s\n", resolver_library);
     printf("feature  http/1.1\n");
     if (hpack_available())
         printf("feature  http/2, HPACK by nghttp2\n");

@@ -1,7 +1,12 @@
 /* Reading the configuration again; see reload.h. */
 #include "reload.h"
 
+#include "base/fail.h"
 #include "error_log.h"
+#include "gate/names.h"
+#include "io/descriptor.h"
+
+#include <time.h>
 
 /* What is the process's, and changes without a restart. */
 static void reloaded(const struct config *config, const char *later)
@@ -17,6 +22,24 @@ static void reloaded(const struct config *config, const char *later)
         log_say(LOG_WARNING, "needs a restart to change: %s; the rest is in effect", later);
 }
 
+static uint64_t monotonic_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+int names_await(struct names *names, const struct config *config)
+{
+    uint64_t give_up = monotonic_ns() + config->server.resolver_timeout;
+    int err = names_expect(names, config, monotonic_ns());
+
+    while (err == 0 && !names_hear(names, monotonic_ns()) && monotonic_ns() < give_up)
+        descriptor_pause(NS_PER_MS);
+    return err;
+}
+
 static bool adopt(struct gate *gate, struct config *config, struct diagnostics *d,
                   char later[NEEDS_RESTART_TEXT])
 {
@@ -25,10 +48,12 @@ static bool adopt(struct gate *gate, struct config *config, struct diagnostics *
 
     later[names.len] = '\0';
     gate->connections_max = config_connections_max(config); /* before workers look at it again */
-    if (config_keep_running(config, gate->config) == 0 && gate_adopt(gate, config, d) == 0)
-        return true;
-    gate->connections_max = most;
-    return false;
+    bool adopted = config_keep_running(config, gate->config) == 0 &&
+                   names_await(gate->names, config) == 0 && gate_adopt(gate, config, d) == 0;
+    if (!adopted)
+        gate->connections_max = most;
+    names_keep(gate->names);
+    return adopted;
 }
 
 bool reload(struct gate *gate, struct diagnostics *d, char later[NEEDS_RESTART_TEXT])

@@ -9,6 +9,7 @@
 #include "control.h"
 #include "error_log.h"
 #include "gate/gate.h"
+#include "gate/names.h"
 #include "gate/report.h"
 #include "gate/tls_watch.h"
 #include "identity.h"
@@ -278,7 +279,9 @@ static int patience(uint64_t give_up)
 {
     const uint64_t tick = 200 * NS_PER_MS, now = monotonic_ns();
     uint64_t due = tls_watch_due(crew.watch), asked = control_due(crew.control);
+    uint64_t names = names_due(crew.gate.names);
 
+    due = names < due ? names : due;
     if (due <= now || give_up != TIME_NEVER)
         due = now + tick;
     if (asked < due)
@@ -372,6 +375,8 @@ static void serve_until_done(void)
         serve_stuck(give_up);
         if (crew.terms == 0 && tls_watch_due(crew.watch) <= monotonic_ns())
             tls_watch_look(crew.watch, monotonic_ns());
+        if (crew.terms == 0)
+            names_look(crew.gate.names, monotonic_ns());
         if (sig == SIGHUP && crew.terms == 0) {
             reload_for_signal();
         } else if (sig == SIGUSR1) {
@@ -454,6 +459,26 @@ static int serve_open(struct config *config, struct gate_options *options)
     return 0;
 }
 
+static void names_told(void)
+{
+    tell_main(&crew.gate);
+}
+
+/* Before workers serve: so that the first request finds addresses, if there are any to be had soon.
+ */
+static bool names_begin(void)
+{
+    struct config *config = crew.gate.config;
+
+    crew.gate.names = names_new(&crew.gate, resolver_new(names_told));
+    if (!crew.gate.names || names_await(crew.gate.names, config) < 0) {
+        log_say(LOG_ERROR, "no memory for names");
+        return false;
+    }
+    names_place(crew.gate.names, config);
+    return true;
+}
+
 int serve(struct config *config)
 {
     struct gate_options options = {0};
@@ -485,6 +510,10 @@ int serve(struct config *config)
     if (serve_open(config, &options) < 0)
         return 1;
     crew.gate.changed = tell_main;
+    if (!names_begin()) {
+        leave_files();
+        return 1;
+    }
     struct hand *hands = calloc(options.workers, sizeof *hands);
     if (!hands || !crew_start(hands)) {
         leave_files();

@@ -18,9 +18,16 @@ struct choice {
 };
 
 /* As configured, or as ordered since. */
-static unsigned weight_of(const struct server_entry *e)
+static uint64_t weight_of(const struct choice *c, unsigned i)
 {
-    return server_weight(e->state, e->weight);
+    const struct server_entry *e = &c->conf->servers[i];
+
+    return (uint64_t)server_weight(e->state, e->weight) * c->view->servers[i]->share;
+}
+
+static bool is_backup(const struct choice *c, unsigned i)
+{
+    return c->conf->servers[i].backup || c->view->servers[i]->reserve;
 }
 
 static bool was_tried(const struct tried *t, unsigned i)
@@ -38,7 +45,7 @@ static bool may_be_asked(struct choice *c, unsigned i)
 
     if (c->view->servers[i]->tenure == 0) /* no address */
         return false;
-    if (e->down || server_steer(e->state) == STEER_DOWN || e->backup != c->backup ||
+    if (e->down || server_steer(e->state) == STEER_DOWN || is_backup(c, i) != c->backup ||
         was_tried(c->tried, i))
         return false;
     if (c->conf->ejects && !health_allows(e->state, c->now))
@@ -63,7 +70,7 @@ static uint64_t weight(const struct choice *c, unsigned i)
 {
     enum { WHOLE = 16 };
     const struct server_entry *e = &c->conf->servers[i];
-    uint64_t one = weight_of(e), full = one * WHOLE, slow = c->conf->slow_start;
+    uint64_t one = weight_of(c, i), full = one * WHOLE, slow = c->conf->slow_start;
 
     if (slow == VALUE_OFF || (!c->conf->ejects && !c->conf->check.kind))
         return full;
@@ -189,7 +196,7 @@ static bool is_overloaded(struct choice *c, unsigned i, uint64_t all, uint64_t w
     enum { FEW = 8 };
     uint64_t n = in_flight(c, i);
 
-    return n >= FEW && n * 4 * weights >= 5 * (all + 1) * weight_of(&c->conf->servers[i]);
+    return n >= FEW && n * 4 * weights >= 5 * (all + 1) * weight_of(c, i);
 }
 
 /* Rendezvous hashing: each server draws a number for the key, and the lowest
@@ -197,7 +204,6 @@ static bool is_overloaded(struct choice *c, unsigned i, uint64_t all, uint64_t w
  * With bounded load: whoever has too much already is passed over. */
 static int choose_hash(struct choice *c)
 {
-    const struct server_entry *servers = c->conf->servers;
     struct span key = hash_key(c);
     uint64_t all = 0, weights = 0, hash = hash_text(key), least[2] = {0, 0}, weights_of[2] = {0, 0};
     int best[2] = {-1, -1}; /* of all, and of those that are not overloaded */
@@ -207,13 +213,13 @@ static int choose_hash(struct choice *c)
     for (unsigned i = 0; i < c->view->reach; i++)
         if (may_serve(c, i)) {
             all += in_flight(c, i);
-            weights += weight_of(&servers[i]);
+            weights += weight_of(c, i);
         }
     for (unsigned i = 0; i < c->view->reach; i++) {
         if (!may_serve(c, i))
             continue;
         uint64_t cost = hash_cost(hash, c->view->servers[i]->hash);
-        uint64_t weight = weight_of(&servers[i]);
+        uint64_t weight = weight_of(c, i);
         for (int k = 0; k < 2; k++) {
             if (k == 1 && is_overloaded(c, i, all, weights))
                 continue;

@@ -46,6 +46,8 @@ struct server_conf {
     uint64_t buffer_memory;   /* VALUE_AUTO */
     uint64_t drain_timeout, reload_timeout;
     bool tests_required;
+    const char *resolver; /* "10.0.0.1:53,[::1]:53"; NULL: the system's */
+    uint64_t resolver_timeout, resolver_ttl_min, resolver_ttl_max;
     struct log_target access_log, error_log;
     int log_level;                  /* enum log_level */
     struct span server_header;      /* empty: off */
@@ -111,17 +113,18 @@ enum { SLOTS_PER_NAME = 16 }; /* addresses of a name that are used */
 struct server_entry {
     bool secure;           /* https */
     bool named;            /* one of a name's slots */
+    bool services;         /* and the name is that of a service (SRV) */
     struct span text;      /* the server as written, without options: its name in logs */
     struct span key;       /* what its states are found again by; begins with the text */
     struct span host;      /* name or IP, or empty for unix */
     struct span authority; /* the host and perhaps the port, as written: its own Host */
     uint16_t port;
-    const struct address *address; /* as the configuration has it; NULL: none */
+    const struct address *address; /* not named: for good; NULL: none */
     unsigned weight;
     bool backup, down;
     bool h2;                /* HTTP/2 is spoken to it: at once, or where that is agreed */
     uint64_t max_in_flight; /* VALUE_OFF */
-    uint64_t hash;          /* for balance = hash: of the text, or of one of a name's addresses */
+    uint64_t hash;          /* not named: of the text, for balance = hash */
     struct server_state *state;
 };
 
@@ -172,11 +175,11 @@ struct upstream_conf {
     unsigned server_count;
     enum balance balance;
     enum hash_on hash_on;
-    struct span hash_name;         /* of a header field or cookie */
+    struct span hash_name;            /* of a header field or cookie */
     const struct sticky_conf *sticky; /* gate/sticky.h; NULL: off */
-    bool counted;                  /* what is in flight is counted, over all workers */
-    bool limited;                  /* and it, or a server's, has a limit */
-    uint64_t max_in_flight, queue; /* VALUE_OFF; queue: 0 when off */
+    bool counted;                     /* what is in flight is counted, over all workers */
+    bool limited;                     /* and it, or a server's, has a limit */
+    uint64_t max_in_flight, queue;    /* VALUE_OFF; queue: 0 when off */
     uint64_t queue_timeout;
     bool ejects;                                  /* those that fail */
     uint64_t eject_failures, eject_error_rate;    /* VALUE_OFF; a percentage */

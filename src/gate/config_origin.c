@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "gate/loading.h"
 #include "http/h2_hpack.h"
+#include "net/lookup.h"
 
 static void say_word(struct loading *l, const struct line *line, unsigned word, const char *why)
 {
@@ -66,15 +67,16 @@ static bool scheme_load(struct loading *l, const struct line *line, struct span 
     *named = e->h2 || e->secure || span_starts(*rest, SPAN("http://"));
     if (*named)
         *rest = span_after(*rest, span_find(*rest, ':') + 3);
-    const char *later = NULL;
+    e->services = span_starts(*rest, SPAN("srv:"));
+    const char *missing = NULL;
     if (e->h2 && !hpack_available())
-        later = "h2c://";
-    else if (span_starts(*rest, SPAN("srv:")))
-        later = "srv:";
-    if (later)
+        missing = "h2c://";
+    else if (e->services && !resolver_library)
+        missing = "srv:";
+    if (missing)
         diagnostics_say(l->d, SEVERITY_ERROR, line->places[0],
-                        "server: %s is not supported by this build", later);
-    return !later;
+                        "server: %s is not supported by this build", missing);
+    return !missing;
 }
 
 static bool host_split(struct loading *l, const struct line *line, struct span rest, bool named,
@@ -113,6 +115,27 @@ static bool one_address(struct loading *l, struct server_entry *e, const struct 
     return true;
 }
 
+/* srv:_service._tcp.name; its own Host is the name, for the targets are found by it. */
+static void service_load(struct loading *l, const struct line *line, struct span rest, bool named,
+                         struct server_entry *e)
+{
+    struct span service = span_after(rest, 4), name;
+    size_t first = span_find(service, '.'), second = first + 1;
+    const char *why = NULL;
+
+    second += second < service.len ? span_find(span_after(service, second), '.') : 0;
+    bool fine = !named && span_starts(service, SPAN("_")) && first > 1 && second < service.len &&
+                span_equal(span_first(span_after(service, first), second - first), SPAN("._tcp"));
+    e->authority = fine ? span_after(service, second + 1) : (struct span){0};
+    if (!fine || value_host(&l->config->arena, e->authority, false, &name, &why) < 0 ||
+        service.len > LOOKUP_NAME_MAX || span_find(service, ':') < service.len) {
+        say_word(l, line, 0, "a service is srv:_SERVICE._tcp.NAME, without scheme and port");
+        return;
+    }
+    e->host = service;
+    e->named = true;
+}
+
 static void address_load(struct loading *l, const struct line *line, struct server_entry *e)
 {
     struct span text = line->words.list[0], rest = text, name;
@@ -128,6 +151,10 @@ static void address_load(struct loading *l, const struct line *line, struct serv
         else
             one_address(l, e, &a);
         e->authority = SPAN("localhost");
+        return;
+    }
+    if (e->services) {
+        service_load(l, line, rest, named, e);
         return;
     }
     if (!host_split(l, line, rest, named, e))
@@ -150,51 +177,13 @@ static void address_load(struct loading *l, const struct line *line, struct serv
 
 /* --- slots --------------------------------------------------------------------------------- */
 
-/* Keeps the addresses of the wanted family and gives them the port. */
-static unsigned keep_family(struct address *found, unsigned count, uint64_t family, uint16_t port)
-{
-    unsigned kept = 0;
-
-    for (unsigned i = 0; i < count && kept < SLOTS_PER_NAME; i++) {
-        if (family != ADDRESS_NONE && found[i].family != family)
-            continue;
-        found[kept] = found[i];
-        found[kept++].port = port;
-    }
-    return kept;
-}
-
-/* A name without an address does not stop us: its server has none then, and
- * requests get a named answer. */
-static unsigned resolve(struct loading *l, const struct line *line, uint64_t family,
-                        const struct server_entry *e, struct address **found)
-{
-    const struct source *source = l->config->conf.source;
-    char *name = arena_text(&l->config->arena, e->host);
-    int err = !name ? FAIL_MEMORY : FAIL_NOT_FOUND;
-    unsigned count = 0;
-
-    if (name && source->resolve)
-        err = source->resolve(source->data, &l->config->arena, name, found, &count);
-    if (err == FAIL_MEMORY)
-        diagnostics_memory(l->d);
-    if (err < 0)
-        count = 0;
-    count = keep_family(*found, count, family, e->port);
-    if (count == 0 && err != FAIL_MEMORY)
-        diagnostics_say(l->d, SEVERITY_WARNING, line->places[0],
-                        "server: %.*s has no address now; the server gets no requests",
-                        SPAN_ARG(e->host));
-    return count;
-}
-
 /* What tells a slot from others of the same name, also after a reload. */
 static struct span slot_key(struct loading *l, const struct server_entry *e, uint64_t family,
                             unsigned n)
 {
     static const char *const families[] = {"any", "ipv4", "ipv6"};
-    struct span key = arena_print(&l->config->arena, "%.*s %s %u", SPAN_ARG(e->text),
-                                  families[family], n);
+    struct span key =
+        arena_print(&l->config->arena, "%.*s %s %u", SPAN_ARG(e->text), families[family], n);
 
     if (!key.ptr)
         diagnostics_memory(l->d);
@@ -202,35 +191,26 @@ static struct span slot_key(struct loading *l, const struct server_entry *e, uin
 }
 
 static void slot_load(struct loading *l, struct upstream_conf *u, const struct server_entry *line,
-                      unsigned n, const struct address *at)
+                      unsigned n)
 {
     struct server_entry *e = &u->servers[u->server_count++];
-    char text[ADDRESS_TEXT_MAX];
 
     *e = *line;
     e->key = e->named ? slot_key(l, e, u->family, n) : e->text;
     e->hash = hash_text(e->text);
-    if (!e->named || !at)
-        return;
-    e->address = at;
-    e->hash = hash_text((struct span){text, address_print(at, text)});
 }
 
 /* A server's slots: one, or those of a name. */
-static void slots_load(struct loading *l, const struct line *line, struct upstream_conf *u,
-                       const struct server_entry *e)
+static void slots_load(struct loading *l, struct upstream_conf *u, const struct server_entry *e)
 {
-    struct address *found = NULL;
-    unsigned count = e->named ? resolve(l, line, u->family, e, &found) : 0;
-
     for (unsigned n = 0; n < (e->named ? SLOTS_PER_NAME : 1); n++)
-        slot_load(l, u, e, n, n < count ? &found[n] : NULL);
+        slot_load(l, u, e, n);
 }
 
 static void server_load(struct loading *l, const struct line *line, struct server_entry *e)
 {
-    *e = (struct server_entry){
-        .text = line->words.list[0], .weight = 1, .max_in_flight = VALUE_OFF};
+    *e =
+        (struct server_entry){.text = line->words.list[0], .weight = 1, .max_in_flight = VALUE_OFF};
     address_load(l, line, e);
     for (unsigned w = 1; w < line->words.count; w++)
         option_load(l, line, w, e);
@@ -256,7 +236,7 @@ void loading_servers(struct loading *l, const struct lines *lines, struct upstre
     if (!(u->servers = loading_zalloc(l, slots * sizeof *u->servers)))
         return;
     for (unsigned i = 0; i < lines->count; i++)
-        slots_load(l, &lines->list[i], u, &servers[i]);
+        slots_load(l, u, &servers[i]);
     if (lines->count > 0 && !may_be_used)
         loading_say(l, SEVERITY_WARNING, NULL, "every server of [upstream %.*s] is down",
                     SPAN_ARG(u->name));

@@ -1,11 +1,14 @@
 /* [server]: what the whole process does. */
+#include "base/clock.h"
 #include "gate/loading.h"
+#include "net/lookup.h"
 
 struct server_raw {
     struct server_conf conf;
     int engine, tests;
     struct line access_log, error_log;
     struct lines resolver;
+    struct line resolver_ttl;
 };
 
 #define AT(member, type) SETTING_MEMBER(struct server_raw, member, type)
@@ -126,9 +129,18 @@ const struct setting server_settings[] = {
      .type = SETTING_LIST,
      .fallback = "system",
      .offset = AT(resolver, struct lines),
-     .help = "Who resolves names: the system, when the configuration is read."},
-    {.name = "resolver_timeout", .flags = SETTING_LATER},
-    {.name = "resolver_ttl", .flags = SETTING_LATER},
+     .help = "Who knows the addresses of names: system, or IP[:PORT] of DNS servers."},
+    {.name = "resolver_timeout",
+     .type = SETTING_DURATION,
+     .fallback = "2s",
+     .min = NS_PER_MS,
+     .offset = AT(conf.resolver_timeout, uint64_t),
+     .help = "How long it may take to resolve a name, all tries."},
+    {.name = "resolver_ttl",
+     .type = SETTING_LINE,
+     .fallback = "min=1s max=1h",
+     .offset = AT(resolver_ttl, struct line),
+     .help = "Bounds for how long an answer holds."},
     {0},
 };
 
@@ -171,11 +183,64 @@ static void log_load(struct loading *l, const char *key, const struct line *line
     }
 }
 
-static void resolver_load(struct loading *l, const struct lines *lines)
+/* "10.0.0.1", "10.0.0.1:53", "::1", "[::1]:53" to what c-ares takes. */
+static bool dns_server(struct loading *l, struct span word, struct span *list)
 {
-    for (unsigned i = 0; i < lines->count; i++)
-        if (!span_equal(lines->list[i].words.list[0], SPAN("system")))
-            say(l, &lines->list[i], 0, "resolver", "not supported by this build; only system is");
+    char text[ADDRESS_TEXT_MAX];
+    struct address a;
+
+    if (address_parse_ip(&a, word) == 0)
+        a.port = 53;
+    else if (address_parse(&a, word) < 0 || a.family == ADDRESS_UNIX || a.port == 0)
+        return false;
+    struct span one = {text, address_print(&a, text)};
+    *list = list->len ? arena_print(&l->config->arena, "%.*s,%.*s", SPAN_ARG(*list), SPAN_ARG(one))
+                      : arena_copy(&l->config->arena, one);
+    if (!list->ptr)
+        diagnostics_memory(l->d);
+    return true;
+}
+
+static void resolver_load(struct loading *l, const struct lines *lines, struct server_conf *conf)
+{
+    struct span list = {0};
+
+    for (unsigned i = 0; i < lines->count; i++) {
+        const struct line *line = &lines->list[i];
+        bool system = span_equal(line->words.list[0], SPAN("system"));
+        if (line->words.count > 1)
+            say(l, line, 1, "resolver", "nothing follows an address");
+        else if (system && lines->count > 1)
+            say(l, line, 0, "resolver", "stands alone; with others it is not asked");
+        else if (!system && !resolver_library)
+            say(l, line, 0, "resolver", "not supported by this build; only system is");
+        else if (!system && !dns_server(l, line->words.list[0], &list))
+            say(l, line, 0, "resolver", "neither system nor IP[:PORT]");
+    }
+    if (list.len > 0 && !(conf->resolver = arena_text(&l->config->arena, list)))
+        diagnostics_memory(l->d);
+}
+
+/* "min=D max=D", one or both, in any order. */
+static void ttl_load(struct loading *l, const struct line *line, struct server_conf *conf)
+{
+    conf->resolver_ttl_min = NS_PER_S;
+    conf->resolver_ttl_max = 3600 * NS_PER_S;
+    for (unsigned i = 0; i < line->words.count; i++) {
+        struct span word = line->words.list[i];
+        bool min = span_starts(word, SPAN("min=")), max = span_starts(word, SPAN("max="));
+        const char *why = "min=DURATION and max=DURATION";
+        if ((min || max) &&
+            value_duration(span_after(word, 4),
+                           min ? &conf->resolver_ttl_min : &conf->resolver_ttl_max, &why) == 0)
+            continue;
+        say(l, line, i, "resolver_ttl", why);
+        return;
+    }
+    if (conf->resolver_ttl_min < 100 * NS_PER_MS)
+        loading_say(l, SEVERITY_ERROR, "resolver_ttl", "min is at least 100ms");
+    if (conf->resolver_ttl_min > conf->resolver_ttl_max)
+        loading_say(l, SEVERITY_ERROR, "resolver_ttl", "min is more than max");
 }
 
 static bool is_field_value(struct span s)
@@ -202,7 +267,8 @@ void config_load_server(struct loading *l)
     conf->tests_required = raw.tests == 0;
     log_load(l, "access_log", &raw.access_log, access, COUNT_OF(access), &conf->access_log);
     log_load(l, "error_log", &raw.error_log, error, COUNT_OF(error), &conf->error_log);
-    resolver_load(l, &raw.resolver);
+    resolver_load(l, &raw.resolver, conf);
+    ttl_load(l, &raw.resolver_ttl, conf);
     if (!is_field_value(conf->server_header))
         loading_say(l, SEVERITY_ERROR, "server_header", "a control character");
     if (conf->server_header.len > SERVER_HEADER_MAX)
@@ -247,10 +313,8 @@ bool server_keep_running(struct server_conf *after, const struct server_conf *be
         struct span *to;
         struct span from;
     } texts[] = {
-        {&after->engine, before->engine},
-        {&after->user, before->user},
-        {&after->group, before->group},
-        {&after->pid_file, before->pid_file},
+        {&after->engine, before->engine},   {&after->user, before->user},
+        {&after->group, before->group},     {&after->pid_file, before->pid_file},
         {&after->control, before->control},
     };
 

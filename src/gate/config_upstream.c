@@ -23,7 +23,7 @@ const struct setting upstream_settings[] = {
      .type = SETTING_LINES,
      .flags = SETTING_REQUIRED | SETTING_UNIX_FIRST,
      .offset = AT(servers, struct lines),
-     .help = "[http[s]://|h2c://]HOST:PORT or unix:PATH; weight=N, backup, down."},
+     .help = "[http[s]://|h2c://]HOST:PORT, unix:PATH or srv:NAME; weight=N, backup, down."},
     {.name = "balance",
      .type = SETTING_LINE, /* hash has words after it */
      .fallback = "p2c",

@@ -2,6 +2,7 @@
 #include "gate/gate.h"
 
 #include "gate/access_log.h"
+#include "gate/names.h"
 #include "gate/pool.h"
 #include "gate/tls_build.h"
 #include "gate/upstream.h"
@@ -200,7 +201,17 @@ static void ports_unbind_new(struct gate *gate)
 
 /* --- orders --------------------------------------------------------------------------- */
 
-enum order_kind { ORDER_ADOPT, ORDER_DRAIN, ORDER_STOP, ORDER_LOGS, ORDER_STAND, ORDER_TLS, ORDER_STEER, ORDER_LOOK };
+enum order_kind {
+    ORDER_ADOPT,
+    ORDER_DRAIN,
+    ORDER_STOP,
+    ORDER_LOGS,
+    ORDER_STAND,
+    ORDER_TLS,
+    ORDER_STEER,
+    ORDER_LOOK,
+    ORDER_PLACED
+};
 
 struct order {
     struct io_message message;
@@ -237,6 +248,9 @@ static void order_arrived(struct io_message *m, struct io *io)
         break;
     case ORDER_LOOK:
         pools_look(w);
+        break;
+    case ORDER_PLACED:
+        worker_placed(w);
         break;
     case ORDER_STAND:
         w->standing = true;
@@ -284,6 +298,8 @@ int gate_adopt(struct gate *gate, struct config *config, struct diagnostics *d)
     if (err == 0)
         err = upstreams_adopt(&gate->groups, config);
     if (err == 0) {
+        if (gate->names)
+            names_place(gate->names, config);
         atomic_store(&config->users, gate->worker_count + 1);
         err = orders_give(gate, ORDER_ADOPT, config);
     }
@@ -343,6 +359,11 @@ void gate_reopen_logs(struct gate *gate)
 {
     if (orders_give(gate, ORDER_LOGS, NULL) < 0)
         log_say(LOG_ERROR, "no memory to reopen the logs: try again");
+}
+
+int gate_placed(struct gate *gate)
+{
+    return orders_give(gate, ORDER_PLACED, NULL);
 }
 
 int gate_steer(struct gate *gate)
@@ -485,6 +506,7 @@ void gate_modules_stop(struct gate *gate)
 void gate_close(struct gate *gate)
 {
     gate_modules_stop(gate);
+    names_free(gate->names);
     while (!list_empty(&gate->ports))
         port_free(gate, container_of(gate->ports.next, struct port, node));
     for (struct config *c = gate->config, *before; c; c = before) {

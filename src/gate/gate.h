@@ -11,6 +11,8 @@
 #include "gate/worker_own.h"
 #include "io/descriptor.h"
 
+struct names;
+
 /* A listening address; its sockets, one a worker, outlive generations. */
 struct port {
     struct link_node node;
@@ -28,6 +30,7 @@ struct gate {
     unsigned worker_count;
     struct config *config; /* the newest generation */
     struct link_node ports;
+    struct names *names;                 /* of origins, followed; NULL: nobody does */
     struct link_node groups;             /* struct group_state: origins, as all workers know them */
     const struct module *const *modules; /* NULL-terminated; as config->modules */
     unsigned module_count;
@@ -71,6 +74,9 @@ MUST_USE int gate_adopt(struct gate *gate, struct config *config, struct diagnos
 /* A section's files have changed: connections from now on are spoken to by this
  * context, which it takes over whatever happens. Not while orders are under way. */
 MUST_USE int gate_tls_change(struct gate *gate, struct tls_conf *conf, struct tls_context *context);
+
+/* Slots have other addresses (gate/upstream.h). */
+MUST_USE int gate_placed(struct gate *gate);
 
 void gate_drain(struct gate *gate);
 void gate_stop(struct gate *gate); /* cuts everything now */

@@ -39,13 +39,24 @@ static enum cause leg_nobody(const struct leg *leg)
     return view->reach > 0 ? CAUSE_upstream_none_healthy : CAUSE_upstream_unresolved;
 }
 
+/* A name, and which of its addresses. */
+static struct span server_told(struct exchange *x, const struct server_entry *e,
+                               const struct pool_server *server)
+{
+    char at[ADDRESS_TEXT_MAX];
+    struct span text = arena_print(exchange_arena(x), "%.*s (%.*s)", SPAN_ARG(e->text),
+                                   (int)address_print(&server->at, at), at);
+
+    return text.ptr ? text : e->text;
+}
+
 /* To the server that was chosen; a check on a connection of its own. */
 static inline void leg_go(struct leg *leg, struct pool_server *server)
 {
     struct exchange *x = leg->x;
     const struct server_entry *entry = leg->server;
 
-    x->server = entry->text;
+    x->server = entry->named ? server_told(x, entry, server) : entry->text;
     x->tries++;
     leg->state = LEG_WAITING;
     if (leg->request.servers_host)
@@ -135,8 +146,7 @@ bool leg_has_other(const struct leg *leg)
 {
     const struct upstream_conf *conf = leg->upstream;
 
-    return balance_has_other(leg->x->generation->pools[conf->index], conf, leg->x,
-                             &leg->tried);
+    return balance_has_other(leg->x->generation->pools[conf->index], conf, leg->x, &leg->tried);
 }
 
 bool leg_stick(const struct leg *leg)

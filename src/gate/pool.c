@@ -141,6 +141,8 @@ static void server_placed(struct pool_server *s, const struct server_state *stat
 {
     uint32_t tenure = server_tenure(state);
 
+    s->share = state->share;
+    s->reserve = state->reserve;
     if (s->tenure == tenure)
         return;
     s->tenure = tenure;
@@ -151,7 +153,7 @@ static void server_placed(struct pool_server *s, const struct server_state *stat
     s->chose_h1 = false;
     s->current_weight = 0;
     server_tls_end(s);
-    server_close_idle(s);
+    server_close_idle(s); /* they lead elsewhere */
 }
 
 static void view_placed(struct pool_view *view, const struct upstream_conf *conf)

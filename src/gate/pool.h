@@ -15,9 +15,11 @@ struct pool;
 struct pool_server {
     struct link_node node; /* of pool->servers */
     struct pool *pool;
-    struct span key, text;  /* own copy of the slot's; the text is its beginning */
-    struct address at;      /* these four as gate/upstream.h had them when it was looked at */
+    struct span key, text; /* own copy of the slot's; the text is its beginning */
+    struct address at;     /* these six as gate/upstream.h had them when it was looked at */
     uint64_t hash;
+    uint32_t share;
+    bool reserve;
     uint64_t stick;         /* its number in cookies; gate/sticky.h */
     uint32_t tenure;        /* 0: there is no address */
     struct link_node idle;  /* struct link, last used first */
@@ -26,8 +28,8 @@ struct pool_server {
     uint32_t streams_max;   /* HTTP/2: as it last said */
     bool chose_h1;          /* where it may choose, it last did so */
     unsigned idle_count;
-    bool down;      /* by hand: nothing is kept for it */
-    unsigned views; /* generations that name it */
+    bool down;                   /* by hand: nothing is kept for it */
+    unsigned views;              /* generations that name it */
     struct tls_session *session; /* of the last link, for the next; or NULL */
     const struct tls_layer *session_layer;
     uint8_t session_binding[TLS_BINDING];

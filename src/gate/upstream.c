@@ -79,6 +79,7 @@ static struct server_state *server_get(struct group_state *g, const struct serve
         return NULL;
     }
     s->text = span_first(s->key, e->text.len);
+    s->share = 1;
     list_append(&g->servers, &s->node);
     return s;
 }
@@ -117,10 +118,8 @@ static int group_adopt(struct link_node *groups, struct upstream_conf *u)
             return FAIL_MEMORY;
         s->users++;
         u->servers[i].state = s;
-        if (e->address)
+        if (e->address) /* those of names are followed: gate/names.h */
             server_place(s, e->address, e->hash);
-        else
-            server_vacate(s);
     }
     return 0;
 }
@@ -193,7 +192,8 @@ void server_failure_set(struct server_state *s, struct server_failure f)
                                 (uint64_t)f.cause << STATUS_BITS | (uint64_t)f.status);
 }
 
-/* --- addresses --------------------------------------------------------------------------------- */
+/* --- addresses ---------------------------------------------------------------------------------
+ */
 
 static void server_begin(struct server_state *s, uint32_t tenure)
 {
@@ -213,6 +213,15 @@ void server_place(struct server_state *s, const struct address *at, uint64_t has
     s->hash = hash;
     s->tenures += s->tenures == UINT32_MAX ? 2 : 1; /* never 0 */
     server_begin(s, s->tenures);
+}
+
+bool server_rank(struct server_state *s, uint32_t share, bool reserve)
+{
+    bool news = s->share != share || s->reserve != reserve;
+
+    s->share = share;
+    s->reserve = reserve;
+    return news;
 }
 
 void server_vacate(struct server_state *s)

@@ -29,13 +29,15 @@ enum steer {
 };
 
 struct server_state {
-    struct link_node node;    /* of group_state.servers; main's, as is the rest up to the line */
-    struct span key, text;    /* own copy of the key; the text is its beginning */
-    unsigned users;           /* configurations */
-    uint32_t tenures;         /* so far */
+    struct link_node node; /* of group_state.servers; main's, as is the rest up to the line */
+    struct span key, text; /* own copy of the key; the text is its beginning */
+    unsigned users;        /* configurations */
+    uint32_t tenures;      /* so far */
     /* What workers copy; it changes only while no order is under way. */
     struct address at;
     uint64_t hash;
+    uint32_t share; /* times the server's weight; of a service's target its own weight */
+    bool reserve;   /* serves when no other may: a target of a later priority */
 
     _Atomic uint32_t steered; /* main's to write, read with every choice; 0: as configured */
 
@@ -89,6 +91,9 @@ void upstreams_leave(struct config *config);
 /* A slot has this address from now on, or none.  main only, while no order is under way. */
 void server_place(struct server_state *s, const struct address *at, uint64_t hash);
 void server_vacate(struct server_state *s);
+
+/* And it has this rank among others.  True: it had another. */
+bool server_rank(struct server_state *s, uint32_t share, bool reserve);
 
 /* --- by hand; main writes, all workers follow at once ---------------------------- */
 

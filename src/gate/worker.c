@@ -324,6 +324,16 @@ void worker_tls_changed(struct worker *w)
         listener_tls_changed(container_of(n, struct listener, node));
 }
 
+/* Somebody who waits may be served where there is an address now. */
+void worker_placed(struct worker *w)
+{
+    const struct config *config = w->current->config;
+
+    pools_placed(w);
+    for (unsigned i = 0; i < config->upstream_count; i++)
+        queue_stir(config->upstreams[i].state);
+}
+
 void worker_steered(struct worker *w)
 {
     const struct config *config = w->current->config;

@@ -88,6 +88,7 @@ void worker_drain(struct worker *w, uint64_t timeout_ns);
 void worker_stop(struct worker *w);
 void worker_tls_changed(struct worker *w); /* listeners have other contexts */
 void worker_steered(struct worker *w);     /* servers have other states */
+void worker_placed(struct worker *w);      /* slots have other addresses */
 
 /* A generation has one user more; and one less. */
 struct generation *generation_use(struct generation *g);

@@ -5,7 +5,7 @@
 set -u
 src=${HG_SRCDIR:-.}
 build=${HG_BUILDDIR:-.}
-later="upstream_unresolved"
+later=""
 elsewhere="file_error internal_error" # by stories that let disk and memory fail
 
 tests() { # HTTP/2 is a pure session first: its causes are provoked there

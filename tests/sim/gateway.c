@@ -1,6 +1,8 @@
 /* The gateway in a world; see gateway.h. */
 #include "tests/sim/gateway.h"
 
+#include "gate/names.h"
+
 #include "modules/modules_table.h"
 #include "tests/sim/toy.h"
 
@@ -97,7 +99,69 @@ static bool turn(void *data)
     return worker_turn(data);
 }
 
+/* --- names ------------------------------------------------------------------------------- */
+
+static void look(void *data);
+
+static void look_at(struct gateway *g, uint64_t when)
+{
+    uint64_t now = sim_now(g->sim);
+
+    if (when >= g->look_at)
+        return;
+    g->look_at = when;
+    sim_after(g->sim, when > now ? when - now : 0, look, g);
+}
+
+/* As main does between two signals.  One that another has overtaken does nothing. */
+static void look(void *data)
+{
+    struct gateway *g = data;
+    uint64_t now = sim_now(g->sim);
+
+    if (!g->gate.names || now < g->look_at)
+        return;
+    g->look_at = TIME_NEVER;
+    names_look(g->gate.names, now);
+    look_at(g, gate_busy(&g->gate) ? now + NS_PER_MS : names_due(g->gate.names));
+}
+
+static void dns_told(void *data)
+{
+    struct gateway *g = data;
+
+    look_at(g, sim_now(g->sim));
+}
+
+static bool names_heard(void *data)
+{
+    struct gateway *g = data;
+
+    return names_hear(g->gate.names, sim_now(g->sim));
+}
+
+static void names_begin(struct gateway *g, struct dns *dns)
+{
+    struct config *config = g->gate.config;
+
+    dns->data = g;
+    dns->tell = dns_told;
+    g->gate.names = names_new(&g->gate, &dns->base);
+    EXPECT(g->gate.names && names_expect(g->gate.names, config, sim_now(g->sim)) == 0, "memory");
+    g->look_at = 0; /* not now */
+    sim_run(g->sim, names_heard, g, config->server.resolver_timeout);
+    names_place(g->gate.names, config);
+    g->look_at = TIME_NEVER;
+    look_at(g, sim_now(g->sim));
+}
+
 void gateway_open(struct gateway *g, struct sim *sim, const char *text, unsigned workers)
+{
+    gateway_open_with(g, sim, text, workers, NULL);
+}
+
+void gateway_open_with(struct gateway *g, struct sim *sim, const char *text, unsigned workers,
+                       struct dns *dns)
 {
     struct arena arena = {0};
     struct gate_options options = {.backend = &io_sim_backend,
@@ -117,6 +181,8 @@ void gateway_open(struct gateway *g, struct sim *sim, const char *text, unsigned
     err = gate_open(&g->gate, config_of(text, g->tls, &arena), &options, &d);
     diagnostics_print(&d, print_problem, stderr);
     EXPECT(err == 0, "%s", fail_text(err));
+    if (dns)
+        names_begin(g, dns);
     for (unsigned i = 0; i < workers; i++) {
         err = worker_open(&g->gate.workers[i], &why);
         EXPECT(err == 0, "worker %u: %s", i, why);
@@ -140,7 +206,12 @@ void gateway_reload(struct gateway *g, const char *text)
     int err;
 
     EXPECT(sim_run(g->sim, gateway_quiet, g, 60 * NS_PER_S), "orders are carried out");
-    err = gate_adopt(&g->gate, config_of(text, g->tls, &arena), &d);
+    struct config *config = config_of(text, g->tls, &arena);
+    if (g->gate.names)
+        EXPECT(names_expect(g->gate.names, config, sim_now(g->sim)) == 0, "memory");
+    err = gate_adopt(&g->gate, config, &d);
+    if (g->gate.names)
+        names_keep(g->gate.names);
     diagnostics_print(&d, print_problem, stderr);
     EXPECT(err == 0, "%s", fail_text(err));
     arena_free(&arena);

@@ -3,6 +3,7 @@
 #define HEADGATE_TESTS_SIM_GATEWAY_H
 
 #include "gate/gate.h"
+#include "tests/sim/dns.h"
 #include "tests/sim/story.h"
 
 enum { GATEWAY_WORKERS_MAX = 8 };
@@ -11,10 +12,15 @@ struct gateway {
     struct sim *sim;
     bool tls; /* every fourth seed is played over toy.h */
     struct gate gate;
+    uint64_t look_at; /* when main looks at its names; TIME_NEVER */
 };
 
 /* The configuration is text in the language of headgate.ini, without mistakes. */
 void gateway_open(struct gateway *g, struct sim *sim, const char *config, unsigned workers);
+
+/* The same, with somebody who knows names.  NULL: nobody. */
+void gateway_open_with(struct gateway *g, struct sim *sim, const char *config, unsigned workers,
+                       struct dns *dns);
 
 /* A new generation; the orders are carried out as the world goes on. */
 void gateway_reload(struct gateway *g, const char *config);

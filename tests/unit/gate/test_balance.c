@@ -48,7 +48,7 @@ static struct group *group_make(enum balance balance, unsigned count, const unsi
                                               .weight = weights ? weights[i] : 1,
                                               .max_in_flight = VALUE_OFF,
                                               .state = &g->states[i]};
-        g->pooled[i].tenure = 1;
+        g->pooled[i].tenure = g->pooled[i].share = 1;
         g->pooled[i].hash = hash_text(g->servers[i].text);
     }
     return g;
@@ -417,7 +417,8 @@ START_TEST(a_cookie_names_its_server_while_that_may_serve)
     ck_assert_int_eq(draw(g), 2);
     server_steer_set(&g->states[2], STEER_DRAIN);
     ck_assert_int_eq(draw(g), 2);
-    ck_assert_int_ne(balance_choose(g->view, &g->conf, &g->x, &(struct tried){1, {2}}, &full), 2); /* was tried */
+    ck_assert_int_ne(balance_choose(g->view, &g->conf, &g->x, &(struct tried){1, {2}}, &full),
+                     2); /* was tried */
     server_steer_set(&g->states[2], STEER_DOWN);
     for (unsigned i = 0; i < 100; i++)
         ck_assert_int_ne(draw(g), 2);

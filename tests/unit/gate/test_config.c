@@ -1,7 +1,8 @@
 /* Configurations from text: what they come to, and what is refused. */
 #include "config.h"
 
-#include "base/hash.h"
+#include "base/clock.h"
+#include "net/lookup.h"
 #include "tests/unit/gate/configs.h"
 
 #include <stdio.h>
@@ -46,7 +47,7 @@ START_TEST(a_small_file_has_all_the_defaults)
 }
 END_TEST
 
-#define TEN   "1234567890"
+#define TEN "1234567890"
 
 struct mistake {
     const char *text, *said;
@@ -99,8 +100,10 @@ static const struct mistake mistakes[] = {
 #endif
     {"[server]\ncontrol = /" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "1234567\n" LISTENER,
      "a.ini:2:11: error: control: a socket's path has at most 107 bytes\n"},
-    {"[server]\nresolver = system, 10.0.0.1\n" LISTENER,
-     "a.ini:2:20: error: resolver: \"10.0.0.1\": not supported by this build; only system is\n"},
+    {"[server]\nresolver_ttl = min=2s max=1s\n" LISTENER,
+     "a.ini:2:16: error: resolver_ttl: min is more than max\n"},
+    {"[server]\nresolver_ttl = min=1\n" LISTENER,
+     "a.ini:2:16: error: resolver_ttl: \"min=1\": a duration needs a unit: us, ms, s, m, h or d\n"},
     {"[server]\nlisten = :80\n" LISTENER,
      "a.ini:2:1: error: listen is a key of [listener], not of [server]\n"},
     {LISTENER "max_body = 1m\n",
@@ -141,17 +144,34 @@ static const struct mistake mistakes[] = {
      "[v6]:PORT or "
      "unix:PATH\n"},
     {LISTENER "[upstream u]\nserver = http://10.0.0.1\nserver = https://10.0.0.2\n",
-     "a.ini:5:10: error: server: \"https://10.0.0.2\": http, https and h2c together: one scheme for "
+     "a.ini:5:10: error: server: \"https://10.0.0.2\": http, https and h2c together: one scheme "
+     "for "
      "a group\n"},
+#ifdef HAVE_CARES
+    {LISTENER "[upstream u]\nserver = srv:_http.a\nserver = http://srv:_http._tcp.a\n",
+     "a.ini:4:10: error: server: \"srv:_http.a\": a service is srv:_SERVICE._tcp.NAME, "
+     "without scheme and port\n"
+     "a.ini:5:10: error: server: \"http://srv:_http._tcp.a\": a service is "
+     "srv:_SERVICE._tcp.NAME, without scheme and port\n"},
+    {"[server]\nresolver = system, 10.0.0.1\n" LISTENER,
+     "a.ini:2:12: error: resolver: \"system\": stands alone; with others it is not asked\n"},
+    {"[server]\nresolver = 10.0.0.1 x, dns.example\n" LISTENER,
+     "a.ini:2:21: error: resolver: \"x\": nothing follows an address\n"
+     "a.ini:2:24: error: resolver: \"dns.example\": neither system nor IP[:PORT]\n"},
+#else
     {LISTENER "[upstream u]\nserver = srv:_http._tcp.a\n",
      "a.ini:4:10: error: server: srv: is not supported by this build\n"},
+    {"[server]\nresolver = 10.0.0.1\n" LISTENER,
+     "a.ini:2:12: error: resolver: \"10.0.0.1\": not supported by this build; only system is\n"},
+#endif
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 wieght=1\n",
      "a.ini:4:22: error: server: there is no option \"wieght=1\"; did you mean \"weight=\"?\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 weight=x\n",
      "a.ini:4:22: error: server: \"weight=x\": a count is digits only: no unit, no sign\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_connections=1\n",
      "a.ini:4:22: error: server: \"max_connections=1\": not supported by this build\n"},
-    {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nretry_on = conect, 200, 599-400, reset timeout\n",
+    {LISTENER
+     "[upstream u]\nserver = 10.0.0.1:80\nretry_on = conect, 200, 599-400, reset timeout\n",
      "a.ini:5:12: error: retry_on: \"conect\" is none of connect, unprocessed, reset, timeout, a "
      "status, off; did you mean \"connect\"?\n"
      "a.ini:5:20: error: retry_on: \"200\": statuses that say that something failed are from 400 "
@@ -166,7 +186,6 @@ static const struct mistake mistakes[] = {
      "work\n"},
     {LISTENER "[upstream u]\nserver = somewhere:80\n[route r]\nhandler = plain\n[route s]\n"
               "handler = plan\npath = /s\n",
-     "a.ini:4:10: warning: server: somewhere has no address now; the server gets no requests\n"
      "a.ini:8:11: error: handler: there is no handler plan; did you mean \"plain\"?\n"},
     {LISTENER "[route r]\n", "a.ini:3:1: error: [route r] needs handler\n"},
     {LISTENER ROUTE "listener = a, b\n", "a.ini:5:12: error: listener: there is no [listener b]\n"},
@@ -311,9 +330,10 @@ END_TEST
 START_TEST(servers_of_an_upstream)
 {
     struct config *c = load_fine(
-        LISTENER "[upstream u]\nserver = 10.0.0.1:8080 weight=3 down\nserver = [::1]:81 backup\n"
-                 "server = http://10.0.0.2\nserver = unix:/x.sock\n"
-                 "server = 10.0.0.3:1\nretry_on = connect, timeout, 429, 502-504\nbalance = least_conn\n");
+        LISTENER
+        "[upstream u]\nserver = 10.0.0.1:8080 weight=3 down\nserver = [::1]:81 backup\n"
+        "server = http://10.0.0.2\nserver = unix:/x.sock\n"
+        "server = 10.0.0.3:1\nretry_on = connect, timeout, 429, 502-504\nbalance = least_conn\n");
     const struct upstream_conf *u = config_upstream(c, SPAN("u"));
 
     ck_assert_ptr_nonnull(u);
@@ -349,25 +369,44 @@ static int two_addresses(void *data, struct arena *arena, const char *host, stru
     return 0;
 }
 
-START_TEST(names_are_resolved_when_the_configuration_is_read)
+START_TEST(names_have_slots_and_listeners_addresses)
 {
     fake.source.resolve = two_addresses;
     struct config *c = load_fine("[listener a]\nlisten = Name:80, :81\n"
-                                 "[upstream u]\nserver = name:82\n"
+                                 "[upstream u]\nserver = Name:82\nserver = 10.0.0.1:83\n"
                                  "[upstream v]\nserver = name:82\nfamily = ipv6\n");
+    const struct server_entry *slots = c->upstreams[0].servers;
 
     ck_assert_uint_eq(c->listeners[0].listen.count, 3);
     ck_assert_span_eq(c->listeners[0].listen.list[1].text, "192.0.2.7:80");
     ck_assert_span_eq(c->listeners[0].listen.list[2].text, "[2001:db8::7]:80");
-    const struct server_entry *slots = c->upstreams[0].servers;
-    ck_assert_uint_eq(c->upstreams[0].server_count, SLOTS_PER_NAME);
-    ck_assert_uint_eq(slots[1].address->port, 82);
-    ck_assert_ptr_null(slots[2].address);
-    ck_assert_span_eq(slots[1].text, "name:82");
-    ck_assert_span_eq(slots[1].key, "name:82 any 1");
-    ck_assert_uint_eq(slots[1].hash, hash_text(SPAN("[2001:db8::7]:82")));
-    ck_assert_ptr_null(c->upstreams[1].servers[1].address);
-    ck_assert_uint_eq(c->upstreams[1].servers[0].address->family, ADDRESS_IPV6);
+    ck_assert_uint_eq(c->upstreams[0].server_count, SLOTS_PER_NAME + 1);
+    ck_assert(slots[1].named && !slots[1].address && !slots[SLOTS_PER_NAME].named);
+    ck_assert_span_eq(slots[1].host, "name");
+    ck_assert_span_eq(slots[1].text, "Name:82");
+    ck_assert_span_eq(slots[1].key, "Name:82 any 1");
+    ck_assert_span_eq(slots[SLOTS_PER_NAME].key, "10.0.0.1:83");
+    ck_assert_span_eq(c->upstreams[1].servers[0].key, "name:82 ipv6 0");
+    config_free(c);
+}
+END_TEST
+
+START_TEST(resolvers_and_services)
+{
+    if (!resolver_library)
+        return;
+    struct config *c = load_fine("[server]\nresolver = 10.0.0.1, 10.0.0.2:5353, ::1, [::1]:54\n"
+                                 "resolver_timeout = 300ms\nresolver_ttl = max=1m\n" LISTENER
+                                 "[upstream u]\nserver = srv:_http._tcp.API.internal weight=3\n");
+    const struct server_entry *e = c->upstreams[0].servers;
+
+    ck_assert_str_eq(c->server.resolver, "10.0.0.1:53,10.0.0.2:5353,[::1]:53,[::1]:54");
+    ck_assert_uint_eq(c->server.resolver_timeout, 300 * NS_PER_MS);
+    ck_assert_uint_eq(c->server.resolver_ttl_min, NS_PER_S);
+    ck_assert_uint_eq(c->server.resolver_ttl_max, 60 * NS_PER_S);
+    ck_assert(e->named && e->services && e->weight == 3);
+    ck_assert_span_eq(e->host, "_http._tcp.API.internal");
+    ck_assert_span_eq(e->authority, "API.internal");
     config_free(c);
 }
 END_TEST
@@ -513,7 +552,8 @@ Suite *config_suite(void)
     tcase_add_test(test, keys_of_server_are_the_defaults_of_listeners_and_routes);
     tcase_add_test(test, a_module_adds_its_routes);
     tcase_add_test(test, servers_of_an_upstream);
-    tcase_add_test(test, names_are_resolved_when_the_configuration_is_read);
+    tcase_add_test(test, names_have_slots_and_listeners_addresses);
+    tcase_add_test(test, resolvers_and_services);
     tcase_add_test(test, conditions_and_edits_are_split);
     tcase_add_test(test, what_needs_a_restart_is_named);
     tcase_add_loop_test(test, a_test_says_what_it_met, 0, COUNT_OF(verdicts));
