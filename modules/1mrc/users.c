@@ -4,6 +4,9 @@
  * is hardly ever looked at.  When the table is three quarters full one of twice
  * the size takes over: each addition moves a few users, in the order of the
  * log.  The old table stays whole until all are moved, and is asked second.
+ *
+ * Small sets take little.  Those of many users lie in large pages: which slot and
+ * which entry is looked at is chance, and the way to a small page would cost more than the look.
  */
 #include "modules/1mrc/users.h"
 
@@ -14,8 +17,11 @@
 
 enum {
     SLOTS_FIRST = 512,
-    MOVES = 16, /* users moved by an addition; done long before the table is full again */
-    CHUNKS_FIRST = 16,
+    MOVES = 16,        /* users moved by an addition; done long before the table is full again */
+    CHUNKS_FIRST = 16, /* each by itself; then as many as fill a large page */
+    CHUNK_BYTES = USERS_CHUNK * sizeof(struct user_hash),
+    CHUNKS_LARGE = MEM_LARGE / CHUNK_BYTES,
+    TABLE_LARGE = MEM_LARGE / 4, /* bytes, from which on it has large pages */
 };
 
 struct users_log {
@@ -33,10 +39,22 @@ static void log_leave(struct users_log *log)
 {
     if (!log || --log->readers > 0)
         return;
-    for (uint32_t i = 0; i < log->chunk_count; i++)
+    for (uint32_t i = 0; i < log->chunk_count && i < CHUNKS_FIRST; i++)
         mem_free(log->chunks[i]);
+    for (uint32_t i = CHUNKS_FIRST; i < log->chunk_count; i += CHUNKS_LARGE)
+        mem_large_free(log->chunks[i], MEM_LARGE);
     mem_free(log->chunks);
     mem_free(log);
+}
+
+/* The next piece of the log: by itself, or of a large page that is begun with it. */
+static struct user_hash *chunk_new(const struct users_log *log)
+{
+    if (log->chunk_count < CHUNKS_FIRST)
+        return mem_alloc(CHUNK_BYTES);
+    if ((log->chunk_count - CHUNKS_FIRST) % CHUNKS_LARGE == 0)
+        return mem_large_alloc(MEM_LARGE);
+    return log->chunks[log->chunk_count - 1] + USERS_CHUNK;
 }
 
 /* Makes room for the entry behind the first count. */
@@ -59,7 +77,7 @@ static int log_reserve(struct users *u)
         log->chunks = more;
         log->chunk_room = room;
     }
-    struct user_hash *chunk = mem_alloc(USERS_CHUNK * sizeof *chunk);
+    struct user_hash *chunk = chunk_new(log);
     if (!chunk)
         return FAIL_MEMORY;
     log->chunks[log->chunk_count++] = chunk;
@@ -96,6 +114,29 @@ static void table_put(struct users_table *t, struct user_hash h, uint32_t index)
     t->slots[i] = slot_of(h, index);
 }
 
+static size_t slots_bytes(uint64_t slots)
+{
+    return slots * sizeof(uint64_t);
+}
+
+static uint64_t *slots_new(uint64_t slots)
+{
+    size_t bytes = slots_bytes(slots);
+
+    return bytes < TABLE_LARGE ? mem_zalloc(bytes) : mem_large_alloc(bytes);
+}
+
+static void table_free(struct users_table *t)
+{
+    size_t bytes = t->slots ? slots_bytes((uint64_t)t->mask + 1) : 0;
+
+    if (bytes < TABLE_LARGE)
+        mem_free(t->slots);
+    else
+        mem_large_free(t->slots, bytes);
+    *t = (struct users_table){0};
+}
+
 static void move_some(struct users *u)
 {
     if (!u->old.slots)
@@ -104,8 +145,7 @@ static void move_some(struct users *u)
         table_put(&u->table, log_at(u->log, u->moved), u->moved);
     if (u->moved < u->old_count)
         return;
-    mem_free(u->old.slots);
-    u->old = (struct users_table){0};
+    table_free(&u->old);
 }
 
 /* Makes room for one more.  Without memory for a larger table the one we have
@@ -119,7 +159,7 @@ static int table_reserve(struct users *u)
     uint64_t *slots = NULL;
     uint64_t larger = size ? 2 * size : SLOTS_FIRST;
     if (larger <= UINT64_C(1) << 32)
-        slots = mem_zalloc(larger * sizeof *slots);
+        slots = slots_new(larger);
     if (!slots)
         return u->count < size / 16 * 15 ? 0 : FAIL_MEMORY;
     assert(!u->old.slots);
@@ -136,8 +176,8 @@ uint64_t users_bytes(uint64_t count)
 
     while (slots / 4 * 3 < count)
         slots *= 2;
-    return (slots + slots / 2) * sizeof(uint64_t) +
-           (count + USERS_CHUNK) * sizeof(struct user_hash);
+    return slots_bytes(slots + slots / 2) + count * sizeof(struct user_hash) + CHUNK_BYTES +
+           (count > CHUNKS_FIRST * USERS_CHUNK ? 3 * MEM_LARGE : 0);
 }
 
 void users_prefetch_entry(const struct users *u, struct user_hash h)
@@ -176,8 +216,8 @@ int users_add(struct users *u, struct user_hash h, bool *added)
 void users_clear(struct users *u)
 {
     log_leave(u->log);
-    mem_free(u->table.slots);
-    mem_free(u->old.slots);
+    table_free(&u->table);
+    table_free(&u->old);
     *u = (struct users){0};
 }
 

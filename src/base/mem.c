@@ -61,25 +61,25 @@ static void *map(size_t size)
 
 /* The system aligns to pages only.  Mostly the next mapping is next to the
  * last one, so when that was aligned so is this. */
-static char *map_aligned(void)
+static char *map_aligned(size_t size, size_t align)
 {
-    char *at = map(MEM_BLOCK);
+    char *at = map(size);
 
-    if (!at || (uintptr_t)at % MEM_BLOCK == 0)
+    if (!at || (uintptr_t)at % align == 0)
         return at;
-    munmap(at, MEM_BLOCK);
-    if (!(at = map(2 * MEM_BLOCK)))
+    munmap(at, size);
+    if (!(at = map(size + align)))
         return NULL;
-    size_t before = (MEM_BLOCK - (uintptr_t)at % MEM_BLOCK) % MEM_BLOCK;
+    size_t before = (align - (uintptr_t)at % align) % align;
     if (before > 0)
         munmap(at, before);
-    munmap(at + before + MEM_BLOCK, MEM_BLOCK - before);
+    munmap(at + before + size, align - before);
     return at + before;
 }
 
 void *mem_block_alloc(void)
 {
-    return mem_fails() ? NULL : mem_counted(map_aligned());
+    return mem_fails() ? NULL : mem_counted(map_aligned(MEM_BLOCK, MEM_BLOCK));
 }
 
 void mem_block_free(void *block)
@@ -87,6 +87,29 @@ void mem_block_free(void *block)
     mem.live -= block != NULL;
     if (block)
         munmap(block, MEM_BLOCK);
+}
+
+static size_t large(size_t size)
+{
+    return (size + MEM_LARGE - 1) / MEM_LARGE * MEM_LARGE;
+}
+
+void *mem_large_alloc(size_t size)
+{
+    void *at = mem_fails() ? NULL : mem_counted(map_aligned(large(size), MEM_LARGE));
+
+#ifdef MADV_HUGEPAGE
+    if (at)
+        (void)madvise(at, large(size), MADV_HUGEPAGE); /* it is a hint */
+#endif
+    return at;
+}
+
+void mem_large_free(void *at, size_t size)
+{
+    mem.live -= at != NULL;
+    if (at)
+        munmap(at, large(size));
 }
 
 void mem_fail_at(uint64_t n, uint64_t every)

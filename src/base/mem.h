@@ -33,6 +33,13 @@ enum { MEM_BLOCK = 64 * 1024 };
 void *mem_block_alloc(void);
 void mem_block_free(void *block);
 
+/* Zeroed, for what is large and looked at here and there: in pages of 2 MB where the system
+ * has them, because finding one of 4 KB can take longer than what it holds.  Whole
+ * multiples of MEM_LARGE are taken. */
+enum { MEM_LARGE = 2 * 1024 * 1024 };
+void *mem_large_alloc(size_t size);
+void mem_large_free(void *at, size_t size); /* NULL is fine */
+
 /* For tests: the n-th allocation of this thread from now on fails (1 is the
  * next one), and after it every `every`-th if that is not 0.  0, 0 ends it. */
 void mem_fail_at(uint64_t n, uint64_t every);
