@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "gate/health.h"
+#include "gate/room.h"
 #include "gate/sticky.h"
 #include "gate/upstream.h"
 
@@ -52,7 +53,10 @@ static bool may_be_asked(struct choice *c, unsigned i)
         return false;
     if (c->conf->check.kind && !check_allows(e->state))
         return false;
-    if (e->max_in_flight == VALUE_OFF || server_in_flight(e->state) < e->max_in_flight)
+    if (!c->conf->limited)
+        return true;
+    if ((e->max_in_flight == VALUE_OFF || server_in_flight(e->state) < e->max_in_flight) &&
+        (!c->conf->links_limited || room_is_there(c->view->servers[i], e, c->conf)))
         return true;
     c->full = true;
     return false;

@@ -123,7 +123,7 @@ struct server_entry {
     unsigned weight;
     bool backup, down;
     bool h2;                /* HTTP/2 is spoken to it: at once, or where that is agreed */
-    uint64_t max_in_flight; /* VALUE_OFF */
+    uint64_t max_in_flight, max_connections; /* VALUE_OFF */
     uint64_t hash;          /* not named: of the text, for balance = hash */
     struct server_state *state;
 };
@@ -179,6 +179,8 @@ struct upstream_conf {
     const struct sticky_conf *sticky; /* gate/sticky.h; NULL: off */
     bool counted;                     /* what is in flight is counted, over all workers */
     bool limited;                     /* and it, or a server's, has a limit */
+    bool links_limited;               /* connections have a limit, the group's or a server's */
+    uint64_t max_connections;         /* VALUE_OFF */
     uint64_t max_in_flight, queue;    /* VALUE_OFF; queue: 0 when off */
     uint64_t queue_timeout;
     bool ejects;                                  /* those that fail */

@@ -50,7 +50,10 @@ static void option_load(struct loading *l, const struct line *line, unsigned wor
         if (n == 0)
             say_word(l, line, word, "at least 1; weight=0 or down give a server no work");
     } else if (span_equal(name, SPAN("max_connections="))) {
-        say_word(l, line, word, "not supported by this build");
+        if (option_number(l, line, word, name.len, UINT32_MAX, &n))
+            e->max_connections = n;
+        if (n == 0)
+            say_word(l, line, word, "at least 1; weight=0 or down give a server no work");
     } else {
         diagnostics_say(l->d, SEVERITY_ERROR, line->places[word],
                         "server: there is no option \"%.*s\"%s", SPAN_ARG(text),
@@ -209,8 +212,10 @@ static void slots_load(struct loading *l, struct upstream_conf *u, const struct 
 
 static void server_load(struct loading *l, const struct line *line, struct server_entry *e)
 {
-    *e =
-        (struct server_entry){.text = line->words.list[0], .weight = 1, .max_in_flight = VALUE_OFF};
+    *e = (struct server_entry){.text = line->words.list[0],
+                               .weight = 1,
+                               .max_in_flight = VALUE_OFF,
+                               .max_connections = VALUE_OFF};
     address_load(l, line, e);
     for (unsigned w = 1; w < line->words.count; w++)
         option_load(l, line, w, e);

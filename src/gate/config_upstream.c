@@ -71,7 +71,14 @@ const struct setting upstream_settings[] = {
      .fallback = "10s",
      .offset = AT(conf.slow_start, uint64_t),
      .help = "Until a server that is back has all of its weight."},
-    {.name = "max_connections", .flags = SETTING_LATER},
+    {.name = "max_connections",
+     .type = SETTING_COUNT,
+     .flags = SETTING_OFF,
+     .fallback = "off",
+     .min = 1,
+     .max = UINT32_MAX,
+     .offset = AT(conf.max_connections, uint64_t),
+     .help = "Connections to all servers together, of all workers."},
     {.name = "max_in_flight",
      .type = SETTING_COUNT,
      .flags = SETTING_OFF,
@@ -304,9 +311,18 @@ static void budget_load(struct loading *l, const struct line *line, struct upstr
         loading_say(l, SEVERITY_ERROR, "retry_budget", "%s", why);
 }
 
+static bool links_are_limited(const struct upstream_conf *u)
+{
+    bool limited = u->max_connections != VALUE_OFF;
+
+    for (unsigned i = 0; i < u->server_count; i++)
+        limited = limited || u->servers[i].max_connections != VALUE_OFF;
+    return limited;
+}
+
 static bool is_limited(const struct upstream_conf *u)
 {
-    bool limited = u->max_in_flight != VALUE_OFF;
+    bool limited = u->max_in_flight != VALUE_OFF || u->links_limited;
 
     for (unsigned i = 0; i < u->server_count; i++)
         limited = limited || u->servers[i].max_in_flight != VALUE_OFF;
@@ -362,6 +378,7 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     budget_load(l, &raw.budget, u);
     loading_retry_on(l, &raw.retry_on, &u->retry_on);
     check_load(l, &raw.check, u);
+    u->links_limited = links_are_limited(u);
     u->limited = is_limited(u);
     u->ejects =
         u->server_count > 1 && (u->eject_failures != VALUE_OFF || u->eject_error_rate != VALUE_OFF);

@@ -514,6 +514,7 @@ void gate_close(struct gate *gate)
         upstreams_leave(c);
         config_free(c);
     }
+    upstreams_sweep(&gate->groups);
     mem_free(gate->workers);
     *gate = (struct gate){0};
     list_init(&gate->ports);

@@ -6,6 +6,7 @@
 #include "gate/link.h"
 #include "gate/mirror.h"
 #include "gate/queue.h"
+#include "gate/room.h"
 #include "gate/sticky.h"
 #include "gate/upstream.h"
 
@@ -50,28 +51,59 @@ static struct span server_told(struct exchange *x, const struct server_entry *e,
     return text.ptr ? text : e->text;
 }
 
-/* To the server that was chosen; a check on a connection of its own. */
-static inline void leg_go(struct leg *leg, struct pool_server *server)
+/* A link that is there; NULL: one may be made, if there is room.  None was wanted that others
+ * had used?  Better than none. */
+static struct link *leg_find(struct leg *leg, struct pool_server *server, bool *room)
+{
+    struct link *one = leg->alone ? NULL : pool_link(server, leg);
+
+    *room = one || room_take(leg);
+    if (*room || !leg->was_stale)
+        return one;
+    leg->was_stale = false;
+    one = pool_link(server, leg);
+    *room = one;
+    return one;
+}
+
+/* To the server that was chosen; a check on a connection of its own.  False: there is no room
+ * for another connection. */
+static inline bool leg_go(struct leg *leg, struct pool_server *server)
 {
     struct exchange *x = leg->x;
     const struct server_entry *entry = leg->server;
 
-    x->server = entry->named ? server_told(x, entry, server) : entry->text;
-    x->tries++;
-    leg->state = LEG_WAITING;
     if (leg->request.servers_host)
         leg->request.fields.list[0].value = entry->authority;
     const struct link_protocol *protocol = leg_protocol(leg);
     bool admitted = !protocol->admit || protocol->admit(leg);
-    struct link *one = admitted && !leg->alone ? pool_link(server, leg) : NULL;
+    bool room = false;
+    struct link *one = admitted ? leg_find(leg, server, &room) : NULL;
+    if (admitted && !room)
+        return false;
+    x->server = entry->named ? server_told(x, entry, server) : entry->text;
+    x->tries++;
+    leg->state = LEG_WAITING;
     if (one) {
         link_serve(one, leg);
-        return;
+        return true;
     }
     if (admitted && link_new(server, leg))
-        return;
+        return true;
+    if (admitted)
+        room_return(leg);
     leg_let_go(leg);
     leg_refuse(leg, CAUSE_out_of_memory);
+    return true;
+}
+
+/* Nothing came of it: somebody else may have what was taken for it. */
+static void leg_stay(struct leg *leg)
+{
+    (void)place_return(leg);
+    if (leg->probe)
+        health_unknown(leg->server->state, true);
+    leg->probe = false;
 }
 
 /* Has its slot still the address that it goes to?  Else nothing is learned from it. */
@@ -111,10 +143,13 @@ static bool leg_try(struct leg *leg)
         place_give(leg);
         return leg_try(leg);
     }
+    if (!leg_go(leg, view->servers[i])) {
+        leg_stay(leg);
+        return false;
+    }
     tried_add(&leg->tried, (unsigned)i);
     if (conf->sticky)
         leg->stick = view->servers[i]->stick;
-    leg_go(leg, view->servers[i]);
     return true;
 }
 
@@ -140,6 +175,8 @@ static void leg_wait(struct leg *leg)
     io_timer_set(io, &leg->timer, io_now(io) + leg->upstream->queue_timeout);
     if (queue_may_try(leg) && leg_try(leg)) /* a place may have been given back just before */
         leg_wait_over(leg);
+    else
+        room_ask(leg);
 }
 
 bool leg_has_other(const struct leg *leg)
@@ -172,6 +209,7 @@ void leg_check(struct leg *leg)
         leg_wait_over(leg);
         leg_refuse(leg, CAUSE_queue_timeout);
     } else if (called) {
+        room_ask(leg);
         queue_pass(leg);
     }
 }

@@ -4,6 +4,7 @@
 #include "gate/idle.h"
 #include "gate/link_proxy.h"
 #include "gate/link_tls.h"
+#include "gate/room.h"
 
 #include <assert.h>
 
@@ -69,6 +70,7 @@ struct link *link_new(struct pool_server *server, struct leg *leg)
         slab_put(slab, l, NULL);
         return NULL;
     }
+    room_belongs(l, leg);
     owner_init(&l->owner, &w->io->owners, link_step);
     l->dial.owner = &l->owner;
     l->timer.owner = &l->owner;
@@ -95,6 +97,7 @@ bool link_usable(const struct link *l)
 void link_serve(struct link *l, struct leg *leg)
 {
     assert(l->state == LINK_IDLE || link_linked(&l->spare));
+    pool_forget(l);
     if (l->state == LINK_IDLE)
         l->state = LINK_BUSY;
     leg->reused = l->state == LINK_BUSY;
@@ -124,7 +127,16 @@ static void link_gone(struct link *l)
         wire_cancel(&l->wire);
         return;
     }
-    wire_close(&l->wire, false);
+    /* Where connections are counted: FIN may leave with the turn only. */
+    if (!l->closed && l->server->limited) {
+        wire_close(&l->wire, false);
+        l->closed = true;
+        owner_wake_later(&l->owner);
+        return;
+    }
+    if (!l->closed)
+        wire_close(&l->wire, false);
+    room_give(l);
     link_tls_end(l);
     link_proxy_end(l);
     io_timer_clear(link_io(l), &l->timer);
@@ -211,7 +223,11 @@ static void link_find(struct link *l, struct leg *leg)
         leg_fail_fresh(leg, CAUSE_upstream_unprocessed);
     } else if ((other = pool_link(l->server, leg))) {
         link_serve(other, leg);
+    } else if (!room_take(leg)) {
+        leg_let_go(leg);
+        leg_fail_fresh(leg, CAUSE_upstream_unprocessed);
     } else if (!link_new(l->server, leg)) {
+        room_return(leg);
         leg_let_go(leg);
         leg_fail(leg, CAUSE_out_of_memory);
     }
@@ -326,6 +342,8 @@ static void link_left(struct link *l, enum link_left left)
 {
     if (left == LINK_SHARED) {
         link_spare(l);
+        if (l->server->limited)
+            room_idles(l);
         return;
     }
     if (left == LINK_SPOILT || l->single || l->state != LINK_BUSY) {

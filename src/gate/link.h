@@ -89,11 +89,14 @@ struct link {
     bool session_kept;           /* for the next one */
     bool tls_failed;             /* and its leg was told */
     bool kept;                   /* it is on the idle list; the pool's to write */
+    bool closed;                 /* and about to be freed */
     bool starved;                /* no memory to take content: reading pauses, and is tried again */
     uint64_t connect_ns;         /* timeout */
     uint64_t since;              /* when it began to connect, or was last idle */
     uint64_t said_ns;            /* the origin's own word on how long it may be idle */
     uint64_t idle_until;
+    struct group_state *group; /* in which it is counted, and ... */
+    struct server_state *counted;
 };
 
 extern const struct link_protocol link_h1, link_h2, link_bare;

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gate/link.h"
 #include "gate/link_tls.h"
+#include "gate/room.h"
 #include "gate/sticky.h"
 #include "gate/upstream.h"
 
@@ -42,6 +43,7 @@ int pools_open(struct worker *w)
     if (!(w->pools = mem_zalloc(sizeof *w->pools)))
         return FAIL_MEMORY;
     list_init(&w->pools->list);
+    w->pools->room.arrive = room_asked;
     slab_init(&w->pools->links[LINK_H1], link_h1.size, 256);
     slab_init(&w->pools->links[LINK_H2], link_h2.size, 16);
     slab_init(&w->pools->links[LINK_BARE], link_bare.size, 16);
@@ -175,6 +177,8 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         mem_free(view);
         return NULL;
     }
+    view->pool->state = conf->state;
+    view->pool->max_connections = conf->max_connections;
     for (unsigned i = 0; i < conf->server_count; i++) {
         struct pool_server *s = server_get(view->pool, &conf->servers[i]);
         if (!s)
@@ -185,6 +189,8 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         s->keepalive_ns = conf->keepalive_time;
         s->learns = conf->keepalive_learn;
         s->state = conf->servers[i].state;
+        s->limited = conf->links_limited;
+        s->max_connections = conf->servers[i].max_connections;
         view->servers[view->count++] = s;
     }
     view_placed(view, conf);
@@ -337,7 +343,6 @@ struct link *pool_link(struct pool_server *server, const struct leg *leg)
         next = n->next;
         if (link_tls_is_others(l, leg) || link_hears(l))
             continue;
-        pool_forget(l);
         if (link_usable(l) && link_fits(l, leg))
             return l;
         link_close(l);
@@ -353,6 +358,8 @@ void pool_forget(struct link *l)
     l->server->idle_count--;
     list_remove(&l->node);
     list_append(&l->server->busy, &l->node);
+    if (l->server->limited)
+        room_busy(l);
 }
 
 void pool_keep(struct link *l)
@@ -370,4 +377,6 @@ void pool_keep(struct link *l)
     list_prepend(&s->idle, &l->node);
     l->kept = true;
     s->idle_count++;
+    if (s->limited)
+        room_idles(l);
 }

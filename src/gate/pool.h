@@ -38,6 +38,8 @@ struct pool_server {
     struct server_state *state;       /* while there are views */
     uint64_t keepalive, keepalive_ns; /* of the newest generation */
     bool learns;                      /* how long idle ones are kept */
+    bool limited;                     /* connections are, to it or to the group */
+    uint64_t max_connections;         /* VALUE_OFF */
 };
 
 struct pool {
@@ -45,6 +47,8 @@ struct pool {
     struct worker *worker;
     struct span name; /* own copy: the key */
     struct link_node servers;
+    struct group_state *state; /* while there are views */
+    uint64_t max_connections;  /* of the newest generation; VALUE_OFF */
 };
 
 /* A group as one generation sees it. */
@@ -59,6 +63,8 @@ struct pools {
     struct link_node list;
     struct slab links[3]; /* by link_protocol.number */
     unsigned waiters;     /* of gate/queue.c, on this worker */
+    struct io_message room; /* of gate/room.c, on its way to this worker if it ... */
+    atomic_bool room_asked;
     struct field
         fields[LEG_FIELDS_MAX]; /* of the head that is being parsed, for as long as that takes */
 };

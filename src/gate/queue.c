@@ -22,26 +22,16 @@ struct waiter {
 
 /* --- places ---------------------------------------------------------------------------------- */
 
-static bool take_below(_Atomic uint32_t *n, uint64_t max)
-{
-    uint32_t now = atomic_load(n);
-
-    while (now < max)
-        if (atomic_compare_exchange_weak(n, &now, now + 1))
-            return true;
-    return false;
-}
-
 bool place_take(struct leg *leg)
 {
     const struct upstream_conf *u = leg->upstream;
 
     if (!u->counted)
         return true;
-    if (u->max_in_flight != VALUE_OFF && !take_below(&u->state->in_flight, u->max_in_flight))
+    if (u->max_in_flight != VALUE_OFF && !count_below(&u->state->in_flight, u->max_in_flight))
         return false;
     leg->counted_in_group = u->max_in_flight != VALUE_OFF;
-    leg->counted = take_below(&leg->server->state->in_flight, leg->server->max_in_flight);
+    leg->counted = count_below(&leg->server->state->in_flight, leg->server->max_in_flight);
     if (!leg->counted)
         place_give(leg);
     return leg->counted;
@@ -88,17 +78,22 @@ void queue_pass(const struct leg *leg)
         queue_call_behind(g, &leg->waiter->node, leg->upstream);
 }
 
-void place_give(struct leg *leg)
+bool place_return(struct leg *leg)
 {
-    const struct upstream_conf *u = leg->upstream;
+    bool counted = leg->counted;
 
     if (leg->counted)
         atomic_fetch_sub(&leg->server->state->in_flight, 1);
     if (leg->counted_in_group)
-        atomic_fetch_sub(&u->state->in_flight, 1);
-    if (leg->counted) /* also without a limit: a reload may have lifted it */
-        queue_call(u->state);
+        atomic_fetch_sub(&leg->upstream->state->in_flight, 1);
     leg->counted = leg->counted_in_group = false;
+    return counted;
+}
+
+void place_give(struct leg *leg)
+{
+    if (place_return(leg)) /* also without a limit: a reload may have lifted it */
+        queue_call(leg->upstream->state);
 }
 
 /* --- waiting -----------------------------------------------------------------------------------
@@ -145,7 +140,7 @@ int queue_join(struct leg *leg)
     struct group_state *g = leg->upstream->state;
     struct waiter *w;
 
-    if (!take_below(&g->waiting, leg->upstream->queue))
+    if (!count_below(&g->waiting, leg->upstream->queue))
         return FAIL_FULL;
     if (!(w = mem_alloc(sizeof *w))) {
         atomic_fetch_sub(&g->waiting, 1);

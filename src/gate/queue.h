@@ -24,6 +24,12 @@ void place_give(struct leg *leg);
 /* There may be a place that nobody gave back: has the first who waits try. */
 void queue_call(struct group_state *g);
 
+/* The same when it was not made use of: nobody is called.  Was there one? */
+bool place_return(struct leg *leg);
+
+/* The first who waits, if anybody does, is to try. */
+void queue_call(struct group_state *g);
+
 /* Do others wait already? */
 bool queue_others_wait(const struct leg *leg);
 

@@ -84,18 +84,24 @@ static struct server_state *server_get(struct group_state *g, const struct serve
     return s;
 }
 
-static void server_leave(struct server_state *s)
+static void server_sweep(struct server_state *s)
 {
-    if (--s->users > 0)
+    if (s->users > 0 || atomic_load(&s->connections) > 0)
         return;
     list_remove(&s->node);
     mem_free((char *)(uintptr_t)s->key.ptr);
     mem_free(s);
 }
 
-static void group_leave(struct group_state *g)
+static void group_sweep(struct group_state *g)
 {
-    if (--g->users > 0)
+    struct link_node *next;
+
+    for (struct link_node *n = g->servers.next; n != &g->servers; n = next) {
+        next = n->next;
+        server_sweep(server_of(n));
+    }
+    if (g->users > 0 || !list_empty(&g->servers) || atomic_load(&g->holders) > 0)
         return;
     list_remove(&g->node);
     mem_free((char *)(uintptr_t)g->name.ptr);
@@ -126,6 +132,7 @@ static int group_adopt(struct link_node *groups, struct upstream_conf *u)
 
 int upstreams_adopt(struct link_node *groups, struct config *config)
 {
+    upstreams_sweep(groups);
     for (unsigned i = 0; i < config->upstream_count; i++)
         if (group_adopt(groups, &config->upstreams[i]) < 0) {
             upstreams_leave(config);
@@ -142,11 +149,22 @@ void upstreams_leave(struct config *config)
             continue;
         for (unsigned j = 0; j < u->server_count; j++) {
             if (u->servers[j].state)
-                server_leave(u->servers[j].state);
+                u->servers[j].state->users--;
             u->servers[j].state = NULL;
         }
-        group_leave(u->state);
+        u->state->users--;
+        group_sweep(u->state);
         u->state = NULL;
+    }
+}
+
+void upstreams_sweep(struct link_node *groups)
+{
+    struct link_node *next;
+
+    for (struct link_node *n = groups->next; n != groups; n = next) {
+        next = n->next;
+        group_sweep(group_of(n));
     }
 }
 

@@ -44,6 +44,8 @@ struct server_state {
     char line_before[CACHE_LINE];
     _Atomic uint32_t tenure;    /* the number of the present one; 0: it has no address */
     _Atomic uint32_t in_flight; /* legs; only of groups that are counted */
+    _Atomic uint32_t connections; /* gate/room.c; the state stays while there are any */
+    _Atomic uint64_t idle_workers; /* bits: they have idle connections; only where there is a limit */
     _Atomic uint64_t latency;   /* ns to the first byte, smoothed; 0: not known */
     _Atomic uint64_t latency_at;
 
@@ -77,6 +79,8 @@ struct group_state {
     char line_before[CACHE_LINE];
     _Atomic uint32_t in_flight; /* legs, when there is a limit */
     _Atomic uint32_t waiting;   /* for a place; those who were called, too */
+    _Atomic uint32_t connections; /* gate/room.c */
+    _Atomic uint32_t holders;     /* connections, too, but until nothing here is needed for them */
     _Atomic int64_t budget;     /* for retries; gate/health.c */
     _Atomic uint64_t budget_at;
     pthread_mutex_t lock;   /* of queue, and of ejecting */
@@ -87,6 +91,9 @@ struct group_state {
 /* Gives a configuration its states, and takes them away.  main only. */
 MUST_USE int upstreams_adopt(struct link_node *groups, struct config *config);
 void upstreams_leave(struct config *config);
+
+/* What nobody names any more and has no connections goes. main only. */
+void upstreams_sweep(struct link_node *groups);
 
 /* A slot has this address from now on, or none.  main only, while no order is under way. */
 void server_place(struct server_state *s, const struct address *at, uint64_t hash);
@@ -149,6 +156,17 @@ static inline bool check_allows(const struct server_state *s)
 static inline uint32_t server_tenure(const struct server_state *s)
 {
     return atomic_load_explicit(&s->tenure, memory_order_relaxed);
+}
+
+/* One more, unless there are so many. */
+static inline bool count_below(_Atomic uint32_t *n, uint64_t max)
+{
+    uint32_t now = atomic_load(n);
+
+    while (now < max)
+        if (atomic_compare_exchange_weak(n, &now, now + 1))
+            return true;
+    return false;
 }
 
 /* In one order with group_state.waiting: who waits and then finds no place is

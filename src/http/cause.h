@@ -121,9 +121,9 @@
     ROW(upstream_timeout, 504, "http_response_timeout",                                            \
         "the whole exchange took longer than timeout", "slow origin or timeout too short")         \
     ROW(queue_full, 503, "connection_limit_reached", "the group's queue is full",                  \
-        "add servers or raise max_in_flight")                                                      \
+        "add servers, or raise max_in_flight or max_connections")                                  \
     ROW(queue_timeout, 504, "connection_limit_reached", "waited too long in the group's queue",    \
-        "add servers or raise max_in_flight")                                                      \
+        "add servers, or raise max_in_flight or max_connections")                                  \
     ROW(h2_protocol_error, 0, "", "the peer broke the rules of HTTP/2; its connection was ended",  \
         "the client is broken or hostile")                                                         \
     ROW(h2_compression_error, 0, "", "the peer's HPACK cannot be decoded",                         \

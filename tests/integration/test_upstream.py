@@ -177,6 +177,87 @@ def test_a_raised_limit_is_used_although_others_wait(gate):
         o.end()
 
 
+# --- connections ------------------------------------------------------------------------------
+
+
+class Connections:
+    """The most that stood at a time, as the kernel says, until it is asked."""
+
+    def __init__(self, *ports):
+        self.ends, self.most, self.over = [f":{p:04X}" for p in ports], 0, False
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        while not self.over:
+            with open("/proc/net/tcp") as f:
+                rows = [l.split()[2:4] for l in f.readlines()[1:]]
+            self.most = max(self.most, sum(state == "01" and at[8:] in self.ends
+                                           for at, state in rows))
+            time.sleep(0.002)
+
+    def seen(self):
+        self.over = True
+        self.thread.join()
+        return self.most
+
+
+def test_no_more_connections_than_may_be_on_all_workers(gate):
+    for workers in (1, 4):
+        for upstream, option, most in (("max_connections = 3", "", 3), ("", "max_connections=1", 1),
+                                       ("max_connections = 2", "max_connections=5", 2)):
+            g, o = start(gate, f"queue = 256 timeout=20s\n{upstream}", option, workers)
+            connections, statuses = Connections(o.port), []
+            at_once(24, lambda i: statuses.append(g.get("/hold/20")[0]))
+            same(statuses, [200] * 24)
+            same(connections.seen(), most, f"{workers} workers, {upstream} {option}")
+            same(o.most, most)
+            g.stop()
+            o.end()
+
+
+def test_an_idle_connection_is_in_nobodys_way(gate):
+    """Each of many clients comes once in a while: whichever worker has it is served at once."""
+    for workers, settings in ((4, "max_connections = 1"), (1, "max_connections = 1"),
+                              (4, "max_connections = 2")):
+        o, other = Origin(), Origin()
+        g = gate(CONFIG, origin=o.port, option="max_connections=1", workers=workers,
+                 upstream=f"server = 127.0.0.1:{other.port} max_connections=1\n{settings}\n"
+                          "balance = round_robin\nqueue = 256 timeout=10s")
+        connections, took = Connections(o.port, other.port), []
+        sockets = [g.connect() for _ in range(12)]
+        for n in range(60):
+            began = time.monotonic()
+            sockets[n * 5 % 12].sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            same(read_response(sockets[n * 5 % 12])[0], 200)
+            took.append(time.monotonic() - began)
+        for s in sockets:
+            s.close()
+        true(sorted(took)[len(took) // 2] < 0.2, took)
+        true(max(took) < 3, took)
+        true(connections.seen() <= (1 if settings.endswith("1") else 2), connections.most)
+        g.stop()
+        o.end()
+        other.end()
+
+
+def test_connections_are_counted_across_a_reload(gate):
+    g, o = start(gate, "queue = off\n")
+    first = asks(g, "/hold/1500")
+    wait_for(lambda: o.requests == 1)
+    g.names["upstream"] = "queue = off\nmax_connections = 1"
+    g.write(CONFIG)
+    g.signal(signal.SIGHUP)
+    wait_for(lambda: "generation 2" in g.said())
+    status, fields, _ = g.get("/x")
+    same(status, 503, "the one of before the limit counts")
+    true("queue_full" in fields["proxy-status"], fields)
+    same(read_response(first)[0], 200)
+    same(g.get("/x")[0], 200)
+    first.close()
+    o.end()
+
+
 # --- health -----------------------------------------------------------------------------------
 
 

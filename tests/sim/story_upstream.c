@@ -173,6 +173,103 @@ static uint64_t limits(const struct telling *telling)
     return traffic_end(t);
 }
 
+/* --- connections ------------------------------------------------------------------------------ */
+
+static unsigned links_of(const struct pool_server *s)
+{
+    unsigned n = 0;
+
+    for (const struct link_node *i = s->idle.next; i != &s->idle; i = i->next)
+        n++;
+    for (const struct link_node *i = s->busy.next; i != &s->busy; i = i->next)
+        n++;
+    return n;
+}
+
+/* Counted without the gateway's counters, closing ones too. */
+static void connections_check(void *data)
+{
+    struct limited *l = data;
+    unsigned all = 0, of[2] = {0};
+
+    for (unsigned i = 0; i < l->t.gateway.gate.worker_count; i++) {
+        const struct pools *pools = l->t.gateway.gate.workers[i].pools;
+        if (!pools)
+            continue;
+        for (struct link_node *n = pools->list.next; n != &pools->list; n = n->next) {
+            struct pool *p = container_of(n, struct pool, node);
+            for (struct link_node *m = p->servers.next; m != &p->servers; m = m->next) {
+                struct pool_server *s = container_of(m, struct pool_server, node);
+                of[span_equal(s->text, SPAN("198.51.100.2:80"))] += links_of(s);
+                all += links_of(s);
+            }
+        }
+    }
+    EXPECT(of[0] <= l->most && of[1] <= l->most && all <= l->most_of_all, "%u and %u connections",
+           of[0], of[1]);
+}
+
+static const char connections_text[] =
+    "[listener web]\nlisten = 192.0.2.1:80\n"
+    "[upstream two]\n"
+    "server = 198.51.100.1:80 %s\nserver = 198.51.100.2:80 %s\n"
+    "balance = %s\nmax_connections = %s\nqueue = 256 timeout=1h\nretry_on = off\n"
+    "[route all]\nhandler = forward\nupstream = two\nmax_body = off\n";
+
+/* No more connections than there may be, on all workers together; idle ones that another
+ * worker keeps, or to another server, are in nobody's way for long. */
+static uint64_t connections(const struct telling *telling)
+{
+    struct limited l = {.most = UINT_MAX, .most_of_all = UINT_MAX};
+    struct traffic *t = &l.t;
+    char server[32] = "", group[16] = "off";
+
+    *t = (struct traffic){.sim = story_world(telling, SIM_SHORT | SIM_RACES | SIM_STALLS),
+                          .at = story_address("192.0.2.1:80"),
+                          .hurried = true};
+    origins_open(&t->origins, t->sim);
+    origins_add(&t->origins, "198.51.100.1:80");
+    origins_add(&t->origins, "198.51.100.2:80");
+    if (sim_random(t->sim, 2)) {
+        l.most = 1 + (unsigned)sim_random(t->sim, 2);
+        snprintf(server, sizeof server, "max_connections=%u", l.most);
+    }
+    if (!server[0] || sim_random(t->sim, 2)) {
+        l.most_of_all = 1 + (unsigned)sim_random(t->sim, 3);
+        snprintf(group, sizeof group, "%u", l.most_of_all);
+    }
+    snprintf(t->config, sizeof t->config, connections_text, server, server,
+             balances[sim_random(t->sim, BALANCES)], group);
+    gateway_open(&t->gateway, t->sim, t->config, sim_random(t->sim, 2) ? 4 : 1);
+    sim_watch(t->sim, connections_check, &l);
+    uint64_t began = sim_now(t->sim);
+    for (unsigned n = 0; n < TRAFFIC_CLIENTS; n++) {
+        struct visitor *v = client_new(t);
+        for (unsigned i = 1 + (unsigned)sim_random(t->sim, 8); i > 0; i--)
+            visitor_ask(v, ask_origin(t, calm_what(t)));
+        client_go(t, v);
+    }
+    for (unsigned i = (unsigned)sim_random(t->sim, 4); i > 0; i--) { /* and some who do not wait */
+        struct address from = story_address("203.0.113.9:7000");
+        from.port = (uint16_t)(from.port + i);
+        struct ask a = ask_origin(t, calm_what(t));
+        struct sim_peer *peer = sim_connect(t->sim, &t->at, &from);
+        sim_say(peer, (struct span){a.request, a.len});
+        sim_pause(peer, sim_random(t->sim, UINT64_C(1) << sim_random(t->sim, 28)));
+        sim_then_reset(peer);
+    }
+    if (sim_random(t->sim, 4) == 0) {
+        sim_run_for(t->sim, sim_random(t->sim, 5 * NS_PER_MS));
+        gateway_reload(&t->gateway, t->config);
+    }
+    EXPECT(sim_run(t->sim, traffic_over, t, 3000 * NS_PER_S), "everyone has his turn");
+    EXPECT(sim_now(t->sim) - began < 50 * NS_PER_S, "nobody waits until idle ones are old");
+    for (unsigned i = 0; i < t->count; i++)
+        visitor_expect_all(&t->clients[i]);
+    sim_watch(t->sim, NULL, NULL);
+    return traffic_end(t);
+}
+
 /* Servers take no connection while many wait for a place: who is called to one that
  * nobody can use any more leaves it to the next. */
 static uint64_t hopeless(const struct telling *telling)
@@ -204,6 +301,8 @@ static uint64_t hopeless(const struct telling *telling)
 }
 const struct story upstream_stories[] = {
     {"upstream.limits", "no more in flight than may be, and who waits has his turn", limits, 4},
+    {"upstream.connections", "no more connections than may be, and idle ones make room",
+     connections, 4},
     {"upstream.hopeless", "nobody waits for a place that nobody can use", hopeless, 0},
     {"upstream.truncating", "who never ends an answer fails in a row", truncating, 0},
     {"upstream.failing", "who fails is left out, and back when it is well", failing, 0},

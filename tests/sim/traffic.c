@@ -33,9 +33,12 @@ static void counters_check(const struct gate *gate)
         struct group_state *g = container_of(n, struct group_state, node);
         EXPECT(g->in_flight == 0 && g->waiting == 0, "%u in flight, %u wait", g->in_flight,
                g->waiting);
+        EXPECT(g->connections == 0 && g->holders == 0, "%u connections", g->connections);
         for (struct link_node *m = g->servers.next; m != &g->servers; m = m->next) {
             struct server_state *s = container_of(m, struct server_state, node);
             EXPECT(!s->probing, "%.*s: a probe was lost", SPAN_ARG(s->text));
+            EXPECT(s->connections == 0, "%.*s: %u connections", SPAN_ARG(s->text),
+                   s->connections);
             EXPECT(server_in_flight(s) == 0, "%.*s: %u in flight", SPAN_ARG(s->text),
                    server_in_flight(s));
         }

@@ -40,7 +40,8 @@ static struct group *group_make(enum balance balance, unsigned count, const unsi
     g->view = (struct pool_view *)(void *)room;
     g->view->count = g->view->reach = count;
     g->conf = (struct upstream_conf){
-        .servers = g->servers, .server_count = count, .balance = balance, .counted = true};
+        .servers = g->servers, .server_count = count, .balance = balance, .counted = true,
+        .limited = true};
     for (unsigned i = 0; i < count; i++) {
         snprintf(g->texts[i], sizeof g->texts[i], "10.0.0.%u:80", i + 1);
         g->view->servers[i] = &g->pooled[i];

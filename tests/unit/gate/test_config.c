@@ -168,8 +168,9 @@ static const struct mistake mistakes[] = {
      "a.ini:4:22: error: server: there is no option \"wieght=1\"; did you mean \"weight=\"?\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 weight=x\n",
      "a.ini:4:22: error: server: \"weight=x\": a count is digits only: no unit, no sign\n"},
-    {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_connections=1\n",
-     "a.ini:4:22: error: server: \"max_connections=1\": not supported by this build\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_connections=0\n",
+     "a.ini:4:22: error: server: \"max_connections=0\": at least 1; weight=0 or down give a server "
+     "no work\n"},
     {LISTENER
      "[upstream u]\nserver = 10.0.0.1:80\nretry_on = conect, 200, 599-400, reset timeout\n",
      "a.ini:5:12: error: retry_on: \"conect\" is none of connect, unprocessed, reset, timeout, a "

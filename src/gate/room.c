@@ -1,0 +1,166 @@
+/* Room for connections to origins; see room.h. */
+#include "gate/room.h"
+
+#include "gate/gate.h"
+#include "gate/queue.h"
+
+static struct link *oldest_idle(const struct pool_server *s)
+{
+    return list_empty(&s->idle) ? NULL : container_of(s->idle.prev, struct link, node);
+}
+
+/* --- counting ------------------------------------------------------------------------------ */
+
+bool room_take(struct leg *leg)
+{
+    const struct upstream_conf *u = leg->upstream;
+    struct group_state *g = u->state;
+    struct server_state *s = leg->server->state;
+
+    if (!count_below(&g->connections, leg->alone ? VALUE_OFF : u->max_connections))
+        return false;
+    if (!count_below(&s->connections, leg->alone ? VALUE_OFF : leg->server->max_connections)) {
+        atomic_fetch_sub(&g->connections, 1);
+        return false;
+    }
+    atomic_fetch_add(&g->holders, 1);
+    return true;
+}
+
+/* The group's last: it, and who waits there, may go with the last holder. */
+static void give(struct group_state *g, struct server_state *s)
+{
+    atomic_fetch_sub(&s->connections, 1);
+    atomic_fetch_sub(&g->connections, 1);
+    queue_call(g);
+    atomic_fetch_sub(&g->holders, 1);
+}
+
+void room_return(struct leg *leg)
+{
+    give(leg->upstream->state, leg->server->state);
+}
+
+void room_belongs(struct link *l, const struct leg *leg)
+{
+    l->group = leg->upstream->state;
+    l->counted = leg->server->state;
+}
+
+void room_give(struct link *l)
+{
+    give(l->group, l->counted);
+}
+
+/* --- being in the way -------------------------------------------------------------------------- */
+
+static bool server_is_full(const struct server_state *s, uint64_t max)
+{
+    return atomic_load(&s->connections) >= max;
+}
+
+static bool group_is_full(const struct group_state *g, uint64_t max)
+{
+    return atomic_load(&g->connections) >= max;
+}
+
+bool room_is_there(const struct pool_server *server, const struct server_entry *e,
+                   const struct upstream_conf *u)
+{
+    if (!list_empty(&server->idle) || !list_empty(&server->spare))
+        return true;
+    return !server_is_full(e->state, e->max_connections) &&
+           !group_is_full(u->state, u->max_connections);
+}
+
+static uint64_t bit_of(const struct worker *w)
+{
+    return UINT64_C(1) << w->index % 64;
+}
+
+/* Asks one; those beyond the 64th share its bit. */
+static void ask_other(struct gate *gate, uint64_t idle_workers)
+{
+    for (unsigned i = (unsigned)__builtin_ctzll(idle_workers); i < gate->worker_count; i += 64) {
+        struct pools *pools = gate->workers[i].pools;
+        if (!atomic_exchange(&pools->room_asked, true))
+            io_post(gate->workers[i].io, &pools->room);
+    }
+}
+
+void room_ask(const struct leg *leg)
+{
+    const struct upstream_conf *u = leg->upstream;
+    const struct worker *w = leg->x->worker;
+    const struct pool_view *view = leg->x->generation->pools[u->index];
+    bool group_full = group_is_full(u->state, u->max_connections);
+
+    if (!u->links_limited)
+        return;
+    for (unsigned i = 0; i < view->reach; i++) {
+        const struct server_entry *e = &u->servers[i];
+        uint64_t idle = atomic_load(&e->state->idle_workers);
+        if (!idle || !(group_full || server_is_full(e->state, e->max_connections)))
+            continue;
+        struct link *own = oldest_idle(view->servers[i]);
+        if (own)
+            link_close(own);
+        else if (idle != bit_of(w))
+            ask_other(w->gate, idle & ~bit_of(w));
+        else
+            continue;
+        return;
+    }
+}
+
+/* Closes an idle one of each server that is full, or one if the group is. */
+static void pool_make_room(struct pool *p)
+{
+    bool group_full = group_is_full(p->state, p->max_connections);
+
+    for (struct link_node *n = p->servers.next; n != &p->servers; n = n->next) {
+        struct pool_server *s = container_of(n, struct pool_server, node);
+        struct link *l = s->limited ? oldest_idle(s) : NULL;
+        if (!l || !(group_full || server_is_full(s->state, s->max_connections)))
+            continue;
+        link_close(l);
+        group_full = false;
+    }
+}
+
+static bool somebody_waits(const struct pool_server *s)
+{
+    return s->limited && s->views > 0 && atomic_load(&s->pool->state->waiting) > 0;
+}
+
+void room_asked(struct io_message *m, struct io *io)
+{
+    struct pools *pools = container_of(m, struct pools, room);
+
+    (void)io;
+    atomic_store(&pools->room_asked, false);
+    for (struct link_node *n = pools->list.next; n != &pools->list; n = n->next) {
+        struct pool *p = container_of(n, struct pool, node);
+        if (!list_empty(&p->servers) &&
+            somebody_waits(container_of(p->servers.next, struct pool_server, node)))
+            pool_make_room(p);
+    }
+}
+
+void room_idles(const struct link *l)
+{
+    const struct pool_server *s = l->server;
+
+    if (l->kept)
+        atomic_fetch_or(&s->state->idle_workers, bit_of(s->pool->worker));
+    if (somebody_waits(s))
+        queue_call(s->pool->state);
+}
+
+void room_busy(const struct link *l)
+{
+    const struct pool_server *s = l->server;
+
+    if (s->idle_count == 0 && s->pool->worker->gate->worker_count <= 64)
+        atomic_fetch_and(&l->counted->idle_workers, ~bit_of(s->pool->worker));
+}
