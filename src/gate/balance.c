@@ -15,6 +15,7 @@ struct choice {
     const struct tried *tried;
     uint64_t now;
     bool backup;
+    bool last; /* there is nobody else: those that are ejected, too */
     bool full; /* somebody was passed over who is at his limit */
 };
 
@@ -49,7 +50,7 @@ static bool may_be_asked(struct choice *c, unsigned i)
     if (e->down || server_steer(e->state) == STEER_DOWN || is_backup(c, i) != c->backup ||
         was_tried(c->tried, i))
         return false;
-    if (c->conf->ejects && !health_allows(e->state, c->now))
+    if (c->conf->ejects && !c->last && !health_allows(e->state, c->now))
         return false;
     if (c->conf->check.kind && !check_allows(e->state))
         return false;
@@ -291,6 +292,19 @@ int balance_choose(const struct pool_view *view, const struct upstream_conf *con
     }
     *full = *full || c.full;
     return i;
+}
+
+int balance_last(const struct pool_view *view, const struct upstream_conf *conf, struct exchange *x,
+                 const struct tried *tried)
+{
+    struct choice c = {.view = view,
+                       .conf = conf,
+                       .x = x,
+                       .tried = tried,
+                       .now = io_now(exchange_io(x)),
+                       .last = true};
+
+    return choose(&c);
 }
 
 bool balance_has_other(const struct pool_view *view, const struct upstream_conf *conf,

@@ -44,6 +44,11 @@ bool health_enter(struct server_state *s, uint64_t now, bool *probe)
     return until == 0 || *probe;
 }
 
+void health_enter_last(struct server_state *s, bool *probe)
+{
+    *probe = LOAD(s->ejected_until) > 0 && !atomic_exchange(&s->probing, true);
+}
+
 /* --- what was learned ---------------------------------------------------------------------------
  */
 

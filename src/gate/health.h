@@ -24,6 +24,9 @@ bool health_enter(struct server_state *s, uint64_t now, bool *probe);
 /* It has another address: what was learned is not of that. */
 void health_forget(struct server_state *s);
 
+/* The same for whoever has nowhere else to go: it may, ejected or not. */
+void health_enter_last(struct server_state *s, bool *probe);
+
 /* A request ended well, or not; or nothing can be said of it. */
 void health_good(struct server_state *s, uint64_t now, bool probe);
 void health_bad(const struct upstream_conf *u, const struct server_entry *e, uint64_t now,

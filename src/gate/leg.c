@@ -117,16 +117,27 @@ static void tried_add(struct tried *t, unsigned i)
     t->list[t->count++ % LEG_TRIED_MAX] = (uint16_t)i;
 }
 
+/* Another one than before; rather one that is ejected (*last) than the same once more. */
+static int leg_choose(const struct leg *leg, const struct pool_view *view, bool *last, bool *full)
+{
+    const struct upstream_conf *conf = leg->upstream;
+    int i = balance_choose(view, conf, leg->x, &leg->tried, full);
+
+    if (i < 0 && !*full && conf->ejects && leg->tried.count > 0) {
+        i = balance_last(view, conf, leg->x, &leg->tried);
+        *last = i >= 0;
+    }
+    return i < 0 ? balance_choose(view, conf, leg->x, &(struct tried){0}, full) : i;
+}
+
 /* False: whoever might serve is at a limit. */
 static bool leg_try(struct leg *leg)
 {
     const struct upstream_conf *conf = leg->upstream;
     const struct pool_view *view = leg->x->generation->pools[conf->index];
-    bool full = false;
-    int i = balance_choose(view, conf, leg->x, &leg->tried, &full);
+    bool full = false, last = false;
+    int i = leg_choose(leg, view, &last, &full);
 
-    if (i < 0) /* all were tried: one more time from the beginning */
-        i = balance_choose(view, conf, leg->x, &(struct tried){0}, &full);
     if (i < 0 && full)
         return false;
     if (i < 0) {
@@ -138,8 +149,10 @@ static bool leg_try(struct leg *leg)
     if (!place_take(leg))
         return false;
     leg->probe = false;
-    if (conf->ejects && leg_is_current(leg) &&
-        !health_enter(leg->server->state, leg_now(leg), &leg->probe)) {
+    if (last)
+        health_enter_last(leg->server->state, &leg->probe);
+    else if (conf->ejects && leg_is_current(leg) &&
+             !health_enter(leg->server->state, leg_now(leg), &leg->probe)) {
         place_give(leg);
         return leg_try(leg);
     }
@@ -387,6 +400,8 @@ static void leg_judge(struct leg *leg, enum cause cause)
  * is known at the end of the content, or when nobody wants more of it. */
 static void leg_judge_head(struct leg *leg)
 {
+    if (leg->response.status < 500 && !leg->probe)
+        return;
     if (is_servers_failure(leg, CAUSE_NONE)) {
         leg_judge(leg, CAUSE_NONE);
     } else if (leg->probe && leg_is_current(leg)) {
@@ -398,8 +413,6 @@ static void leg_judge_head(struct leg *leg)
 /* How the server did, for whoever chooses the next.  What we lack is not its fault. */
 static void leg_learn(struct leg *leg, enum cause cause)
 {
-    uint64_t now = leg_now(leg);
-
     if (leg->alone)
         return;
     if (cause)
@@ -411,6 +424,7 @@ static void leg_learn(struct leg *leg, enum cause cause)
         return;
     if (cause == CAUSE_upstream_timeout && !is_servers_failure(leg, cause))
         return;
+    uint64_t now = leg_now(leg);
     if (cause)
         server_failed(leg->server->state, now);
     else
@@ -440,8 +454,9 @@ void leg_fail_fresh(struct leg *leg, enum cause cause)
 void leg_begin(struct leg *leg, struct link *l)
 {
     leg->link = l;
-    leg->request_written = leg->request_done = leg->request_left_us = leg->judged = false;
+    leg->request_written = leg->request_done = leg->request_left_us = false;
     leg->acked_known = false;
+    leg->judged = leg->alone; /* of which nothing is said */
     leg->connects = false;
     leg->begun = leg->since = leg_now(leg);
 }

@@ -86,8 +86,7 @@ struct link *link_new(struct pool_server *server, struct leg *leg)
 
 bool link_usable(const struct link *l)
 {
-    if (l->state != LINK_IDLE || l->wire.eof || l->wire.fail ||
-        l->idle_until <= io_now(link_io(l)))
+    if (l->state != LINK_IDLE || l->wire.eof || l->wire.fail || l->idle_until <= io_now(link_io(l)))
         return false;
     if (l->protocol->spare)
         return l->protocol->spare(l);

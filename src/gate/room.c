@@ -52,7 +52,8 @@ void room_give(struct link *l)
     give(l->group, l->counted);
 }
 
-/* --- being in the way -------------------------------------------------------------------------- */
+/* --- being in the way --------------------------------------------------------------------------
+ */
 
 static bool server_is_full(const struct server_state *s, uint64_t max)
 {

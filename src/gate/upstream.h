@@ -42,11 +42,12 @@ struct server_state {
     _Atomic uint32_t steered; /* main's to write, read with every choice; 0: as configured */
 
     char line_before[CACHE_LINE];
-    _Atomic uint32_t tenure;    /* the number of the present one; 0: it has no address */
-    _Atomic uint32_t in_flight; /* legs; only of groups that are counted */
+    _Atomic uint32_t tenure;      /* the number of the present one; 0: it has no address */
+    _Atomic uint32_t in_flight;   /* legs; only of groups that are counted */
     _Atomic uint32_t connections; /* gate/room.c; the state stays while there are any */
-    _Atomic uint64_t idle_workers; /* bits: they have idle connections; only where there is a limit */
-    _Atomic uint64_t latency;   /* ns to the first byte, smoothed; 0: not known */
+    _Atomic uint64_t
+        idle_workers;         /* bits: they have idle connections; only where there is a limit */
+    _Atomic uint64_t latency; /* ns to the first byte, smoothed; 0: not known */
     _Atomic uint64_t latency_at;
 
     /* gate/health.c; only of groups with more than one server */
@@ -62,7 +63,7 @@ struct server_state {
     _Atomic uint64_t idle_ended, idle_ended_at; /* the last: after what time, and when */
     _Atomic uint64_t idle_rule, idle_rule_at;   /* it ends them after this; since when known */
 
-    _Atomic uint64_t last_failure; /* see server_failure_of(); 0: none */
+    _Atomic uint64_t last_failure;                    /* see server_failure_of(); 0: none */
     _Atomic uint32_t seen_idle, seen_busy, seen_legs; /* of all workers, as they last looked */
 
     /* gate/check.c; only of groups that are checked */
@@ -77,11 +78,11 @@ struct group_state {
     struct link_node servers;
 
     char line_before[CACHE_LINE];
-    _Atomic uint32_t in_flight; /* legs, when there is a limit */
-    _Atomic uint32_t waiting;   /* for a place; those who were called, too */
+    _Atomic uint32_t in_flight;   /* legs, when there is a limit */
+    _Atomic uint32_t waiting;     /* for a place; those who were called, too */
     _Atomic uint32_t connections; /* gate/room.c */
     _Atomic uint32_t holders;     /* connections, too, but until nothing here is needed for them */
-    _Atomic int64_t budget;     /* for retries; gate/health.c */
+    _Atomic int64_t budget;       /* for retries; gate/health.c */
     _Atomic uint64_t budget_at;
     pthread_mutex_t lock;   /* of queue, and of ejecting */
     struct link_node queue; /* who waits, longest first; see gate/queue.c */

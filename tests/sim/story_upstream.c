@@ -70,6 +70,25 @@ static uint64_t truncating(const struct telling *telling)
     return traffic_end(&t);
 }
 
+/* Who is ejected is well again just when the other one fails: nobody is told that. */
+static uint64_t last(const struct telling *telling)
+{
+    struct traffic t;
+
+    traffic_begin(&t, telling, SIM_SHORT | SIM_RACES);
+    for (unsigned round = 0; round < 4; round++) {
+        t.origins.servers[round % 2].dialled = SIM_REFUSE;
+        t.origins.servers[1 - round % 2].dialled = SIM_ACCEPT;
+        struct visitor *v = client_new(&t);
+        for (unsigned i = 0; i < 20; i++)
+            visitor_ask(v, ask_origin(&t, ORIGIN_last));
+        client_go(&t, v);
+        EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "the answers come");
+        visitor_expect_all(v);
+    }
+    return traffic_end(&t);
+}
+
 /* --- limits ---------------------------------------------------------------------------------- */
 
 static const char limits_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
@@ -305,6 +324,7 @@ const struct story upstream_stories[] = {
      connections, 4},
     {"upstream.hopeless", "nobody waits for a place that nobody can use", hopeless, 0},
     {"upstream.truncating", "who never ends an answer fails in a row", truncating, 0},
+    {"upstream.last", "who is ejected is better than nobody", last, 0},
     {"upstream.failing", "who fails is left out, and back when it is well", failing, 0},
     {0},
 };
