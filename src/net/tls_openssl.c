@@ -64,6 +64,7 @@ static void worker_free(struct tls_worker *w)
         return;
     BIO_free(w->bio);
     BIO_meth_free(w->method);
+    OPENSSL_clear_free(w->ticket_keys, TICKET_KEYS_KEPT * sizeof *w->ticket_keys);
     mem_free(w);
 }
 
@@ -80,7 +81,8 @@ static int worker_new(struct tls_worker **out)
         BIO_meth_set_ctrl(w->method, bio_ctrl);
         w->bio = BIO_new(w->method);
     }
-    if (!w->bio) {
+    w->ticket_keys = OPENSSL_zalloc(TICKET_KEYS_KEPT * sizeof *w->ticket_keys);
+    if (!w->bio || !w->ticket_keys) {
         worker_free(w);
         return FAIL_MEMORY;
     }

@@ -46,7 +46,17 @@ struct openssl_tls {
 };
 
 /* One BIO serves all connections of a worker: `io` is that of the one at work. */
+/* A key of tickets that was derived, kept because every handshake needs it again. */
+struct openssl_ticket_key {
+    uint8_t binding[TLS_BINDING];
+    uint64_t period;
+    uint8_t key[TLS_TICKET_KEY];
+};
+enum { TICKET_KEYS_KEPT = 8 };
+
 struct tls_worker {
+    struct openssl_ticket_key *ticket_keys; /* TICKET_KEYS_KEPT, in OpenSSL's memory */
+    unsigned ticket_keys_next;              /* the oldest */
     BIO *bio;
     BIO_METHOD *method;
     struct tls_io *io;

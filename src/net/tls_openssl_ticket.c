@@ -42,18 +42,39 @@ static bool key_derive(const struct openssl_context *c, uint64_t period,
     return true;
 }
 
-/* The n-th key, newest first; false when there are no more. */
-static bool key_at(const struct openssl_context *c, uint64_t wall_ns, unsigned n,
+/* The key of a period, which is derived once on each worker.  No period is 0. */
+static bool key_of(const struct openssl_context *c, struct tls_worker *w, uint64_t period,
                    uint8_t key[TLS_TICKET_KEY])
 {
-    uint64_t period = wall_ns / c->ticket_rotation_ns;
+    struct openssl_ticket_key *kept = w->ticket_keys;
+
+    for (unsigned i = 0; i < TICKET_KEYS_KEPT; i++) {
+        if (kept[i].period != period || memcmp(kept[i].binding, c->base.binding, TLS_BINDING) != 0)
+            continue;
+        memcpy(key, kept[i].key, TLS_TICKET_KEY);
+        return true;
+    }
+    if (!key_derive(c, period, key))
+        return false;
+    kept += w->ticket_keys_next++ % TICKET_KEYS_KEPT;
+    kept->period = period;
+    memcpy(kept->binding, c->base.binding, TLS_BINDING);
+    memcpy(kept->key, key, TLS_TICKET_KEY);
+    return true;
+}
+
+/* The n-th key, newest first; false when there are no more. */
+static bool key_at(const struct openssl_context *c, struct tls_worker *w, unsigned n,
+                   uint8_t key[TLS_TICKET_KEY])
+{
+    uint64_t period = w->io->wall_ns / c->ticket_rotation_ns;
 
     if (c->ticket_key_count > 0) {
         if (n < c->ticket_key_count)
             memcpy(key, c->ticket_keys + (size_t)n * TLS_TICKET_KEY, TLS_TICKET_KEY);
         return n < c->ticket_key_count;
     }
-    return n < 2 && period >= n && key_derive(c, period - n, key);
+    return n < 2 && period > n && key_of(c, w, period - n, key);
 }
 
 static bool key_use(const struct openssl_context *c, uint8_t key[TLS_TICKET_KEY], unsigned char *iv,
@@ -79,7 +100,7 @@ static int ticket_key(SSL *ssl, unsigned char name[TICKET_NAME], unsigned char *
     uint8_t key[TLS_TICKET_KEY];
     int result = 0;
 
-    for (unsigned n = 0; c && result == 0 && key_at(c, o->worker->io->wall_ns, n, key); n++) {
+    for (unsigned n = 0; c && result == 0 && key_at(c, o->worker, n, key); n++) {
         if (encrypt) {
             memcpy(name, key, TICKET_NAME);
             if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(c->ticket_cipher)) != 1)
