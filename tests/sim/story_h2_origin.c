@@ -223,6 +223,29 @@ static uint64_t rough(const struct telling *telling)
     return meeting_end(&m);
 }
 
+/* Clients leave their only stream while more is coming on it: what comes for nobody is read all
+ * the same, for the next one's sake. */
+static uint64_t left(const struct telling *telling)
+{
+    struct meeting m;
+    struct caller *c;
+
+    meeting_begin(&m, telling, false);
+    m.most = KEPT;
+    c = caller_new(&m);
+    c->at_once = 1;
+    c->slow = false;
+    c->first_window = 1 << 20;
+    for (unsigned i = 0; i < CALLS_MAX; i++) {
+        struct call *one = call(&m, c, i % 2 ? H2_ORIGIN_chunked : H2_ORIGIN_interim);
+        if (one->content_len > 1 && sim_random(m.sim, 4))
+            one->reset_at = 1 + (size_t)sim_random(m.sim, 3);
+    }
+    caller_go(&m, c);
+    expect_all(&m);
+    return meeting_end(&m);
+}
+
 static uint64_t no_memory(const struct telling *telling)
 {
     struct meeting m;
@@ -250,6 +273,7 @@ const struct story h2_origin_stories[] = {
     {"h2_origin.refused", "what was not processed is processed once, elsewhere", refused, 4},
     {"h2_origin.either", "an origin may choose for each connection", either, 4},
     {"h2_origin.rough", "what breaks costs nobody afterwards", rough, 4},
+    {"h2_origin.left", "who leaves a stream leaves the connection in order", left, 3},
     {"h2_origin.no_memory", "a failed allocation costs one client at most", no_memory, 3},
     {0},
 };
