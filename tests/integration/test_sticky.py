@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Sticky sessions: a cookie keeps a visitor at a server, for as long as that may serve."""
 import http.cookiejar
+import json
 import re
 import signal
+import socket
 import subprocess
 import urllib.request
 
-from harness import HEADGATE, main, parse_response, same, true, wait_for
+from harness import HEADGATE, Skip, main, parse_response, same, true, wait_for
 from origin import Closed, Origin, reset
 
 CONFIG = """
@@ -169,6 +171,52 @@ def test_a_server_that_dies_gives_its_visitors_to_another(gate):
     true(pair(fresh) != pair(cookie), fresh)
     status, fields, _ = t.gate.get("/x", fields=f"Cookie: {pair(fresh)}\r\n")
     same((status, fields.get("set-cookie")), (200, None))
+
+
+class Origin6(Origin):
+    address_family = socket.AF_INET6
+
+    def server_bind(self):
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self.socket.bind(("::1", self.server_address[1]))
+
+
+def test_of_a_name_the_cookie_means_one_address(gate):
+    four = Origin()
+    try:
+        six = Origin6(four.port)
+    except OSError:
+        four.end()
+        raise Skip("no IPv6 here, or the port is taken")
+    origins = [four, six]
+    g = gate(CONFIG.replace("server = 127.0.0.1:{two}\nserver = 127.0.0.1:{three}\n", "").replace(
+        "127.0.0.1:{one}", f"a.localhost:{four.port}"), upstream="sticky = s", workers=2)
+
+    def ask(cookie=None):
+        before = [o.requests for o in origins]
+        fields = f"Cookie: {cookie}\r\n" if cookie else ""
+        status, fields, _ = g.get("/x", fields=fields)
+        same(status, 200)
+        return [o.requests - b for o, b in zip(origins, before)].index(1), fields.get("set-cookie")
+    cookies = {}
+    for _ in range(200):
+        i, cookie = ask()
+        cookies[i] = pair(cookie)
+        if len(cookies) == 2:
+            break
+    same(len(cookies), 2, "both addresses serve")
+    for i, cookie in cookies.items():
+        same({ask(cookie) for _ in range(10)}, {(i, None)})
+    shown = json.loads(subprocess.run(
+        [HEADGATE, "ctl", "-c", g.ini, "--json", "upstream", "u", f"a.localhost:{four.port}", "drain"],
+        check=True, capture_output=True, cwd=g.dir).stdout)["upstreams"][0]["servers"]
+    same(sorted((s["address"], s["state"]) for s in shown),
+         [(f"127.0.0.1:{four.port}", "draining"), (f"[::1]:{four.port}", "draining")])
+    same(g.get("/x")[0], 503, "nobody new comes to either")
+    for i, cookie in cookies.items():
+        same(ask(cookie), (i, None), "who was there stays at his")
+    for o in origins:
+        o.end()
 
 
 def test_a_browsers_jar(gate):
