@@ -96,7 +96,10 @@ struct leg {
     bool request_written;  /* the head is the wire's */
     bool request_done;     /* and all content */
     bool request_left_us;  /* the kernel took a byte of it */
+    uint8_t looks;         /* at what the origin has taken, since ... */
     bool acked_known;
+    uint64_t looked_since; /* ... this was `since` */
+    uint64_t taken;        /* what io_taken() said then */
     uint64_t acked; /* by the origin's system before that; of requests that are not idempotent */
 };
 

@@ -8,6 +8,11 @@
 
 #define STARVED_NS (10 * NS_PER_MS)
 
+enum {
+    LOOKS = 4,
+    BULK = 64 * 1024, /* what a system takes at once, whoever is behind it */
+};
+
 /* --- legs ---------------------------------------------------------------------------------- */
 
 static bool leg_waits_for_origin(const struct leg *leg)
@@ -21,6 +26,41 @@ static bool leg_waits_for_origin(const struct leg *leg)
     if (leg->state == LEG_WAITING)
         return leg->request_done;
     return leg->state == LEG_HEAD && flow_room(&leg->x->response_content) > 0;
+}
+
+/* So much content lies in the kernel for long when the origin is slow to take it: it is no
+ * sign of life that the kernel took it, nor of death that it takes no more.  So the origin's
+ * system is asked, a few times before the time is up, what it has.  One stream's share of an
+ * HTTP/2 connection nobody can tell; it has a window instead. */
+static bool is_bulk(const struct leg *leg)
+{
+    return leg->x->request_content.total > BULK && !leg->link->protocol->spare;
+}
+
+static uint64_t first_look(const struct leg *leg, uint64_t timeout_ns)
+{
+    unsigned looks = leg->looked_since == leg->since ? leg->looks : 0;
+
+    return timeout_ns == VALUE_OFF ? TIME_NEVER : leg->since + timeout_ns / LOOKS * (looks + 1);
+}
+
+/* Has it taken something since the last look, or may it still? */
+static bool leg_moves(struct leg *leg)
+{
+    struct io *io = link_io(leg->link);
+    uint64_t taken = io_taken(io, &leg->link->wire.sock);
+
+    if (leg->looked_since != leg->since)
+        leg->looks = 0;
+    if (taken != leg->taken) {
+        leg->since = io_now(io);
+        leg->looks = 0;
+    } else {
+        leg->looks++;
+    }
+    leg->taken = taken;
+    leg->looked_since = leg->since;
+    return leg->looks < LOOKS;
 }
 
 uint64_t leg_deadline(struct leg *leg)
@@ -37,11 +77,14 @@ uint64_t leg_deadline_if(struct leg *leg, bool waits)
         return TIME_NEVER;
     }
     bool head = leg->state == LEG_WAITING && leg->request_done;
-    return after(leg->since, head ? leg->first_byte_ns : leg->idle_ns);
+    uint64_t timeout_ns = head ? leg->first_byte_ns : leg->idle_ns;
+    return is_bulk(leg) ? first_look(leg, timeout_ns) : after(leg->since, timeout_ns);
 }
 
 void leg_timed_out(struct leg *leg)
 {
+    if (!leg->x->tunnel && is_bulk(leg) && leg_moves(leg))
+        return;
     leg_fail(leg,
              leg->state == LEG_WAITING ? CAUSE_upstream_head_timeout : CAUSE_upstream_idle_timeout);
 }

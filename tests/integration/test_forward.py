@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
 
 from harness import free_port, main, parse_response, read_all, read_response, same, true, wait_for
@@ -387,6 +388,47 @@ def test_a_slow_reader_holds_the_origin_back(gate):
         time.sleep(1)
         true(g.rss_kib() < 60_000, f"{g.rss_kib()} KiB are in use")
     o.end()
+
+
+def sips(listener, most):
+    """Takes 8 KiB every 50 ms; answers when `most` bytes have come, or falls silent then."""
+    s, _ = listener.accept()
+    with s:
+        got = 0
+        while got < most:
+            got += len(s.recv(8192))
+            time.sleep(0.05)
+        if most >= SIPPED:
+            s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        else:
+            time.sleep(1.5)
+
+
+SIPPED = 600_000
+
+
+def test_an_origin_may_be_slow_to_take_an_upload_but_not_dead(gate):
+    """Although nothing is taken from us for long, and all long before it has come."""
+    config = CONFIG.replace("= 1s", "= 500ms")
+    for most in (SIPPED, 60_000):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            origin = threading.Thread(target=sips, args=(listener, most))
+            origin.start()
+            g = gate(config, origin=listener.getsockname()[1], dead=free_port())
+            with g.connect(seconds=30) as s:
+                s.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIPPED)
+                s.sendall(b"x" * SIPPED)
+                began = time.monotonic()
+                status, fields, _, _ = read_response(s)
+            same(status, 200 if most == SIPPED else 504, fields)
+            if most < SIPPED:
+                true("timeout" in fields["proxy-status"], fields)
+                true(time.monotonic() - began < 2.5, "as soon as it is dead")
+            g.stop()
+            origin.join()
 
 
 if __name__ == "__main__":
