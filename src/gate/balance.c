@@ -56,7 +56,7 @@ static bool may_be_asked(struct choice *c, unsigned i)
         return false;
     if (!c->conf->limited)
         return true;
-    if ((e->max_in_flight == VALUE_OFF || server_in_flight(e->state) < e->max_in_flight) &&
+    if (!is_full(&e->state->in_flight, &e->state->max_in_flight) &&
         (!c->conf->links_limited || room_is_there(c->view->servers[i], e, c->conf)))
         return true;
     c->full = true;

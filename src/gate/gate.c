@@ -3,6 +3,7 @@
 
 #include "gate/access_log.h"
 #include "gate/names.h"
+#include "gate/queue.h"
 #include "gate/pool.h"
 #include "gate/tls_build.h"
 #include "gate/upstream.h"
@@ -317,6 +318,9 @@ int gate_adopt(struct gate *gate, struct config *config, struct diagnostics *d)
         p->left = p->left || !gate_wants(config, &p->at);
     }
     atomic_fetch_sub_explicit(&old->users, 1, memory_order_acq_rel);
+    upstreams_limit(config);
+    for (unsigned i = 0; i < config->upstream_count; i++)
+        queue_stir(config->upstreams[i].state);
     return 0;
 }
 
@@ -480,6 +484,8 @@ int gate_open(struct gate *gate, struct config *config, const struct gate_option
     if ((err = upstreams_adopt(&gate->groups, config)) < 0 ||
         (err = ports_bind(gate, config, d)) < 0 || (err = gate_modules_start(gate, d)) < 0)
         gate_close(gate);
+    else
+        upstreams_limit(config);
     return err;
 }
 

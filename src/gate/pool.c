@@ -178,7 +178,6 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         return NULL;
     }
     view->pool->state = conf->state;
-    view->pool->max_connections = conf->max_connections;
     for (unsigned i = 0; i < conf->server_count; i++) {
         struct pool_server *s = server_get(view->pool, &conf->servers[i]);
         if (!s)
@@ -190,7 +189,6 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         s->learns = conf->keepalive_learn;
         s->state = conf->servers[i].state;
         s->limited = conf->links_limited;
-        s->max_connections = conf->servers[i].max_connections;
         view->servers[view->count++] = s;
     }
     view_placed(view, conf);

@@ -39,7 +39,6 @@ struct pool_server {
     uint64_t keepalive, keepalive_ns; /* of the newest generation */
     bool learns;                      /* how long idle ones are kept */
     bool limited;                     /* connections are, to it or to the group */
-    uint64_t max_connections;         /* VALUE_OFF */
 };
 
 struct pool {
@@ -48,7 +47,6 @@ struct pool {
     struct span name; /* own copy: the key */
     struct link_node servers;
     struct group_state *state; /* while there are views */
-    uint64_t max_connections;  /* of the newest generation; VALUE_OFF */
 };
 
 /* A group as one generation sees it. */

@@ -24,16 +24,18 @@ struct waiter {
 
 bool place_take(struct leg *leg)
 {
-    const struct upstream_conf *u = leg->upstream;
+    struct group_state *g = leg->upstream->state;
+    struct server_state *s = leg->server->state;
 
-    if (!u->counted)
+    if (!leg->upstream->counted)
         return true;
-    if (u->max_in_flight != VALUE_OFF && !count_below(&u->state->in_flight, u->max_in_flight))
+    bool limited = atomic_load_explicit(&g->max_in_flight, memory_order_relaxed) > 0;
+    if (limited && !count_up_to(&g->in_flight, &g->max_in_flight))
         return false;
-    leg->counted_in_group = u->max_in_flight != VALUE_OFF;
-    leg->counted = count_below(&leg->server->state->in_flight, leg->server->max_in_flight);
+    leg->counted_in_group = limited;
+    leg->counted = count_up_to(&s->in_flight, &s->max_in_flight);
     if (!leg->counted)
-        place_give(leg);
+        (void)place_return(leg);
     return leg->counted;
 }
 

@@ -13,13 +13,15 @@ static struct link *oldest_idle(const struct pool_server *s)
 
 bool room_take(struct leg *leg)
 {
-    const struct upstream_conf *u = leg->upstream;
-    struct group_state *g = u->state;
+    struct group_state *g = leg->upstream->state;
     struct server_state *s = leg->server->state;
 
-    if (!count_below(&g->connections, leg->alone ? VALUE_OFF : u->max_connections))
+    if (leg->alone) {
+        atomic_fetch_add(&g->connections, 1);
+        atomic_fetch_add(&s->connections, 1);
+    } else if (!count_up_to(&g->connections, &g->max_connections)) {
         return false;
-    if (!count_below(&s->connections, leg->alone ? VALUE_OFF : leg->server->max_connections)) {
+    } else if (!count_up_to(&s->connections, &s->max_connections)) {
         atomic_fetch_sub(&g->connections, 1);
         return false;
     }
@@ -55,14 +57,14 @@ void room_give(struct link *l)
 /* --- being in the way --------------------------------------------------------------------------
  */
 
-static bool server_is_full(const struct server_state *s, uint64_t max)
+static bool server_is_full(const struct server_state *s)
 {
-    return atomic_load(&s->connections) >= max;
+    return is_full(&s->connections, &s->max_connections);
 }
 
-static bool group_is_full(const struct group_state *g, uint64_t max)
+static bool group_is_full(const struct group_state *g)
 {
-    return atomic_load(&g->connections) >= max;
+    return is_full(&g->connections, &g->max_connections);
 }
 
 bool room_is_there(const struct pool_server *server, const struct server_entry *e,
@@ -70,8 +72,7 @@ bool room_is_there(const struct pool_server *server, const struct server_entry *
 {
     if (!list_empty(&server->idle) || !list_empty(&server->spare))
         return true;
-    return !server_is_full(e->state, e->max_connections) &&
-           !group_is_full(u->state, u->max_connections);
+    return !server_is_full(e->state) && !group_is_full(u->state);
 }
 
 static uint64_t bit_of(const struct worker *w)
@@ -94,14 +95,14 @@ void room_ask(const struct leg *leg)
     const struct upstream_conf *u = leg->upstream;
     const struct worker *w = leg->x->worker;
     const struct pool_view *view = leg->x->generation->pools[u->index];
-    bool group_full = group_is_full(u->state, u->max_connections);
+    bool group_full = group_is_full(u->state);
 
     if (!u->links_limited)
         return;
     for (unsigned i = 0; i < view->reach; i++) {
         const struct server_entry *e = &u->servers[i];
         uint64_t idle = atomic_load(&e->state->idle_workers);
-        if (!idle || !(group_full || server_is_full(e->state, e->max_connections)))
+        if (!idle || !(group_full || server_is_full(e->state)))
             continue;
         struct link *own = oldest_idle(view->servers[i]);
         if (own)
@@ -117,12 +118,12 @@ void room_ask(const struct leg *leg)
 /* Closes an idle one of each server that is full, or one if the group is. */
 static void pool_make_room(struct pool *p)
 {
-    bool group_full = group_is_full(p->state, p->max_connections);
+    bool group_full = group_is_full(p->state);
 
     for (struct link_node *n = p->servers.next; n != &p->servers; n = n->next) {
         struct pool_server *s = container_of(n, struct pool_server, node);
         struct link *l = s->limited ? oldest_idle(s) : NULL;
-        if (!l || !(group_full || server_is_full(s->state, s->max_connections)))
+        if (!l || !(group_full || server_is_full(s->state)))
             continue;
         link_close(l);
         group_full = false;

@@ -158,6 +158,24 @@ void upstreams_leave(struct config *config)
     }
 }
 
+static void limit(_Atomic uint32_t *max, uint64_t configured)
+{
+    atomic_store(max, configured == VALUE_OFF ? 0 : (uint32_t)configured);
+}
+
+void upstreams_limit(struct config *config)
+{
+    for (unsigned i = 0; i < config->upstream_count; i++) {
+        const struct upstream_conf *u = &config->upstreams[i];
+        limit(&u->state->max_in_flight, u->max_in_flight);
+        limit(&u->state->max_connections, u->max_connections);
+        for (unsigned j = 0; j < u->server_count; j++) {
+            limit(&u->servers[j].state->max_in_flight, u->servers[j].max_in_flight);
+            limit(&u->servers[j].state->max_connections, u->servers[j].max_connections);
+        }
+    }
+}
+
 void upstreams_sweep(struct link_node *groups)
 {
     struct link_node *next;

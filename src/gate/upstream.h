@@ -45,6 +45,7 @@ struct server_state {
     _Atomic uint32_t tenure;      /* the number of the present one; 0: it has no address */
     _Atomic uint32_t in_flight;   /* legs; only of groups that are counted */
     _Atomic uint32_t connections; /* gate/room.c; the state stays while there are any */
+    _Atomic uint32_t max_in_flight, max_connections; /* of the newest configuration; 0: none */
     _Atomic uint64_t
         idle_workers;         /* bits: they have idle connections; only where there is a limit */
     _Atomic uint64_t latency; /* ns to the first byte, smoothed; 0: not known */
@@ -78,11 +79,12 @@ struct group_state {
     struct link_node servers;
 
     char line_before[CACHE_LINE];
-    _Atomic uint32_t in_flight;   /* legs, when there is a limit */
-    _Atomic uint32_t waiting;     /* for a place; those who were called, too */
-    _Atomic uint32_t connections; /* gate/room.c */
-    _Atomic uint32_t holders;     /* connections, too, but until nothing here is needed for them */
-    _Atomic int64_t budget;       /* for retries; gate/health.c */
+    _Atomic uint32_t in_flight;                      /* legs, when there is a limit */
+    _Atomic uint32_t waiting;                        /* for a place; those who were called, too */
+    _Atomic uint32_t connections;                    /* gate/room.c */
+    _Atomic uint32_t max_in_flight, max_connections; /* as a server's */
+    _Atomic uint32_t holders; /* connections, too, but until nothing here is needed for them */
+    _Atomic int64_t budget;   /* for retries; gate/health.c */
     _Atomic uint64_t budget_at;
     pthread_mutex_t lock;   /* of queue, and of ejecting */
     struct link_node queue; /* who waits, longest first; see gate/queue.c */
@@ -92,6 +94,10 @@ struct group_state {
 /* Gives a configuration its states, and takes them away.  main only. */
 MUST_USE int upstreams_adopt(struct link_node *groups, struct config *config);
 void upstreams_leave(struct config *config);
+
+/* What a configuration that is taken over says of limits holds from now on, also for those who
+ * came before it and wait.  main only. */
+void upstreams_limit(struct config *config);
 
 /* What nobody names any more and has no connections goes. main only. */
 void upstreams_sweep(struct link_node *groups);
@@ -159,6 +165,14 @@ static inline uint32_t server_tenure(const struct server_state *s)
     return atomic_load_explicit(&s->tenure, memory_order_relaxed);
 }
 
+/* Is a limit reached?  One that is 0 never is. */
+static inline bool is_full(const _Atomic uint32_t *n, const _Atomic uint32_t *max)
+{
+    uint32_t most = atomic_load_explicit(max, memory_order_relaxed);
+
+    return most > 0 && atomic_load(n) >= most;
+}
+
 /* One more, unless there are so many. */
 static inline bool count_below(_Atomic uint32_t *n, uint64_t max)
 {
@@ -168,6 +182,14 @@ static inline bool count_below(_Atomic uint32_t *n, uint64_t max)
         if (atomic_compare_exchange_weak(n, &now, now + 1))
             return true;
     return false;
+}
+
+/* The same by a limit that is 0 when there is none. */
+static inline bool count_up_to(_Atomic uint32_t *n, const _Atomic uint32_t *max)
+{
+    uint32_t most = atomic_load_explicit(max, memory_order_relaxed);
+
+    return count_below(n, most ? most : UINT64_MAX);
 }
 
 /* In one order with group_state.waiting: who waits and then finds no place is

@@ -177,6 +177,26 @@ def test_a_raised_limit_is_used_although_others_wait(gate):
         o.end()
 
 
+def test_who_waits_has_the_limit_of_now(gate):
+    for workers, before, after in ((1, "max_in_flight = 1", "max_in_flight = 9"),
+                                   (4, "max_in_flight = 1", "max_in_flight = off"),
+                                   (4, "max_connections = 1", "max_connections = 9")):
+        g, o = start(gate, before + "\nqueue = 256 timeout=20s", workers=workers)
+        began = time.monotonic()
+        sockets = [asks(g, "/hold/500") for _ in range(7)]
+        wait_for(lambda: o.requests == 1)
+        time.sleep(0.1)
+        g.names["upstream"] = after + "\nqueue = 256 timeout=20s"
+        g.write(CONFIG)
+        g.signal(signal.SIGHUP)
+        for s in sockets:
+            same(read_response(s)[0], 200)
+            s.close()
+        true(time.monotonic() - began < 2.5, f"{before}: {time.monotonic() - began:.1f} s")
+        g.stop()
+        o.end()
+
+
 # --- connections ------------------------------------------------------------------------------
 
 

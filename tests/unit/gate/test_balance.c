@@ -260,7 +260,7 @@ START_TEST(who_is_at_his_limit_is_passed_over)
 
     key_set(g, 1);
     for (unsigned i = 0; i < 3; i++)
-        g->servers[i].max_in_flight = 2;
+        g->states[i].max_in_flight = 2;
     g->states[0].in_flight = g->states[2].in_flight = 2;
     for (unsigned i = 0; i < 20; i++)
         ck_assert_int_eq(draw(g), 1);
@@ -424,7 +424,7 @@ START_TEST(a_cookie_names_its_server_while_that_may_serve)
     for (unsigned i = 0; i < 100; i++)
         ck_assert_int_ne(draw(g), 2);
     server_steer_set(&g->states[2], STEER_UP);
-    g->servers[2].max_in_flight = 3;
+    g->states[2].max_in_flight = 3;
     g->states[2].in_flight = 3;
     ck_assert_int_ne(draw(g), 2);
     g->states[2].in_flight = 2;
