@@ -111,7 +111,7 @@ with_clang() {
 
 # Whatever can be left out is left out.
 without_options() {
-    build_in least CFLAGS=-O0 --enable-werror --without-tls --without-http2 --without-uring &&
+    build_in least CFLAGS=-O0 --enable-werror --without-tls --without-http2 --without-cares --without-uring &&
         in_dir least check-unit && seeds 100 least
 }
 

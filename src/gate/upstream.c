@@ -237,6 +237,7 @@ static void server_begin(struct server_state *s, uint32_t tenure)
     atomic_store_explicit(&s->latency, 0, memory_order_relaxed);
     atomic_store_explicit(&s->idle_ended, 0, memory_order_relaxed);
     atomic_store_explicit(&s->idle_rule, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->last_failure, 0, memory_order_relaxed);
     atomic_store_explicit(&s->check, CHECK_UNKNOWN, memory_order_relaxed);
     atomic_store_explicit(&s->tenure, tenure, memory_order_relaxed);
 }

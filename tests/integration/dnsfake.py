@@ -39,11 +39,11 @@ class FakeDNS:
         while True:
             try:
                 data, peer = self.socket.recvfrom(4096)
-            except OSError:
+                answer = self.answer(data)
+                if answer:
+                    self.socket.sendto(answer, peer)
+            except OSError:  # it was ended
                 return
-            answer = self.answer(data)
-            if answer:
-                self.socket.sendto(answer, peer)
 
     def answer(self, data):
         name, at = unpacked(data, 12)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Names of origins, followed in DNS: with dnsmasq, and with a name server that fails as it is told."""
 import collections
+import concurrent.futures
 import json
 import os
 import shutil
@@ -167,6 +168,12 @@ def by(g, *who):
         raise AssertionError(f"served by {served(g)}, not by {who}: {g.said()[-600:]}")
 
 
+def together(what, *cases):
+    """They mostly wait."""
+    with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+        list(pool.map(what, cases))
+
+
 def log(g):
     g.stop()
     return [json.loads(l) for l in g.read("access.log").splitlines()]
@@ -239,7 +246,7 @@ def test_a_service_has_priorities_weights_and_ports(gate):
 def test_who_fails_to_answer_changes_nothing(gate):
     """SERVFAIL, REFUSED and silence keep the last answer; they are asked again, less and less."""
     one, two = shared_port("127.0.0.1", "127.0.0.2")
-    for failure in ("SERVFAIL", "REFUSED", "silence"):
+    def fails(failure):
         dns = FakeDNS()
         dns.says["app.test"] = [one.ip]
         g = start(gate, dns, f"app.test:{one.port}", timeout="300ms")
@@ -252,8 +259,8 @@ def test_who_fails_to_answer_changes_nothing(gate):
         true(len(dns.asked) > asked, f"{failure}: it is asked again")
         dns.says["app.test"] = [two.ip]
         by(g, two.ip)
-        g.stop()
         dns.end()
+    together(fails, "SERVFAIL", "REFUSED", "silence")
 
 
 def test_that_there_is_nothing_drains(gate):
@@ -296,8 +303,8 @@ def test_who_vanishes_finishes_what_is_under_way(gate):
 def test_a_ttl_is_honoured(gate):
     """A name is asked for again when its time is over, not before, within the bounds."""
     (one,) = shared_port("127.0.0.1")
-    for ttl, bounds, least, most in ((2, "min=100ms max=1h", 1, 3), (0, "min=500ms max=1h", 4, 9),
-                                     (3600, "min=100ms max=1s", 2, 5), (60, "min=1s max=1h", 0, 0)):
+    def holds(case):
+        ttl, bounds, least, most = case
         dns = FakeDNS(ttl)
         dns.says["app.test"] = [one.ip]
         needs("names followed in DNS")
@@ -308,8 +315,9 @@ def test_a_ttl_is_honoured(gate):
         time.sleep(4)
         asked = len(dns.asked) - before
         true(least <= asked <= most, f"ttl {ttl}, {bounds}: asked {asked} times in 4 s")
-        g.stop()
         dns.end()
+    together(holds, (2, "min=100ms max=1h", 1, 3), (0, "min=500ms max=1h", 4, 9),
+             (3600, "min=100ms max=1s", 2, 5), (60, "min=1s max=1h", 0, 0))
 
 
 def test_a_family_is_chosen(gate):

@@ -208,6 +208,7 @@ START_TEST(another_address_has_no_past)
 
     server_place(&states[0], &a, 1);
     server_failed(&states[0], now);
+    server_failure_set(&states[0], (struct server_failure){1, CAUSE_NONE, 503});
     for (unsigned i = 0; i < 100; i++)
         health_bad(&conf, &servers[0], now, false);
     uint32_t tenure = server_tenure(&states[0]);
@@ -218,6 +219,7 @@ START_TEST(another_address_has_no_past)
     ck_assert_uint_ne(server_tenure(&states[0]), tenure);
     ck_assert(health_enter(&states[0], now, &probe) && !probe);
     ck_assert_uint_eq(server_latency(&states[0], now), 0);
+    ck_assert_uint_eq(server_failure_of(&states[0]).wall_ms, 0);
     server_vacate(&states[0]);
     ck_assert_uint_eq(server_tenure(&states[0]), 0);
     server_place(&states[0], &a, 1);

@@ -37,7 +37,8 @@ static void begin(struct message *m, unsigned rcode, const char *name, unsigned 
     put(m, 0x1234, 2);
     put(m, 0x8180 | rcode, 2);
     put(m, 1, 2);
-    put(m, 0, 6);
+    put(m, 0, 4);
+    put(m, 0, 2);
     put_name(m, name);
     put(m, type, 2);
     put(m, IN, 2);
@@ -225,6 +226,9 @@ START_TEST(pointers_lead_back_and_end)
     ck_assert_int_eq(read(&a, &m, DNS_A), 0);
     ck_assert_uint_eq(a.count, 1);
     m.bytes[m.len - 15] = (uint8_t)(m.len - 16); /* at itself */
+    ck_assert_int_eq(read(&a, &m, DNS_A), FAIL_BAD);
+    m.bytes[m.len - 15] = (uint8_t)m.len; /* forward, at the same name once more */
+    put_name(&m, "app.test");
     ck_assert_int_eq(read(&a, &m, DNS_A), FAIL_BAD);
 }
 END_TEST
