@@ -363,6 +363,14 @@ def test_nginx_is_checked_stopped_and_continued(gate):
     g.stop()
 
 
+def has_http2():
+    try:
+        needs("http/2")
+        return True
+    except Skip:
+        return False
+
+
 def certificate(where):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                     "-keyout", where + "/key.pem", "-out", where + "/cert.pem", "-days", "2",
@@ -379,7 +387,7 @@ def test_checks_go_over_tls_and_verify(gate):
               f"ssl_certificate_key {where}/key.pem; location = /h {{ return 204; }}")
     for check in (f"GET /h {FAST}", f"tcp {FAST}"):
         for more in ("", "protocols = h2"):
-            if more and not H2Origin:
+            if more and not has_http2():
                 continue
             for name, good in (("o.test", True), ("other.test", False)):
                 g = gate(CONFIG, servers=f"server = https://127.0.0.1:{tls}", check=check, workers=1,
@@ -411,6 +419,42 @@ def test_checks_go_over_http2(gate):
             fields = dict(o.seen[0].fields)
             same((fields[":method"], fields[":path"], fields["user-agent"]), ("GET", "/x", "headgate-check"))
             true("connection" not in fields, fields)
+        g.stop()
+
+
+def test_every_address_of_a_name_is_checked(gate):
+    found = {a[4][0] for a in socket.getaddrinfo("localhost", None)}
+    if not {"127.0.0.1", "::1"} <= found:
+        raise Skip("localhost has no two addresses here")
+    o = Well()
+    g = gate(CONFIG, servers=f"server = localhost:{o.port}", check=f"GET /h {FAST}", upstream="", workers=4)
+    says(g, "is down: upstream_connect_refused")
+    wait_for(lambda: len(o.checks) > 2)
+    same([g.get("/")[0] for _ in range(20)], [200] * 20)
+    same(g.said().count("is down"), 1, "the other address is well")
+    g.stop()
+    o.end()
+
+
+def test_a_check_tells_of_no_client(gate):
+    """Behind a PROXY header: version 2, LOCAL."""
+    heard = []
+
+    def hears(s):
+        with s:
+            heard.append(s.recv(65536))
+            s.sendall(b"HTTP/1.1 204 X\r\n\r\n")
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen(16)
+        g = gate(CONFIG, servers=f"server = 127.0.0.1:{s.getsockname()[1]}", check=f"GET /h {FAST}",
+                 upstream="proxy_protocol = v2", workers=1)
+        for _ in range(3):
+            hears(s.accept()[0])
+        for text in heard:
+            true(text.startswith(b"\r\n\r\n\0\r\nQUIT\n\x20") and b"GET /h " in text, text)
+        true("is down" not in g.said(), g.said())
         g.stop()
 
 
