@@ -11,7 +11,10 @@
 #include "gate/gate.h"
 #include "gate/health.h"
 #include "gate/inner.h"
+#include "gate/pool.h"
 #include "gate/queue.h"
+
+#include <stdio.h>
 
 #define LOAD(n)         atomic_load_explicit(&(n), memory_order_relaxed)
 #define STORE(n, value) atomic_store_explicit(&(n), (value), memory_order_relaxed)
@@ -41,16 +44,37 @@ struct checkers {
 
 /* --- what is learned ----------------------------------------------------------------------- */
 
+/* " (ADDRESS)" behind a name that may have several. */
+struct place {
+    char text[ADDRESS_TEXT_MAX + 4];
+};
+
+static struct place place_of(const struct checker *c)
+{
+    const struct upstream_conf *u = c->upstream;
+    const struct pool_view *view = c->generation->pools[u->index];
+    struct place p = {""};
+    char at[ADDRESS_TEXT_MAX];
+
+    if (!c->entry->named)
+        return p;
+    size_t len = address_print(&view->servers[c->entry - u->servers]->at, at);
+    snprintf(p.text, sizeof p.text, " (%.*s)", (int)len, at);
+    return p;
+}
+
 static void say_down(const struct checker *c)
 {
     const struct upstream_conf *u = c->upstream;
+    struct place at = place_of(c);
 
     if (c->cause)
-        log_say(LOG_WARNING, "upstream %.*s: server %.*s is down: %.*s", SPAN_ARG(u->name),
-                SPAN_ARG(c->entry->text), SPAN_ARG(cause_row(c->cause)->name));
+        log_say(LOG_WARNING, "upstream %.*s: server %.*s%s is down: %.*s", SPAN_ARG(u->name),
+                SPAN_ARG(c->entry->text), at.text, SPAN_ARG(cause_row(c->cause)->name));
     else
-        log_say(LOG_WARNING, "upstream %.*s: server %.*s is down: status %d, expected %.*s",
-                SPAN_ARG(u->name), SPAN_ARG(c->entry->text), c->status, SPAN_ARG(u->check.expect));
+        log_say(LOG_WARNING, "upstream %.*s: server %.*s%s is down: status %d, expected %.*s",
+                SPAN_ARG(u->name), SPAN_ARG(c->entry->text), at.text, c->status,
+                SPAN_ARG(u->check.expect));
 }
 
 static void server_goes_down(struct checker *c)
@@ -69,8 +93,9 @@ static void server_comes_back(struct checker *c)
     health_forgive(c->upstream->state, s);
     STORE(s->back_at, io_now(c->worker->io));
     STORE(s->check, CHECK_UP);
-    log_say(LOG_NOTICE, "upstream %.*s: server %.*s is up again", SPAN_ARG(c->upstream->name),
-            SPAN_ARG(c->entry->text));
+    struct place at = place_of(c);
+    log_say(LOG_NOTICE, "upstream %.*s: server %.*s%s is up again", SPAN_ARG(c->upstream->name),
+            SPAN_ARG(c->entry->text), at.text);
     queue_call(c->upstream->state);
 }
 
@@ -163,8 +188,7 @@ static void checker_ask(struct checker *c)
     if (tenure != c->tenure) /* it is another server */
         c->against = 0;
     c->tenure = tenure;
-    struct inner *in =
-        tenure ? inner_new(c->worker, c->generation, c->upstream, FIELDS) : NULL;
+    struct inner *in = tenure ? inner_new(c->worker, c->generation, c->upstream, FIELDS) : NULL;
     if (!in)
         return;
     in->told = &c->owner;

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 
+from dnsfake import FakeDNS
 from harness import HEADGATE, Skip, free_port, listening, main, needs, read_response, same, true, wait_for
 from origin import Closed, Origin, reset
 from origins import Nginx
@@ -422,18 +423,34 @@ def test_checks_go_over_http2(gate):
         g.stop()
 
 
-def test_every_address_of_a_name_is_checked(gate):
-    found = {a[4][0] for a in socket.getaddrinfo("localhost", None)}
-    if not {"127.0.0.1", "::1"} <= found:
-        raise Skip("localhost has no two addresses here")
-    o = Well()
-    g = gate(CONFIG, servers=f"server = localhost:{o.port}", check=f"GET /h {FAST}", upstream="", workers=4)
-    says(g, "is down: upstream_connect_refused")
-    wait_for(lambda: len(o.checks) > 2)
-    same([g.get("/")[0] for _ in range(20)], [200] * 20)
-    same(g.said().count("is down"), 1, "the other address is well")
-    g.stop()
-    o.end()
+def test_every_address_of_a_name_is_checked_and_whoever_comes_to_it(gate):
+    needs("names followed in DNS")
+    well = Well()
+    sick = Well(at=("127.0.0.2", well.port))
+    late = Well(at=("127.0.0.3", well.port))
+    sick.status = late.status = "503 X"
+    dns = FakeDNS()
+    dns.says["o.test"] = ["127.0.0.1", "127.0.0.2"]
+    config = CONFIG.replace("[listener a]", f"resolver = 127.0.0.1:{dns.port}\nresolver_ttl = min=100ms max=1h\n"
+                            "[listener a]", 1)
+    for workers in (1, 4):
+        dns.says["o.test"] = ["127.0.0.1", "127.0.0.2"]
+        g = gate(config, servers=f"server = o.test:{well.port}", check=f"GET /h {FAST}", upstream="", workers=workers)
+        says(g, f"(127.0.0.2:{well.port}) is down: status 503")
+        before = len(sick.requests)
+        same([g.get("/")[0] for _ in range(20)], [200] * 20)
+        same(len(sick.requests), before)
+        true(f"Host: o.test:{well.port}" in well.checks[-1][1], well.checks[-1])
+        dns.says["o.test"] = ["127.0.0.1", "127.0.0.3"]  # it takes over the place, and not the past
+        says(g, f"(127.0.0.3:{well.port}) is down: status 503")
+        time.sleep(0.3)
+        asked = len(sick.checks)
+        time.sleep(0.4)
+        same(len(sick.checks), asked, "who has left is not asked any more")
+        g.stop()
+    for o in (well, sick, late):
+        o.end()
+    dns.end()
 
 
 def test_a_check_tells_of_no_client(gate):
