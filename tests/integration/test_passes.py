@@ -10,10 +10,11 @@ import tempfile
 import threading
 import time
 
-from harness import (HEADGATE, Skip, main, needs, parse_response, read_all, read_response, same,
-                     true, wait_for)
+from harness import (HEADGATE, Skip, free_port, listening, main, needs, parse_response, read_all,
+                     read_response, same, true, wait_for)
 from h2client import Client, data, get, headers, post
 from origin import Origin, reset
+from origins import die_with_us, installed
 from test_causes import full_port
 
 CONFIG = """
@@ -531,6 +532,68 @@ def test_a_slow_stream_of_http2_does_not_hold_the_origin(gate):
         time.sleep(0.5)
         same(g.get("/x")[0], 200)
         same(a.connections, 1)
+
+
+def test_a_slow_client_keeps_no_place_at_an_origin_of_http2(gate):
+    """That serves one stream at a time."""
+    needs("http/2")
+    n = 12_000_000
+    nghttpd, port = installed("nghttpd"), free_port()
+    with tempfile.TemporaryDirectory() as d:
+        with open(os.path.join(d, "large"), "wb") as f:
+            f.write((bytes(range(256)) * (n // 256 + 1))[:n])
+        with open(os.path.join(d, "small"), "wb") as f:
+            f.write(b"small")
+        o = subprocess.Popen([nghttpd, "--no-tls", "-d", d, str(port)], preexec_fn=die_with_us,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        true(wait_for(lambda: listening(port)))
+        g, a, b = start(gate, of="h2", route="buffer_response = 16m",
+                        more=f"[upstream h2]\nserver = h2c://127.0.0.1:{port} max_in_flight=1\n"
+                             "queue = 8 timeout=300ms\n")
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+            s.settimeout(20)
+            s.connect(("127.0.0.1", g.port))
+            s.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            time.sleep(0.7)
+            same(g.get("/small")[::2], (200, b"small"))
+            content = read_all(s).partition(b"\r\n\r\n")[2]
+        true(content == (bytes(range(256)) * (n // 256 + 1))[:n], f"{len(content)} bytes, or others")
+        o.kill()
+        o.wait()
+
+
+def head_of_origin(gate, head, cause):
+    g, a, b = start(gate, upstream="tries = 1")
+
+    def says(h):
+        h.request.sendall(head)
+        h.request.shutdown(socket.SHUT_WR)
+        h.request.recv(1)
+        return True
+    a.ill = says
+    status, fields, _ = g.get("/x")
+    same((status, cause in fields.get("proxy-status", "")), (502, True), f"{head[:60]}: {fields}")
+    g.stop()
+
+
+def test_heads_of_origins_that_are_wrong_have_names(gate):
+    fine = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+    for head, cause in (
+            (fine.replace(b"1.1", b"3.1") + b"\r\n", "upstream_bad_head"),
+            (fine.replace(b"200", b"20") + b"\r\n", "upstream_bad_head"),
+            (fine.replace(b"h: 0", b"h: -1") + b"\r\n", "upstream_bad_head"),
+            (fine + b"Content-Length: 1\r\n\r\n", "upstream_bad_head"),
+            (fine + b"no colon\r\n\r\n", "upstream_bad_head"),
+            (fine + b"A : b\r\n\r\n", "upstream_bad_head"),
+            (fine + b"A: b\r\n folded\r\n\r\n", "upstream_bad_head"),
+            (fine + b"A: b\0c\r\n\r\n", "upstream_bad_head"),
+            (fine + b"A: b\rc\r\n\r\n", "upstream_bad_head"),
+            (fine + b"Transfer-Encoding: gzip\r\n\r\n", "upstream_bad_head"),
+            (fine[:-5], "upstream_bad_head"),
+            (fine + b"A: b\r\n" * 101 + b"\r\n", "upstream_head_too_large"),
+            (fine + b"A: " + b"b" * 40000 + b"\r\n\r\n", "upstream_head_too_large")):
+        head_of_origin(gate, head, cause)
 
 
 def test_events_come_as_they_are_sent_with_buffers_too(gate):

@@ -199,6 +199,11 @@ bool gateway_quiet(void *data)
     return !gate_busy(&g->gate);
 }
 
+const char *gateway_buffers(struct sim *sim)
+{
+    return sim_random(sim, 4) ? "" : "buffer_request = 256k\nbuffer_response = 100k\n";
+}
+
 void gateway_reload(struct gateway *g, const char *text)
 {
     struct arena arena = {0};

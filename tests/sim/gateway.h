@@ -21,6 +21,8 @@ void gateway_open(struct gateway *g, struct sim *sim, const char *config, unsign
 /* The same, with somebody who knows names.  NULL: nobody. */
 void gateway_open_with(struct gateway *g, struct sim *sim, const char *config, unsigned workers,
                        struct dns *dns);
+/* What a forward route of it may say as well: it buffers, or not. */
+const char *gateway_buffers(struct sim *sim);
 
 /* A new generation; the orders are carried out as the world goes on. */
 void gateway_reload(struct gateway *g, const char *config);

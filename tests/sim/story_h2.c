@@ -14,7 +14,7 @@ static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
                                   "balance = round_robin\n"
                                   "[route hello]\npath = /hello\nhandler = respond\nbody = hello\n"
                                   "[route all]\nhandler = forward\nupstream = two\n"
-                                  "max_body = off\n";
+                                  "max_body = off\n%s";
 
 struct meeting {
     struct sim *sim;
@@ -35,7 +35,7 @@ static void meeting_begin(struct meeting *m, const struct telling *t, unsigned f
     origins_open(&m->origins, m->sim);
     origins_add(&m->origins, "198.51.100.1:80");
     origins_add(&m->origins, "198.51.100.2:80");
-    snprintf(m->config, sizeof m->config, config_text, more);
+    snprintf(m->config, sizeof m->config, config_text, more, gateway_buffers(m->sim));
     gateway_open(&m->gateway, m->sim, m->config, 1 + (unsigned)sim_random(m->sim, 2));
 }
 

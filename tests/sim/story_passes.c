@@ -2,6 +2,7 @@
  * gathered, with origins and clients that are slow, silent or gone. */
 #include "tests/sim/traffic.h"
 
+#include "base/mem.h"
 #include "gate/upstream.h"
 
 enum { SLACK_S = 12 }; /* workers and the network may be late */
@@ -248,11 +249,58 @@ static uint64_t given_back(const struct telling *telling)
     return traffic_end(&t);
 }
 
+/* Memory for content is used up, allocations fail: what is gathered streams, or fails with
+ * a name; when there is memory again all is well. */
+static uint64_t scarce(const struct telling *telling)
+{
+    struct traffic t;
+
+    passes_world(&t, telling, SIM_ALL);
+    passes_open(&t, "", "buffer_request = 1m\nbuffer_response = 1m\n");
+    for (unsigned i = 0; i + 1 < TRAFFIC_CLIENTS; i++) {
+        struct visitor *v = client_new(&t);
+        unsigned id = t.ids++;
+        v->tolerant = t.posts[id] = true;
+        struct span text =
+            request_text(&t, ORIGIN_length, id, 300000, 300000, sim_random(t.sim, 2));
+        visitor_ask(v, (struct ask){.request = text.ptr,
+                                    .len = text.len,
+                                    .status = 200,
+                                    .id = id,
+                                    .content_len = 300000,
+                                    .piece = 300 + (size_t)sim_random(t.sim, 20000)});
+        client_go(&t, v);
+        if (sim_random(t.sim, 2)) {
+            sim_window(v->peer, 20000);
+            sim_read(v->peer, 20000, 5 * NS_PER_MS);
+        }
+    }
+    sim_run_for(t.sim, sim_random(t.sim, 60 * NS_PER_MS));
+    if (sim_random(t.sim, 2))
+        mem_fail_at(1 + sim_random(t.sim, 40), sim_random(t.sim, 6));
+    for (unsigned i = 0; i < t.gateway.gate.worker_count; i++) {
+        struct buf_budget *budget = &t.gateway.gate.workers[i].io->budget;
+        budget->max = budget->used + 1 + sim_random(t.sim, 2 * budget->used + 1);
+    }
+    sim_run_for(t.sim, NS_PER_S);
+    mem_fail_at(0, 0);
+    for (unsigned i = 0; i < t.gateway.gate.worker_count; i++)
+        t.gateway.gate.workers[i].io->budget.max = 0;
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "nobody waits forever");
+    struct visitor *v = client_new(&t);
+    visitor_ask(v, ask_origin(&t, calm_what(&t)));
+    client_go(&t, v);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "and then all is well");
+    visitor_expect_all(v);
+    return traffic_end(&t);
+}
+
 const struct story passes_stories[] = {
     {"passes.in_time", "the whole has a time, whoever is slow, and the origin is told", in_time, 4},
     {"passes.blamed", "servers are to blame for what they were asked, and for no more", blamed, 0},
     {"passes.tunnelled", "a tunnel outlives the time of an exchange", tunnelled, 0},
     {"passes.gathered", "no origin is asked before all of a request is there", gathered, 3},
+    {"passes.scarce", "without memory what was to be gathered streams", scarce, 0},
     {"passes.given_back", "a slow client keeps no place at an origin", given_back, 0},
     {0},
 };

@@ -10,7 +10,7 @@ static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
                                   "server = 198.51.100.1:80\nserver = 198.51.100.2:80\n"
                                   "balance = %s\n"
                                   "[route all]\nhandler = forward\nupstream = two\n"
-                                  "max_body = off\n"
+                                  "max_body = off\n%s"
                                   "[route small]\nhost = small\nhandler = forward\n"
                                   "upstream = two\nmax_body = 1k\n";
 
@@ -22,7 +22,8 @@ void traffic_begin(struct traffic *t, const struct telling *telling, unsigned fa
     origins_open(&t->origins, t->sim);
     origins_add(&t->origins, "198.51.100.1:80");
     origins_add(&t->origins, "198.51.100.2:80");
-    snprintf(t->config, sizeof t->config, config_text, balances[sim_random(t->sim, BALANCES)]);
+    snprintf(t->config, sizeof t->config, config_text, balances[sim_random(t->sim, BALANCES)],
+             gateway_buffers(t->sim));
     gateway_open(&t->gateway, t->sim, t->config, 1 + (unsigned)sim_random(t->sim, 2));
 }
 
