@@ -21,6 +21,7 @@ void gateway_open(struct gateway *g, struct sim *sim, const char *config, unsign
 /* The same, with somebody who knows names.  NULL: nobody. */
 void gateway_open_with(struct gateway *g, struct sim *sim, const char *config, unsigned workers,
                        struct dns *dns);
+
 /* What a forward route of it may say as well: it buffers, or not. */
 const char *gateway_buffers(struct sim *sim);
 

@@ -540,6 +540,43 @@ START_TEST(a_test_says_what_it_met)
 }
 END_TEST
 
+/* What the peer says, whether it is trusted, and what ${scheme}://${host} stands for. */
+static const struct {
+    const char *from, *client, *said, *seen;
+} told[] = {
+    {"x-forwarded-for", "10.1.1.1", "X-Forwarded-Proto: HTTPS", "https://x"},
+    {"x-forwarded-for", "11.1.1.1", "X-Forwarded-Proto: https", "http://x"},
+    {"x-forwarded-for", "10.1.1.1", "X-Forwarded-Proto: https, http", "http://x"},
+    {"x-forwarded-for", "10.1.1.1", "X-Forwarded-Proto: gopher", "http://x"},
+    {"x-forwarded-for", "10.1.1.1", "X-Forwarded-Host: a, B.example:8080", "http://b.example"},
+    {"x-forwarded-for", "11.1.1.1", "X-Forwarded-Host: b.example", "http://x"},
+    {"x-forwarded-for", "10.1.1.1", "X-Forwarded-Host: a@b", "http://x"},
+    {"off", "10.1.1.1", "X-Forwarded-Proto: https", "https://x"},
+    {"x-forwarded-for", "10.1.1.1", "Forwarded: proto=https;host=b", "http://x"},
+    {"forwarded", "10.1.1.1", "Forwarded: for=1.1.1.1;Proto=https; host=b:1", "https://b"},
+    {"forwarded", "10.1.1.1", "Forwarded: proto=https;host=a, for=2.2.2.2", "http://x"},
+    {"forwarded", "11.1.1.1", "Forwarded: proto=https;host=b", "http://x"},
+    {"forwarded", "10.1.1.1", "X-Forwarded-Proto: https", "http://x"},
+};
+
+START_TEST(scheme_and_host_are_what_trusted_peers_say)
+{
+    static char text[1024];
+
+    snprintf(text, sizeof text,
+             LISTENER "trusted = 10.0.0.0/8\nclient_ip_from = %s\n"
+                      "[route r]\nhandler = plain\n"
+                      "response_header = set X-Seen ${scheme}://${host}\n"
+                      "[test t]\nrequest = GET http://x/\nclient = %s\n"
+                      "header = %s\nexpect_header = X-Seen: %s\n",
+             told[_i].from, told[_i].client, told[_i].said, told[_i].seen);
+    struct config *config = load_fine(text);
+    config_run_tests(config, &fake.d);
+    ck_assert_str_eq(fake_said(&fake), "");
+    config_free(config);
+}
+END_TEST
+
 Suite *config_suite(void)
 {
     Suite *suite = suite_create("config");
@@ -557,6 +594,7 @@ Suite *config_suite(void)
     tcase_add_test(test, resolvers_and_services);
     tcase_add_test(test, conditions_and_edits_are_split);
     tcase_add_test(test, what_needs_a_restart_is_named);
+    tcase_add_loop_test(test, scheme_and_host_are_what_trusted_peers_say, 0, (int)COUNT_OF(told));
     tcase_add_loop_test(test, a_test_says_what_it_met, 0, COUNT_OF(verdicts));
     suite_add_tcase(suite, test);
     return suite;
