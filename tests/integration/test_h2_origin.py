@@ -62,6 +62,18 @@ def at_once(g, paths):
         return list(pool.map(g.get, paths))
 
 
+def test_a_connection_counts_as_one_whatever_it_carries(gate):
+    """max_connections, on one worker and on four: no request has to wait for a worker's sake."""
+    for workers in (1, 4):
+        g, o = start(gate, upstream="max_connections = 1\nqueue = 256 timeout=20s", workers=workers)
+        for _ in range(3):
+            same([a[0] for a in at_once(g, ["/hold/30"] * 24)], [200] * 24)
+        true(o.most > 1, "they share it")
+        if workers == 1:
+            same(o.connections, 1)
+        g.stop()
+
+
 def test_many_requests_share_one_connection(gate):
     g, o = start(gate)
     same(g.get("/")[0], 200)
