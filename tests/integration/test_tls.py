@@ -72,6 +72,39 @@ def test_large_content_goes_both_ways_unchanged(gate):
         same(ask(s)[0], 200)
 
 
+def record_sizes(g, target):
+    """Of the records that carry the answer, as they come: of TLS 1.2, where no ticket follows."""
+    incoming, outgoing, sizes, raw = ssl.MemoryBIO(), ssl.MemoryBIO(), [], b""
+    tls = context(V12, V12).wrap_bio(incoming, outgoing, server_hostname="one.test")
+    with g.connect() as s:
+        def step(what):
+            while True:
+                try:
+                    return what()
+                except ssl.SSLWantReadError:
+                    s.sendall(outgoing.read())
+                    incoming.write(s.recv(1 << 16))
+        step(tls.do_handshake)
+        tls.write(f"GET {target} HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n".encode())
+        s.sendall(outgoing.read())
+        raw = read_all(s)
+    while len(raw) >= 5:
+        n = int.from_bytes(raw[3:5], "big")
+        sizes.append(n)
+        raw = raw[5 + n:]
+    return sizes
+
+
+def test_records_are_filled_before_they_are_encrypted(gate):
+    g = tls_gate(gate)
+    with open(os.path.join(g.dir, "big"), "wb") as f:
+        f.write(os.urandom(1 << 20))
+    sizes = record_sizes(g, "/files/big")
+    true(len(sizes) < (1 << 20) / 16384 * 1.3, (len(sizes), sizes[:20]))
+    true(sum(n >= 16384 for n in sizes) > 48, sizes)
+    same(len([n for n in record_sizes(g, "/hello") if n > 64]), 1, "head and content in one")
+
+
 def test_pipelined_requests_are_answered_in_order(gate):
     g = tls_gate(gate)
     with connect(g) as s:
