@@ -99,19 +99,22 @@ static void enter(struct openssl_tls *o, struct tls_io *io)
     ERR_clear_error();
 }
 
-/* What a call that did not succeed means. */
+/* What a call that did not succeed means.  Once a goodbye has come OpenSSL takes every failure
+ * for that. */
 static int outcome(struct openssl_tls *o, int result)
 {
-    switch (SSL_get_error(o->ssl, result)) {
+    int error = SSL_get_error(o->ssl, result);
+
+    if (o->worker->no_memory)
+        return FAIL_MEMORY;
+    switch (error) {
     case SSL_ERROR_WANT_READ:
-        return o->worker->no_memory ? FAIL_MEMORY : 0;
+        return 0;
     case SSL_ERROR_ZERO_RETURN:
         return FAIL_CLOSED;
     default:
         o->error = ERR_peek_error();
-        return o->worker->no_memory || ERR_GET_REASON(o->error) == ERR_R_MALLOC_FAILURE
-                   ? FAIL_MEMORY
-                   : FAIL_BAD;
+        return ERR_GET_REASON(o->error) == ERR_R_MALLOC_FAILURE ? FAIL_MEMORY : FAIL_BAD;
     }
 }
 
@@ -298,7 +301,7 @@ static int openssl_handshake(struct openssl_tls *o)
 static int openssl_receive(struct tls *t, struct tls_io *io, char *room, size_t size, size_t *n)
 {
     struct openssl_tls *o = openssl_of(t);
-    int err = o->closed ? FAIL_CLOSED : o->failed;
+    int err = o->failed ? o->failed : o->closed ? FAIL_CLOSED : 0;
 
     *n = 0;
     t->pending = false;
