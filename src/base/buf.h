@@ -31,7 +31,8 @@ static inline void buf_unref(struct buf *b)
 }
 
 /* Some bytes of a buf.  Whoever holds a slice holds one reference, unless the
- * slice is said to be lent. */
+ * slice is said to be lent.  Bytes that wait in a pipe of the engine's have no
+ * address: ptr is NULL, and they can only be sent or dropped, in order. */
 struct slice {
     struct buf *buf;
     const char *ptr;

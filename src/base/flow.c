@@ -184,7 +184,7 @@ bool flow_give(struct flow *f, struct slice s)
         buf_unref(s.buf);
         return true;
     }
-    if (s.len <= FLOW_COPY_MAX || f->count == FLOW_SLICES) {
+    if (s.ptr && (s.len <= FLOW_COPY_MAX || f->count == FLOW_SLICES)) {
         uint32_t copied = flow_copy(f, (struct span){s.ptr, s.len});
         if (copied == s.len) {
             buf_unref(s.buf);
@@ -196,9 +196,9 @@ bool flow_give(struct flow *f, struct slice s)
         f->total += copied;
         s.ptr += copied;
         s.len -= copied;
-        if (f->count == FLOW_SLICES)
-            return false;
     }
+    if (f->count == FLOW_SLICES)
+        return false;
     *flow_at(f, f->count++) = s;
     f->tail_room = 0;
     flow_grew(f, s.len);
@@ -219,7 +219,8 @@ void flow_take(struct flow *f, uint32_t n)
     while (n > 0) {
         struct slice *s = flow_at(f, 0);
         uint32_t part = n < s->len ? n : s->len;
-        s->ptr += part;
+        if (s->ptr)
+            s->ptr += part;
         s->len -= part;
         n -= part;
         /* An emptied copy buffer is dropped too: its room is not worth a buffer. */

@@ -72,6 +72,12 @@ uint64_t flow_allows(const struct flow *f);
  * flow_room() only when there is no memory. */
 uint32_t flow_write(struct flow *f, struct span s);
 
+/* Whether there is a place for a slice that cannot be copied. */
+static inline bool flow_has_slot(const struct flow *f)
+{
+    return f->count < FLOW_SLICES;
+}
+
 /* Takes over the slice's reference.  Needs room for one slice, not for all its
  * bytes: a producer checks flow_room() first and gives no more than that,
  * unless it already owns the bytes.  False (and the reference stays the

@@ -347,6 +347,7 @@ MUST_USE int config_keep_running(struct config *after, const struct config *befo
 unsigned config_workers(const struct config *config);
 uint64_t config_connections_max(const struct config *config);
 uint64_t config_buffer_memory(const struct config *config);
+unsigned config_pipes(const struct config *config); /* of a worker */
 unsigned config_descriptors_spare(void); /* that modules may keep */
 
 /* Bytes in use when every connection, exchange and buffer there may be is there. */

@@ -5,6 +5,7 @@
 #include "gate/module.h"
 #include "http/h2_hpack.h"
 #include "io/descriptor.h"
+#include "io/io.h"
 
 enum {
     DESCRIPTOR_RESERVE = 512,
@@ -30,11 +31,23 @@ unsigned config_descriptors_spare(void)
     return (unsigned)descriptor_reserve() / 2;
 }
 
+/* Pipes are a comfort: they may take a 32nd of the descriptors. */
+unsigned config_pipes(const struct config *config)
+{
+    uint64_t most = descriptor_limit() / 32 / IO_PIPE_DESCRIPTORS / config_workers(config);
+
+    return most < 1 ? 1 : most < IO_PIPES_MAX ? (unsigned)most : IO_PIPES_MAX;
+}
+
 uint64_t config_connections_max(const struct config *config)
 {
     if (config->server.max_connections != VALUE_AUTO)
         return config->server.max_connections;
-    return (descriptor_limit() - descriptor_reserve()) / (config->upstream_count ? 2 : 1);
+    uint64_t others = descriptor_reserve();
+    if (config->upstream_count == 0)
+        return descriptor_limit() - others;
+    others += (uint64_t)config_pipes(config) * IO_PIPE_DESCRIPTORS * config_workers(config);
+    return (descriptor_limit() - others) / 2;
 }
 
 unsigned config_workers(const struct config *config)

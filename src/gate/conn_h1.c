@@ -27,6 +27,7 @@ static void h1_local(const struct exchange *x, struct address *a)
 static const struct carrier h1_carrier = {
     .scheme = SPAN_INIT("http"),
     .lines = true,
+    .pipes = true,
     .content_at_hand = h1_content_at_hand,
     .local = h1_local,
     .interim = h1_interim,

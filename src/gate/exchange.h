@@ -23,6 +23,7 @@ struct exchange;
 struct carrier {
     struct span scheme; /* "http", "https" */
     bool lines;         /* it writes heads as text: those of struct prepared are of use */
+    bool pipes;         /* it sends content as it is, so that may be in a pipe */
 
     /* All of the request's content if it has arrived already, without moving
      * it; false when it has not. */

@@ -283,7 +283,7 @@ static void link_secured(struct link *l)
     }
 }
 
-static uint32_t link_room(struct link *l)
+static uint32_t link_room(struct link *l, bool *piped)
 {
     if (l->state == LINK_CONNECTING)
         return wire_tls(&l->wire) ? IO_ROOM_SMALL : 0;
@@ -291,15 +291,18 @@ static uint32_t link_room(struct link *l)
         return 0;
     if (l->state == LINK_IDLE && !l->protocol->spare)
         return wire_in(&l->wire).len == 0 ? IO_ROOM_SMALL : 0;
-    return l->protocol->room(l);
+    return l->protocol->room(l, piped);
 }
 
 /* The last part of a step: asks for what may come, until when. */
 static void link_rest(struct link *l)
 {
-    uint32_t room = link_room(l);
+    bool piped = false;
+    uint32_t room = link_room(l, &piped);
 
-    if (room > 0)
+    if (room > 0 && piped)
+        wire_want_piped(&l->wire, room);
+    else if (room > 0)
         wire_want(&l->wire, room);
     io_timer_set(link_io(l), &l->timer, link_deadline(l));
 }

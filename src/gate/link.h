@@ -59,8 +59,8 @@ struct link_protocol {
     /* None of the legs can go on.  fresh: no origin saw anything of them. */
     void (*fail)(struct link *l, enum cause cause, bool fresh);
 
-    /* How many bytes it can do with, while there are legs; 0: none. */
-    uint32_t (*room)(struct link *l);
+    /* How many bytes it can do with, while there are legs; 0: none.  piped: by pipe, too. */
+    uint32_t (*room)(struct link *l, bool *piped);
 
     /* When the first of its legs has waited too long; that has happened. */
     uint64_t (*deadline)(struct link *l);

@@ -46,9 +46,10 @@ static void bare_fail(struct link *base, enum cause cause, bool fresh)
         leg_fail(leg, cause);
 }
 
-static uint32_t bare_room(struct link *base)
+static uint32_t bare_room(struct link *base, bool *piped)
 {
     (void)base;
+    (void)piped;
     return 0;
 }
 

@@ -94,12 +94,23 @@ static void h1_link_read_tunnel(struct h1_link *l)
         leg_content_done(leg);
 }
 
+static void h1_link_take_piped(struct h1_link *l)
+{
+    uint32_t n = wire_piped(&l->base.wire);
+
+    wire_take_piped(&l->base.wire, &l->leg->x->response_content);
+    h1_content_took(&l->content, n);
+    l->leg->since = io_now(link_io(&l->base));
+}
+
 static void h1_link_read_content(struct h1_link *l)
 {
     struct leg *leg = l->leg;
     struct wire *w = &l->base.wire;
     struct flow *f = &leg->x->response_content;
 
+    if (wire_piped(w) > 0)
+        h1_link_take_piped(l);
     while (leg->state != LEG_DONE && !h1_content_complete(&l->content) && wire_in(w).len > 0 &&
            flow_room(f) > 0) {
         struct h1_piece piece = {0};
@@ -247,7 +258,27 @@ static void h1_fail(struct link *base, enum cause cause, bool fresh)
         leg_fail(leg, cause);
 }
 
-static uint32_t h1_room(struct link *base)
+/* Of content that passes the client's connection as it is, and is much.  What is gathered on
+ * the way is memory: a deep flow holds more than there are pipes for. */
+static bool h1_passes(const struct h1_link *l)
+{
+    return wire_in(&l->base.wire).len == 0 && !l->leg->x->response_content.depth &&
+           h1_content_sure(&l->content) >= link_io(&l->base)->piped_min &&
+           !wire_is_tls(&l->base.wire);
+}
+
+/* A pipe may have more than there is room for, but not while there is little. */
+static uint32_t h1_room_piped(struct h1_link *l)
+{
+    struct flow *f = &l->leg->x->response_content;
+    uint64_t sure = h1_content_sure(&l->content);
+
+    if (flow_room(f) < f->limit / 2 || !flow_has_slot(f))
+        return 0;
+    return sure < IO_PIPED_MAX ? (uint32_t)sure : IO_PIPED_MAX;
+}
+
+static uint32_t h1_room(struct link *base, bool *piped)
 {
     struct h1_link *l = h1_of(base);
     struct leg *leg = l->leg;
@@ -257,6 +288,10 @@ static uint32_t h1_room(struct link *base)
     uint32_t room = flow_room(&leg->x->response_content);
     if (room == 0 || leg->state != LEG_HEAD)
         return 0;
+    if (leg->x->carrier->pipes && h1_passes(l)) {
+        *piped = true;
+        return h1_room_piped(l);
+    }
     return l->content.framing == FRAMING_LENGTH && l->content.remaining < IO_ROOM_SMALL
                ? IO_ROOM_SMALL
                : IO_ROOM_BULK;

@@ -484,10 +484,11 @@ static void h2_fail_all(struct link *base, enum cause cause, bool fresh)
         link_close(base);
 }
 
-static uint32_t h2_room(struct link *base)
+static uint32_t h2_room(struct link *base, bool *piped)
 {
     struct h2_link *l = h2_link_of(base);
 
+    (void)piped;
     if (l->dead || wire_in(&base->wire).len > UNREAD_MAX) /* reading pauses */
         return 0;
     return l->count > 0 ? IO_ROOM_BULK : IO_ROOM_SMALL;

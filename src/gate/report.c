@@ -41,6 +41,8 @@ static const struct counter engine_counters[] = {
     {"receives", offsetof(struct io_stats, receives)},
     {"sends", offsetof(struct io_stats, sends)},
     {"send_files", offsetof(struct io_stats, send_files)},
+    {"piped", offsetof(struct io_stats, piped)},
+    {"pipes_empty", offsetof(struct io_stats, pipes_empty)},
     {"short_sends", offsetof(struct io_stats, short_sends)},
     {"connects", offsetof(struct io_stats, connects)},
     {"closes", offsetof(struct io_stats, closes)},

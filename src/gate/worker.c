@@ -189,6 +189,7 @@ int worker_open(struct worker *w, const char **why)
         .sockets_max = (uint32_t)(gate->connections_max < UINT32_MAX / 4 ? gate->connections_max * 2
                                                                          : UINT32_MAX / 2),
         .disable = gate->disable,
+        .pipes_max = config_pipes(gate->config),
         .world = gate->world,
     };
     int err;

@@ -159,6 +159,20 @@ enum parse h1_content_next(struct h1_content *c, struct span bytes, struct h1_pi
     return PARSE_MORE;
 }
 
+uint64_t h1_content_sure(const struct h1_content *c)
+{
+    switch (c->framing) {
+    case FRAMING_LENGTH:
+        return c->remaining;
+    case FRAMING_CHUNKED:
+        return c->state == CHUNK_DATA ? c->remaining : 0;
+    case FRAMING_CLOSE:
+        return UINT64_MAX;
+    default:
+        return 0;
+    }
+}
+
 bool h1_content_ended(const struct h1_content *c)
 {
     if (c->framing == FRAMING_CHUNKED)

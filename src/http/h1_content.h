@@ -46,6 +46,9 @@ static inline bool h1_content_complete(const struct h1_content *c)
     return c->framing == FRAMING_NONE || (c->framing == FRAMING_LENGTH && c->remaining == 0);
 }
 
+/* How many of the next bytes are content, whatever they are. */
+uint64_t h1_content_sure(const struct h1_content *c);
+
 /* Does the content end here, should the peer end the stream now? */
 bool h1_content_ended(const struct h1_content *c);
 

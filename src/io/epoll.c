@@ -198,7 +198,7 @@ static int epoll_open(struct io **io, const struct io_options *options, const ch
         mem_free(e);
         return err;
     }
-    ready_init(&e->ready, epoll_watch);
+    ready_init(&e->ready, epoll_watch, options);
     if ((err = epoll_set_up(e, why)) < 0) {
         epoll_free(&e->ready.io);
         return err;

@@ -70,6 +70,7 @@ int io_init(struct io *io, const struct io_backend *backend, const struct io_opt
     owner_queue_init(&io->owners);
     list_init(&io->senders);
     io->budget = (struct buf_budget){.max = options->buffer_memory};
+    io->piped_min = UINT32_MAX;
     buf_pool_init(&io->bufs, IO_BUF_SIZE, BUFS_KEPT_MAX, &io->budget);
     io_entropy(io, &io->random.state, sizeof io->random.state);
     io->wheel = wheel_new(io->now_ns);
@@ -113,7 +114,7 @@ static void op_begin(struct io *io, struct io_op *op, struct io_sock *sock, enum
 {
     assert(!io_busy(op) && op->owner);
     op->kind = (uint8_t)kind;
-    op->done = op->cancelled = false;
+    op->done = op->cancelled = op->piped = false;
     op->state = 0;
     op->fail = 0;
     op->count = 0;
@@ -144,13 +145,25 @@ void io_connect(struct io *io, struct io_op *op, struct io_sock *sock, const str
     io->backend->start(io, op);
 }
 
-void io_recv(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t room)
+static void recv_begin(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t room,
+                       bool piped)
 {
     assert(sock->fd >= 0);
     op_begin(io, op, sock, IO_RECV);
     op->slice = (struct slice){0};
     op->room = room;
+    op->piped = piped;
     io->backend->start(io, op);
+}
+
+void io_recv(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t room)
+{
+    recv_begin(io, op, sock, room, false);
+}
+
+void io_recv_piped(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t room)
+{
+    recv_begin(io, op, sock, room, io->piped_min != UINT32_MAX);
 }
 
 static void send_begin(struct io *io, struct io_op *op, struct io_sock *sock,
@@ -185,6 +198,18 @@ void io_send_file(struct io *io, struct io_op *op, struct io_sock *sock, int fd,
     op->file.fd = fd;
     op->file.offset = offset;
     op->file.len = len;
+    op_sends(op);
+    io->backend->start(io, op);
+}
+
+void io_send_piped(struct io *io, struct io_op *op, struct io_sock *sock, struct buf *pipe,
+                   uint32_t len, bool more)
+{
+    assert(sock->fd >= 0 && len > 0 && !pipe->base);
+    op_begin(io, op, sock, IO_SEND_PIPED);
+    op->pipe.buf = pipe;
+    op->pipe.len = len;
+    op->pipe.more = more;
     op_sends(op);
     io->backend->start(io, op);
 }
@@ -276,6 +301,7 @@ static void count_outcome(struct io *io, struct io_op *op, enum io_kind kind)
         io_count(&s->bytes_in, op->count);
         break;
     case IO_SEND:
+    case IO_SEND_PIPED:
         io_count(&s->sends, 1);
         io_count(&s->bytes_out, op->count);
         break;

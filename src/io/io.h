@@ -44,6 +44,7 @@ enum io_kind {
     IO_RECV,
     IO_SEND,
     IO_SEND_FILE,
+    IO_SEND_PIPED,
     IO_POLL,
     IO_FILE, /* see enum io_file_call */
     IO_WORK,
@@ -77,6 +78,7 @@ struct io_op {
     uint8_t kind;        /* enum io_kind; IO_IDLE unless in flight */
     bool done : 1;       /* completed and not yet looked at; the owner clears it (io_take) */
     bool cancelled : 1;  /* io_cancel() was called */
+    bool piped : 1;      /* of a receive: a pipe will do */
     uint8_t state;       /* the backend's */
     int8_t fail;         /* outcome: 0 or an enum fail */
     uint32_t count;      /* outcome: bytes moved */
@@ -97,6 +99,11 @@ struct io_op {
                     uint32_t len;
                     uint64_t offset;
                 } file;
+                struct {
+                    struct buf *buf;
+                    uint32_t len;
+                    bool more;
+                } pipe;
                 const struct address *to; /* of a connect */
                 int poll_fd;
             };
@@ -146,6 +153,17 @@ void io_connect(struct io *io, struct io_op *op, struct io_sock *sock, const str
 enum { IO_ROOM_SMALL = 16 * 1024, IO_ROOM_BULK = 128 * 1024 };
 void io_recv(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t room);
 
+/* The same, where bytes pass unread to another socket: they may come in a pipe instead of
+ * memory, at most room of them.  Then slice.ptr is NULL, and the slice is good for
+ * io_send_piped() and for being dropped.  Worth it for io->piped_min bytes and more. */
+enum {
+    IO_PIPED_MIN = 64 * 1024,
+    IO_PIPED_MAX = 256 * 1024, /* in one pipe */
+    IO_PIPES_MAX = 64,         /* of an engine */
+    IO_PIPE_DESCRIPTORS = 2,
+};
+void io_recv_piped(struct io *io, struct io_op *op, struct io_sock *sock, uint32_t room);
+
 /* Sends: completes when at least one byte was taken, with their number in
  * count, perhaps fewer than offered.  vec and what it points to must stay
  * until then.  At most one send is in flight per socket. */
@@ -162,6 +180,11 @@ void io_send_more(struct io *io, struct io_op *op, struct io_sock *sock, const s
  * FAIL_IO when the file ends first. */
 void io_send_file(struct io *io, struct io_op *op, struct io_sock *sock, int fd, uint64_t offset,
                   uint32_t len);
+
+/* Sends len bytes that came in a pipe, the first of those left in it; completes like io_send().
+ * more: see io_send_more(). */
+void io_send_piped(struct io *io, struct io_op *op, struct io_sock *sock, struct buf *pipe,
+                   uint32_t len, bool more);
 
 /* No more bytes will follow ours (FIN); no send may be in flight. */
 void io_shutdown(struct io *io, struct io_sock *sock);
@@ -338,8 +361,9 @@ struct io_stats {
     _Atomic uint64_t bytes_in, bytes_out;
     _Atomic uint64_t short_sends, buffers_out, buffers_empty, slices_unclaimed, ring_overflows;
     _Atomic uint64_t posts, timers;
-    _Atomic uint64_t submissions; /* system calls that start or try operations */
-    _Atomic uint64_t sqes;        /* of io_uring: requests in them */
+    _Atomic uint64_t piped, pipes_empty; /* receives by pipe; those that found none */
+    _Atomic uint64_t submissions;        /* system calls that start or try operations */
+    _Atomic uint64_t sqes;               /* of io_uring: requests in them */
     /* Receives given to io_uring, by how; and bytes that nobody consumed at once. */
     _Atomic uint64_t armed_multishot, armed_once, armed_bulk, armed_poll, copied;
 };
@@ -370,6 +394,7 @@ struct io {
     _Atomic bool sleeping; /* a poster must wake the thread */
     char from_here[CACHE_LINE];
     struct io_helpers *helpers; /* threads for io_work; started at first use */
+    uint32_t piped_min;         /* bytes for which a pipe pays; UINT32_MAX: there is none */
     uint32_t busy;              /* operations in flight */
     uint32_t sockets;           /* adopted or connected, and not closed */
 };
@@ -408,6 +433,7 @@ struct io_options {
     unsigned disable;
     void *world;          /* the simulator's */
     uint32_t helpers_max; /* threads for io_work; 0 means 2 */
+    uint32_t pipes_max;   /* 0 means IO_PIPES_MAX */
 };
 
 /* Opens an engine; to be called on the thread that will turn it.  `why` is

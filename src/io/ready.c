@@ -38,6 +38,7 @@ static bool hopeful(const struct io_op *op)
         return op->sock->flags & SOCK_READABLE;
     case IO_SEND:
     case IO_SEND_FILE:
+    case IO_SEND_PIPED:
         return op->sock->flags & SOCK_WRITABLE;
     default:
         return true;
@@ -145,14 +146,19 @@ void ready_event(struct ready *r, struct io_sock *sock, uint8_t flags)
 /* --- trying -------------------------------------------------------------------- */
 
 /* The system call failed: parks the operation if it only would have blocked. */
-static void not_now(struct ready *r, struct io_op *op, uint8_t flag)
+static void failed(struct ready *r, struct io_op *op, uint8_t flag, int error)
 {
-    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    if (error == EAGAIN || error == EWOULDBLOCK) {
         op->sock->flags &= (uint8_t)~flag;
         park(r, op);
         return;
     }
-    complete(r, op, fail_from_errno(errno));
+    complete(r, op, fail_from_errno(error));
+}
+
+static void not_now(struct ready *r, struct io_op *op, uint8_t flag)
+{
+    failed(r, op, flag, errno);
 }
 
 static void try_accept(struct ready *r, struct io_op *op)
@@ -219,6 +225,14 @@ static void try_connect(struct ready *r, struct io_op *op)
         complete(r, op, 0);
 }
 
+static void received(struct io_sock *sock, ssize_t n)
+{
+    if (n >= IO_BUF_SIZE)
+        sock->flags |= SOCK_MUCH;
+    else
+        sock->flags &= (uint8_t)~SOCK_MUCH;
+}
+
 /* A short read has emptied the socket, so the next one waits for an event
  * instead of asking in vain; but the end of the stream makes no second one. */
 static bool try_recv(struct ready *r, struct io_op *op, struct buf *b, uint32_t most)
@@ -237,10 +251,30 @@ static bool try_recv(struct ready *r, struct io_op *op, struct buf *b, uint32_t 
             not_now(r, op, SOCK_READABLE);
         return false;
     }
+    received(sock, n);
     if ((uint32_t)n < most && !(sock->flags & SOCK_ENDED))
         sock->flags &= (uint8_t)~SOCK_READABLE;
     io_complete_slice(&r->io, op, (struct slice){.buf = b, .ptr = b->base, .len = (uint32_t)n});
     return true;
+}
+
+/* False: by memory, then.  That less came than was asked for does not say that the socket is
+ * empty, for the pipe may be full of small pieces. */
+static bool try_recv_piped(struct ready *r, struct io_op *op)
+{
+    struct slice s;
+
+    io_count(&r->io.stats.submissions, 1);
+    ssize_t n = pipes_fill(&r->pipes, op->sock->fd, op->room, &s);
+    if (n > 0) {
+        received(op->sock, n);
+        io_complete_slice(&r->io, op, s);
+    } else if (n == 0) {
+        complete(r, op, FAIL_CLOSED);
+    } else if (n == -EAGAIN) {
+        failed(r, op, SOCK_READABLE, EAGAIN);
+    }
+    return n >= 0 || n == -EAGAIN;
 }
 
 static size_t vec_bytes(const struct io_op *op)
@@ -298,6 +332,19 @@ static void try_send_file(struct ready *r, struct io_op *op)
     io_complete(&r->io, op, n == 0 ? FAIL_IO : 0, (uint32_t)n);
 }
 
+static void try_send_piped(struct ready *r, struct io_op *op)
+{
+    io_count(&r->io.stats.submissions, 1);
+    ssize_t n = pipes_drain(op->pipe.buf, op->pipe.len, op->sock->fd, op->pipe.more);
+    if (n < 0) {
+        failed(r, op, SOCK_WRITABLE, (int)-n);
+        return;
+    }
+    if ((uint32_t)n < op->pipe.len)
+        io_count(&r->io.stats.short_sends, 1);
+    io_complete(&r->io, op, n == 0 ? FAIL_IO : 0, (uint32_t)n);
+}
+
 /* Who reads from the descriptor is the owner, not we, so no hint of ours is
  * worth anything: the system is asked. */
 static void try_poll(struct ready *r, struct io_op *op)
@@ -329,6 +376,8 @@ static void try_op(struct ready *r, struct io_op *op)
         try_send(r, op);
     else if (op->kind == IO_SEND_FILE)
         try_send_file(r, op);
+    else if (op->kind == IO_SEND_PIPED)
+        try_send_piped(r, op);
     else
         try_poll(r, op);
 }
@@ -349,6 +398,17 @@ static void try_reads(struct ready *r)
             park(r, op);
             continue;
         }
+        bool full = r->fed >= RECEIVES_MAX;
+        if (op->piped && op->sock->flags & SOCK_MUCH && !full && pipes_ready(&r->pipes)) {
+            list_remove(&op->node);
+            if (try_recv_piped(r, op)) {
+                r->fed++;
+                continue;
+            }
+            op->piped = false;
+            list_append(&r->reads, &op->node);
+            continue;
+        }
         bool scarce = buf_scarce(&r->bufs);
         if (scarce && op->room > IO_ROOM_SMALL) {
             list_remove(&op->node);
@@ -357,7 +417,6 @@ static void try_reads(struct ready *r)
             r->starved = true;
             continue;
         }
-        bool full = r->fed >= RECEIVES_MAX;
         if (full || (!b && !(b = buf_get(&r->bufs)))) {
             r->starved = r->starved || !full;
             io_count(&r->io.stats.buffers_empty, 1);
@@ -389,8 +448,10 @@ bool ready_try(struct ready *r)
 
 /* --- the backend's functions --------------------------------------------------- */
 
-void ready_init(struct ready *r, int (*watch)(struct ready *r, struct io_sock *sock))
+void ready_init(struct ready *r, int (*watch)(struct ready *r, struct io_sock *sock),
+                const struct io_options *options)
 {
+    pipes_init(&r->pipes, &r->io, options);
     r->watch = watch;
     list_init(&r->tries);
     list_init(&r->reads);
@@ -400,6 +461,7 @@ void ready_init(struct ready *r, int (*watch)(struct ready *r, struct io_sock *s
 void ready_deinit(struct ready *r)
 {
     buf_pool_free(&r->bufs);
+    pipes_free(&r->pipes);
 }
 
 void ready_begin(struct ready *r)

@@ -10,12 +10,14 @@
 #define HEADGATE_IO_READY_H
 
 #include "io/backend.h"
+#include "io/pipes.h"
 
 enum {                    /* io_sock.flags */
        SOCK_READABLE = 1, /* may be; cleared by what says it is not */
        SOCK_WRITABLE = 2,
        SOCK_ENDED = 4,   /* the peer's end or an error is waiting behind the bytes */
        SOCK_WATCHED = 8, /* events come */
+       SOCK_MUCH = 16,   /* came with the latest receive */
 };
 
 /* What a readiness backend's struct begins with. */
@@ -26,12 +28,14 @@ struct ready {
     struct link_node tries;             /* operations to try in the next wait */
     struct link_node reads;             /* the same for receives, as far as buffers go */
     struct buf_pool bufs;               /* 64 KiB, taken when a receive is tried */
-    unsigned fed;                       /* buffers lent in this wait */
-    bool starved;                       /* no memory for another */
+    struct pipes pipes;
+    unsigned fed; /* buffers lent in this wait */
+    bool starved; /* no memory for another */
 };
 
 /* After io_init(). */
-void ready_init(struct ready *r, int (*watch)(struct ready *r, struct io_sock *sock));
+void ready_init(struct ready *r, int (*watch)(struct ready *r, struct io_sock *sock),
+                const struct io_options *options);
 void ready_deinit(struct ready *r);
 
 /* Of a wait: before the first ready_try(). */

@@ -240,6 +240,8 @@ static int sim_open(struct io **io, const struct io_options *options, const char
         free(own);
         return err;
     }
+    if (!(options->disable & IO_NO_SPLICE))
+        own->io.piped_min = SIM_PIPED_MIN;
     own->next = sim->ios;
     sim->ios = own;
     sim->io_count++;

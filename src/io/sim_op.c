@@ -69,9 +69,16 @@ static struct sim_flight *flight_of(struct io_op *op)
 }
 
 static const char *const kind_names[] = {
-    [IO_ACCEPT] = "accept", [IO_CONNECT] = "connect",     [IO_RECV] = "recv",
-    [IO_SEND] = "send",     [IO_SEND_FILE] = "send file", [IO_POLL] = "poll",
-    [IO_FILE] = "file",     [IO_WORK] = "work",           [IO_RESOLVE] = "resolve",
+    [IO_ACCEPT] = "accept",
+    [IO_CONNECT] = "connect",
+    [IO_RECV] = "recv",
+    [IO_SEND] = "send",
+    [IO_SEND_FILE] = "send file",
+    [IO_POLL] = "poll",
+    [IO_SEND_PIPED] = "send pipe",
+    [IO_FILE] = "file",
+    [IO_WORK] = "work",
+    [IO_RESOLVE] = "resolve",
 };
 
 static void flight_end(struct sim_flight *f, int fail, uint32_t count)
@@ -189,6 +196,38 @@ static struct slice slice_of(struct sim *sim, const char *bytes, uint32_t len)
     return (struct slice){&own->buf, own->bytes, len};
 }
 
+/* --- pipes ---------------------------------------------------------------------------- */
+
+static void pipe_given_back(struct buf *b)
+{
+    struct sim_pipe *pipe = container_of(b, struct sim_pipe, buf);
+
+    pipe->sim->bufs_out--;
+    free(pipe);
+}
+
+static struct slice pipe_of(struct sim *sim, const char *bytes, uint32_t len)
+{
+    struct sim_pipe *pipe = sim_alloc(sizeof *pipe + len);
+
+    pipe->sim = sim;
+    pipe->buf = (struct buf){.release = pipe_given_back, .pool = sim, .refs = 1};
+    pipe->left = pipe->len = len;
+    memcpy(pipe->bytes, bytes, len);
+    sim->bufs_out++;
+    return (struct slice){.buf = &pipe->buf, .len = len};
+}
+
+static void send_piped_complete(struct sim_flight *f, uint32_t n)
+{
+    struct sim_pipe *pipe = container_of(f->op->pipe.buf, struct sim_pipe, buf);
+
+    assert(f->op->pipe.len <= pipe->left);
+    sim_transmit(f->io->sim, f->end, pipe->bytes + (pipe->len - pipe->left), n);
+    pipe->left -= n;
+    flight_complete(f, 0, n);
+}
+
 /* --- completing ---------------------------------------------------------------------- */
 
 static uint32_t some(struct sim *sim, size_t most)
@@ -224,7 +263,8 @@ static void recv_complete(struct sim_flight *f)
     if (most > SLICE_MAX)
         most = SLICE_MAX;
     uint32_t n = some(sim, most ? most : 1);
-    struct slice s = slice_of(sim, end->in + end->from, n);
+    bool piped = f->op->piped && n <= f->op->room && random_below(&sim->random, 4) > 0;
+    struct slice s = (piped ? pipe_of : slice_of)(sim, end->in + end->from, n);
     sim_consume(sim, end, n);
     flight_end(f, 0, n);
     io_complete_slice(&f->io->io, f->op, s);
@@ -277,6 +317,8 @@ static void send_complete(struct sim_flight *f)
         flight_park(f);
     else if (f->kind == IO_SEND)
         send_vec_complete(f, room);
+    else if (f->kind == IO_SEND_PIPED)
+        send_piped_complete(f, some(f->io->sim, f->op->pipe.len < room ? f->op->pipe.len : room));
     else
         send_file_complete(f, room);
 }
@@ -340,6 +382,7 @@ static void ready_complete(struct sim_flight *f)
         break;
     case IO_SEND:
     case IO_SEND_FILE:
+    case IO_SEND_PIPED:
         send_complete(f);
         break;
     case IO_POLL:

@@ -14,7 +14,7 @@
 #include "io/backend.h"
 #include "io/sim.h"
 
-enum { SIM_BUFS_KEPT = 32 };
+enum { SIM_BUFS_KEPT = 32, SIM_PIPED_MIN = 4096 };
 
 /* An operation in flight.  What the user must leave alone meanwhile is
  * remembered, and compared when it completes. */
@@ -114,6 +114,13 @@ struct sim_speaker { /* a peer, and what only we need to know of it */
 struct sim_buf { /* a lent receive buffer */
     struct buf buf;
     struct sim *sim;
+    char bytes[];
+};
+
+struct sim_pipe { /* bytes that are in a pipe */
+    struct buf buf;
+    struct sim *sim;
+    uint32_t len, left;
     char bytes[];
 };
 

@@ -274,6 +274,7 @@ static void uring_free(struct io *io)
         reap_the_rest(u);
     shut_group(u, &u->bulk);
     shut_group(u, &u->small);
+    pipes_free(&u->pipes);
     if (u->inited)
         io_deinit(io); /* helper threads may call wake() until here */
     if (u->wake_fd >= 0)
@@ -295,6 +296,7 @@ static int open_all(struct uring *u, const struct io_options *options, const cha
     if ((fail = io_init(&u->io, &io_uring_backend, options)) < 0)
         return fail;
     u->inited = true;
+    pipes_init(&u->pipes, &u->io, options);
     if ((fail = open_ring(u, options, why)) < 0 || (fail = open_memory(u, why)) < 0)
         return fail;
     return open_wake(u, why);

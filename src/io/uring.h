@@ -11,6 +11,7 @@
 
 #include "base/slab.h"
 #include "io/backend.h"
+#include "io/pipes.h"
 #include "io/uring_features.h"
 
 #include <assert.h>
@@ -103,6 +104,7 @@ enum inlet_mode {
     INLET_ONCE,      /* one small buffer */
     INLET_BULK,      /* one big buffer */
     INLET_POLL,      /* only tell us; then we receive into a buffer from memory */
+    INLET_PIPE,      /* only tell us; then we receive into a pipe */
 };
 
 /* Outlives the io_sock it was made for until the kernel has let go of it.
@@ -140,6 +142,12 @@ void file_start(struct uring *u, struct io_op *op);
 void file_writable(struct uring *u, struct io_op *op, int fail);
 void file_read_completed(struct uring *u, struct request *r, int res);
 void files_feed(struct uring *u); /* those that found no buffer */
+
+/* --- sending pipes (uring_pipe.c) -------------------------------------------- */
+
+void piped_start(struct uring *u, struct io_op *op);
+void piped_writable(struct uring *u, struct io_op *op, int fail);
+void uring_nonblock(int fd, bool on);
 
 /* --- sockets ------------------------------------------------------------------ */
 
@@ -184,6 +192,7 @@ struct uring {
     unsigned disable;
     union scratch *scratch; /* one per submission entry */
     struct group small, bulk;
+    struct pipes pipes;
     char *file_part;           /* FILE_PART bytes of a file on their way to a socket */
     struct link_node ready;    /* inlets with an answer for a waiting io_recv() */
     struct link_node starved;  /* inlets that found no buffer, longest first */

@@ -256,6 +256,9 @@ void op_completed(struct uring *u, struct io_op *op, int res)
     case IO_SEND_FILE:
         file_writable(u, op, res < 0 ? outcome(op, -res) : 0);
         break;
+    case IO_SEND_PIPED:
+        piped_writable(u, op, res < 0 ? outcome(op, -res) : 0);
+        break;
     default:
         assert(op->kind == IO_POLL);
         io_complete(&u->io, op, res < 0 ? outcome(op, -res) : 0, 0);
@@ -294,6 +297,9 @@ void uring_start(struct io *io, struct io_op *op)
         break;
     case IO_SEND_FILE:
         file_start(u, op);
+        break;
+    case IO_SEND_PIPED:
+        piped_start(u, op);
         break;
     default:
         assert(op->kind == IO_POLL);

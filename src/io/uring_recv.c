@@ -94,6 +94,8 @@ static void queue_drop(struct inlet *in)
  * it can miss the end of the stream it is not used (see README.md). */
 static enum inlet_mode mode_wanted(const struct uring *u, const struct inlet *in)
 {
+    if (in->full && in->op && in->op->piped && pipes_ready(&u->pipes))
+        return INLET_PIPE;
     if (!u->small.count)
         return INLET_POLL;
     if (in->full && in->room >= IO_ROOM_BULK && u->bulk.count && group_free(&u->bulk) > 0)
@@ -131,10 +133,20 @@ static _Atomic uint64_t *armed(struct uring *u, enum inlet_mode mode)
     case INLET_BULK:
         return &s->armed_bulk;
     case INLET_POLL:
+    case INLET_PIPE:
         return &s->armed_poll;
     default:
         return &s->armed_once;
     }
+}
+
+/* How much may come ahead of who asks.  Where a pipe would do that is little: once it has come
+ * there is more behind it, and that is for the pipe. */
+static uint32_t total_wanted(const struct inlet *in)
+{
+    if (in->op && in->op->piped && in->room > IO_ROOM_SMALL)
+        return IO_ROOM_SMALL;
+    return in->room ? in->room : 1;
 }
 
 static void inlet_arm(struct uring *u, struct inlet *in)
@@ -142,7 +154,7 @@ static void inlet_arm(struct uring *u, struct inlet *in)
     enum inlet_mode mode = mode_wanted(u, in);
     struct io_uring_sqe *sqe = uring_sqe(u);
 
-    if (mode == INLET_POLL) {
+    if (mode == INLET_POLL || mode == INLET_PIPE) {
         io_uring_prep_poll_add(sqe, in->fd, POLLIN);
     } else {
         io_uring_prep_recv(sqe, in->fd, NULL, 0, 0);
@@ -153,7 +165,7 @@ static void inlet_arm(struct uring *u, struct inlet *in)
         if (mode == INLET_MULTISHOT) {
             sqe->ioprio |= IORING_RECV_MULTISHOT;
             if (u->features.receive_total)
-                uring_sqe_set_total(sqe, in->room ? in->room : 1);
+                uring_sqe_set_total(sqe, total_wanted(in));
         }
     }
     uring_send_off(u, sqe, in, TAG_INLET);
@@ -211,6 +223,26 @@ static void inlet_receive_now(struct uring *u, struct inlet *in)
         in->end = (int8_t)fail_from_errno(errno);
 }
 
+/* By pipe, without waiting.  What fails is for another way of receiving to tell. */
+static void inlet_receive_piped(struct uring *u, struct inlet *in)
+{
+    struct io_op *op = in->op;
+    struct slice s;
+
+    uring_nonblock(in->fd, true);
+    ssize_t n = pipes_fill(&u->pipes, in->fd, op->room, &s);
+    uring_nonblock(in->fd, false);
+    if (n > 0) {
+        in->op = NULL;
+        in->full = n >= IO_BUF_SIZE;
+        io_complete_slice(&u->io, op, s);
+    } else if (n == 0) {
+        in->end = FAIL_CLOSED;
+    } else if (n != -EAGAIN) {
+        op->piped = false;
+    }
+}
+
 static bool inlet_can_answer(const struct inlet *in)
 {
     return in->op && (in->last || in->end || in->op->cancelled);
@@ -245,6 +277,15 @@ static void inlet_settle(struct uring *u, struct inlet *in)
     if (in->op) {
         if (in->mode != INLET_OFF || link_linked(&in->node))
             return;
+        if (mode_wanted(u, in) == INLET_PIPE) {
+            inlet_receive_piped(u, in);
+            if (!in->op)
+                return;
+            if (in->end) {
+                inlet_answer(u, in);
+                return;
+            }
+        }
         if (in->starved)
             inlet_stand_in_line(u, in);
         else
@@ -302,7 +343,7 @@ void inlet_completed(struct uring *u, struct inlet *in, int res, unsigned flags)
         inlet_failed(u, in, mode, -res);
     else if (mode == INLET_POLL && in->op && !in->closing)
         inlet_receive_now(u, in);
-    else if (mode != INLET_POLL && res == 0)
+    else if (mode != INLET_POLL && mode != INLET_PIPE && res == 0)
         in->end = FAIL_CLOSED;
     inlet_settle(u, in);
 }
@@ -321,7 +362,7 @@ void inlet_start(struct uring *u, struct io_op *op)
     assert(!in->op);
     in->op = op;
     in->room = op->room;
-    if (inlet_can_answer(in))
+    if (inlet_can_answer(in) || (in->mode == INLET_OFF && mode_wanted(u, in) == INLET_PIPE))
         list_append(&u->ready, &in->node);
     else if (in->mode == INLET_OFF)
         inlet_arm(u, in);

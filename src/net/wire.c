@@ -142,6 +142,8 @@ static void wire_received(struct wire *w)
     } else if (w->recv.fail) {
         w->eof = true;
         wire_failed(w, w->recv.fail);
+    } else if (!s->ptr) {
+        w->piped = true;
     } else if (w->hold->in.len > 0) {
         if (!wire_stash_append(w, (struct span){s->ptr, s->len}))
             wire_failed(w, FAIL_MEMORY);
@@ -193,6 +195,24 @@ void wire_want(struct wire *w, uint32_t room)
     io_recv(w->all->io, &w->recv, &w->sock, room);
 }
 
+void wire_want_piped(struct wire *w, uint32_t most)
+{
+    assert(!w->hold->tls && w->hold->in.len == 0);
+    if (!io_busy(&w->recv) && !w->recv.done && !w->eof && !w->fail)
+        io_recv_piped(w->all->io, &w->recv, &w->sock, most);
+}
+
+void wire_take_piped(struct wire *w, struct flow *f)
+{
+    struct slice s = w->recv.slice;
+
+    buf_ref(s.buf);
+    if (flow_give(f, s))
+        w->piped = false;
+    else
+        buf_unref(s.buf);
+}
+
 int wire_settle_in(struct wire *w)
 {
     if (w->hold->in.len == 0) {
@@ -215,6 +235,10 @@ int wire_settle_in(struct wire *w)
 
 int wire_settle(struct wire *w)
 {
+    if (w->piped) { /* nobody has taken it, and it does not stay: the stream has a hole */
+        w->piped = false;
+        wire_failed(w, FAIL_CANCELLED);
+    }
     if (holds_nothing(w))
         return 0;
     int err = w->hold->tls ? wire_tls_settle(w) : wire_settle_in(w);
@@ -291,13 +315,18 @@ static void wire_gather(struct io_sender *sender)
         io_send_file(w->all->io, &out->send, &w->sock, p->fd, p->offset, len);
         return;
     }
+    if (!p->ptr) {
+        bool more = w->finish || out->count > 1;
+        io_send_piped(w->all->io, &out->send, &w->sock, p->buf, (uint32_t)p->len, more);
+        return;
+    }
     for (; n < out->count; n++) {
         p = out_at(out, n);
-        if (!p->buf)
+        if (!p->ptr)
             break;
         out->vecs[n] = (struct io_vec){(void *)(uintptr_t)p->ptr, (size_t)p->len};
     }
-    if (w->finish || n < out->count) /* the end follows, or a file */
+    if (w->finish || n < out->count) /* the end follows, or a file or pipe */
         io_send_more(w->all->io, &out->send, &w->sock, out->vecs, n);
     else
         io_send(w->all->io, &out->send, &w->sock, out->vecs, n);
@@ -434,7 +463,12 @@ bool wire_give(struct wire *w, struct slice s)
     struct wire_piece *p;
 
     /* Short ones join what is there: fewer pieces, and their buffer is free. */
-    if (s.len <= FLOW_COPY_MAX || !out || !(p = out_append(out))) {
+    if (!s.ptr && (!out || !(p = out_append(out)))) {
+        wire_failed(w, FAIL_MEMORY);
+        buf_unref(s.buf);
+        return false;
+    }
+    if (s.ptr && (s.len <= FLOW_COPY_MAX || !out || !(p = out_append(out)))) {
         bool said = wire_say(w, (struct span){s.ptr, s.len});
         buf_unref(s.buf);
         return said;

@@ -75,6 +75,7 @@ struct wire {
     bool finished : 1;  /* FIN was sent, or is the only thing left to send */
     bool leaving : 1;   /* closing sends FIN */
     bool fin : 1;       /* eof by the peer's own FIN, not because the connection broke */
+    bool piped : 1;     /* unread bytes came in a pipe: recv.slice; `in` is empty */
     bool moved : 1;     /* bytes went out since wire_moved() was last asked */
     bool quiet : 1;     /* set by the owner: no step is needed when all has gone */
     int8_t fail;        /* enum fail of a receive or a send; the wire is of no more use */
@@ -121,6 +122,16 @@ uint32_t wire_take_to(struct wire *w, struct flow *f, uint64_t n);
 
 /* Asks for more, unless that is under way, or all has come. */
 void wire_want(struct wire *w, uint32_t room);
+
+/* The same, when the next `most` bytes are content that nobody will look at: they may come
+ * in a pipe.  What then has come, wire_piped(), is to be taken in the step that it came
+ * in, all of it, by a flow that has a slot. */
+void wire_want_piped(struct wire *w, uint32_t most);
+static inline uint32_t wire_piped(const struct wire *w)
+{
+    return w->piped ? w->recv.slice.len : 0;
+}
+void wire_take_piped(struct wire *w, struct flow *f);
 
 /* Keeps the unread bytes beyond the step.  FAIL_MEMORY. */
 MUST_USE int wire_settle(struct wire *w);

@@ -6,10 +6,10 @@
 
 #include <assert.h>
 
-/* Bytes of a buffer, or of a file. */
+/* Bytes of a buffer, of a pipe, or of a file. */
 struct wire_piece {
     struct buf *buf; /* NULL: of the file */
-    const char *ptr;
+    const char *ptr; /* NULL: of the file, or in the pipe */
     uint64_t len;
     uint64_t offset;
     int fd;
@@ -90,7 +90,7 @@ static inline void wire_out_sent(struct wire_out *out, uint64_t n)
         uint64_t part = n < p->len ? n : p->len;
         p->len -= part;
         n -= part;
-        if (p->buf)
+        if (p->ptr)
             p->ptr += part;
         else
             p->offset += part;

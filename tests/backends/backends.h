@@ -21,7 +21,7 @@ struct test {
 };
 
 extern const struct test accept_tests[], file_tests[], limit_tests[], listen_tests[],
-    promise_tests[], stream_tests[], thread_tests[], time_tests[]; /* ended by {0} */
+    pipe_tests[], promise_tests[], stream_tests[], thread_tests[], time_tests[]; /* ended by {0} */
 
 extern const struct io_backend *backend;
 

@@ -3,7 +3,12 @@
 
 Times depend on the machine, these do not: one more send for a response, or one
 more turn for a request, is seen here at once."""
+import contextlib
+import http.client
+import random
 import signal
+import socket
+import threading
 
 from harness import main, same, true, wait_for
 
@@ -90,6 +95,116 @@ def test_parts_left_out_are_seen_in_the_counters(gate):
     each = cost(gate, 1, "engine_disable = provided_buffers")
     at_most(each, sends=1010, armed_multishot=0, armed_once=0)
     true(each["armed_poll"] >= 990, each)
+
+
+# --- content by pipe --------------------------------------------------------------------------
+
+FORWARDED = """
+[server]
+workers = 1
+log_level = info
+{server}
+[listener a]
+listen = 127.0.0.1:{port}
+[upstream o]
+server = 127.0.0.1:{origin}
+[route all]
+handler = forward
+upstream = o
+"""
+BIG = random.Random(1).randbytes(4 << 20)
+OTHER = BIG[:100000] # too little for a second pipe of its own
+
+
+def chunks(*parts):
+    return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\nX-End: yes\r\n\r\n"
+
+
+ANSWERS = { # what the origin says, then whether it closes
+    "/length": (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BIG) + BIG, False),
+    "/close": (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BIG, True),
+    "/chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + chunks(BIG, b"x", OTHER, b"y" * 20), False),
+    "/cut": (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BIG) + BIG[:1 << 20], True),
+}
+
+
+class PassingOrigin:
+    """Answers whatever is asked, a thread for each connection."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                s = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(s,), daemon=True).start()
+
+    def serve(self, s):
+        with s, contextlib.suppress(OSError): # the gateway was asked by somebody who has left
+            asked = b""
+            while True:
+                while b"\r\n\r\n" not in asked:
+                    more = s.recv(65536)
+                    if not more:
+                        return
+                    asked += more
+                head, asked = asked.split(b"\r\n\r\n", 1)
+                answer, closes = ANSWERS[head.split(b" ")[1].decode()]
+                s.sendall(answer)
+                if closes:
+                    return
+
+
+def get(g, path):
+    c = http.client.HTTPConnection("127.0.0.1", g.port, timeout=20)
+    c.request("GET", path)
+    r = c.getresponse()
+    try:
+        return r.status, r.read()
+    except http.client.IncompleteRead as e:
+        return "cut", e.partial
+    except ConnectionResetError: # which may take what came before with it
+        return "cut", b""
+    finally:
+        c.close()
+
+
+def passes(gate, server, by_pipe):
+    origin = PassingOrigin()
+    g = gate(FORWARDED, server=server, origin=origin.port)
+    for path, content in (("/length", BIG), ("/close", BIG),
+                          ("/chunks", BIG + b"x" + OTHER + b"y" * 20), ("/length", BIG)):
+        before = counted(g)["piped"]
+        status, got = get(g, path)
+        same(status, 200)
+        true(got == content, f"{path}: {len(got)} bytes of {len(content)}, or others")
+        same(counted(g)["piped"] > before, by_pipe)
+    status, got = get(g, "/cut")
+    same(status, "cut")
+    true(BIG.startswith(got), "other bytes came before the end")
+    counted(g)
+    true(wait_for(lambda: "upstream_truncated_body" in g.said()), g.said()[-500:])
+    # Who leaves in the middle leaves nothing in a pipe for the next.
+    for _ in range(5):
+        with g.connect() as s:
+            s.sendall(b"GET /length HTTP/1.1\r\nHost: a\r\n\r\n")
+            s.recv(100000)
+        same(get(g, "/length"), (200, BIG))
+    origin.listener.close()
+
+
+def test_much_content_passes_by_pipe(gate):
+    passes(gate, "", True)
+
+
+def test_without_splice_it_passes_through_memory(gate):
+    passes(gate, "engine_disable = splice", False)
 
 
 if __name__ == "__main__":

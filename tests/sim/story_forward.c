@@ -300,7 +300,9 @@ static uint64_t pressure(const struct telling *telling)
     for (unsigned i = 0; i < 2; i++) {
         unsigned id = t.ids++;
         t.posts[id] = true;
-        struct span text = request_text(&t, i ? ORIGIN_early : ORIGIN_length, id, down, up, false);
+        /* Who answers early may have done so before all is there: no more than is thrown away. */
+        struct span text = i ? request_text(&t, ORIGIN_early, id, down, up / 4, false)
+                             : request_text(&t, ORIGIN_length, id, down, up, false);
         visitor_ask(v, (struct ask){.request = text.ptr,
                                     .len = text.len,
                                     .status = 200,
