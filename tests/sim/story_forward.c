@@ -293,6 +293,7 @@ static uint64_t pressure(const struct telling *telling)
     struct traffic t;
     struct visitor *v;
     size_t down = 1024 * 1024, up = 1024 * 1024;
+    static const enum origin_what framings[] = {ORIGIN_length, ORIGIN_chunked, ORIGIN_until_close};
 
     traffic_begin(&t, telling, SIM_RACES | SIM_STALLS);
     sim_watch(t.sim, memory_check, &t);
@@ -302,7 +303,7 @@ static uint64_t pressure(const struct telling *telling)
         t.posts[id] = true;
         /* Who answers early may have done so before all is there: no more than is thrown away. */
         struct span text = i ? request_text(&t, ORIGIN_early, id, down, up / 4, false)
-                             : request_text(&t, ORIGIN_length, id, down, up, false);
+                             : request_text(&t, framings[sim_random(t.sim, 3)], id, down, up, false);
         visitor_ask(v, (struct ask){.request = text.ptr,
                                     .len = text.len,
                                     .status = 200,
