@@ -110,7 +110,7 @@ struct tls_settings {
     bool tickets;
     uint64_t ticket_rotation_ns;
     struct tls_files ticket_keys; /* none: derived from the process's secret */
-    const uint8_t *secret;        /* TLS_SECRET bytes, the process's; must outlive the context */
+    const uint8_t *secret;        /* TLS_SECRET bytes, the process's; copied */
     struct tls_files ocsp;
     struct tls_file client_ca, client_crl; /* path empty: none */
     enum tls_verify verify;

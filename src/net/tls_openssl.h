@@ -30,7 +30,7 @@ struct openssl_context {
     const uint8_t *ticket_keys;
     unsigned ticket_key_count;
     uint64_t ticket_rotation_ns;
-    const uint8_t *secret;
+    uint8_t *secret; /* TLS_SECRET bytes; this, too, in OpenSSL's memory */
     EVP_CIPHER *ticket_cipher;
     struct openssl_staple staples[STAPLES_MAX];
     unsigned staple_count;

@@ -389,6 +389,7 @@ void openssl_context_free(struct tls_context *base)
         SSL_CTX_free(c->parts[i]);
     OPENSSL_clear_free((void *)(uintptr_t)c->ticket_keys,
                        (size_t)c->ticket_key_count * TLS_TICKET_KEY);
+    OPENSSL_clear_free(c->secret, TLS_SECRET);
     EVP_CIPHER_free(c->ticket_cipher);
     arena_free(&c->arena);
     mem_free(c);

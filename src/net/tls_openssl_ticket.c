@@ -136,8 +136,9 @@ bool openssl_ticket_keys_load(struct openssl_context *c, const struct tls_settin
     const struct tls_files *files = &s->ticket_keys;
 
     c->ticket_rotation_ns = s->ticket_rotation_ns ? s->ticket_rotation_ns : 1;
-    c->secret = s->secret;
-    if (!(c->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL)))
+    /* A handshake may end when the configuration that began it is gone. */
+    if (!(c->secret = OPENSSL_memdup(s->secret, TLS_SECRET)) ||
+        !(c->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL)))
         return false;
     if (files->count == 0)
         return true;

@@ -2,10 +2,13 @@
 """Resumption: tickets of 1.2 and 1.3, their keys, and where they end."""
 import os
 import signal
+import socket
+import ssl
 import time
 
 from harness import true, wait_for
-from tls import HELLO, TLS, TWO, begin, path, resume, run, s_client, tls_gate
+from tls import (HELLO, TLS, TWO, V12, V13, ask, begin, connect, context, path, resume, run,
+                 s_client, tls_gate)
 
 
 def test_sessions_are_resumed_on_any_worker(gate):
@@ -27,6 +30,54 @@ def test_sessions_survive_a_reload_and_not_another_section(gate):
         true(resume(g, "one.test", file, version), version)
         true(not resume(g, "two.test", file, version), "resumed in another section " + version)
         true(resume(g, "one.test", file, version), version)
+
+
+def pause(g, c):
+    """A handshake of which the client has said hello, and heard the answer."""
+    s = socket.create_connection(("127.0.0.1", g.port), 10)
+    s.settimeout(10)
+    come, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = c.wrap_bio(come, goes, server_hostname="one.test")
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        s.sendall(goes.read())
+    come.write(s.recv(65536))
+    return s, tls, come, goes
+
+
+def finish(paused):
+    """Its session, when the request that follows is answered."""
+    s, tls, come, goes = paused
+    done, said = False, b""
+    while b"version=" not in said:
+        try:
+            if not done:
+                tls.do_handshake()
+                done = True
+                tls.write(HELLO)
+            said += tls.read(65536)
+        except ssl.SSLWantReadError:
+            if goes.pending:
+                s.sendall(goes.read())
+            come.write(s.recv(65536))
+    s.close()
+    return tls.session
+
+
+def test_a_handshake_that_began_before_a_reload_gets_a_ticket_that_counts(gate):
+    for version in (V12, V13):
+        # Nobody has a ticket before, so that this is where its key is derived.
+        g = tls_gate(gate)
+        c = context(most=version, least=version)
+        paused = [pause(g, c) for _ in range(2)]
+        g.signal(signal.SIGHUP)
+        true(wait_for(lambda: "generation 1 has ended" in g.said()), g.said())
+        for session in [finish(p) for p in paused]:
+            for _ in range(8):  # some on each worker
+                with connect(g, c=c, session=session) as s:
+                    true(b"version=" in ask(s)[2], version)
+                    true(s.session_reused, version)
 
 
 def test_tickets_can_be_left_out(gate):
