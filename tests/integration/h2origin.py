@@ -77,8 +77,11 @@ class Connection:
             t.trailers, t.ended = self.decoder.decode(payload), bool(flags & END)
             self.answer(t)
         elif kind == DATA and self.streams[stream].tunnel:
-            self.send(data(stream, payload, end=bool(flags & END)))
-            self.send(window(0, len(payload)), window(stream, len(payload)))
+            t = self.streams[stream]
+            t.ended = bool(flags & END)
+            self.send(data(stream, payload, end=t.ended))
+            if payload:  # an increment of nothing is an error (RFC 9113, 6.9)
+                self.send(window(0, len(payload)), window(stream, len(payload)))
         elif kind == DATA:
             t = self.streams[stream]
             t.content += payload
