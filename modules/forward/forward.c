@@ -220,10 +220,12 @@ static void forward_pass_head(struct exchange *x, const struct forward_conf *con
     leg_accept(leg);
     bool switched = leg_switched(leg);
     if (x->request.protocol.len > 0 && !switched && r->status <= 299) {
+        leg_close(leg);
         respond_failed(x, CAUSE_upstream_upgrade_refused); /* 200 would make a tunnel of it */
         return;
     }
     if (!forward_response(x, leg)) {
+        leg_close(leg);
         respond_failed(x, CAUSE_out_of_memory);
         return;
     }

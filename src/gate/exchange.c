@@ -514,6 +514,20 @@ static void respond_proxy_status(struct exchange *x, const struct cause_row *row
         response_field(x, FIELD_PROXY_STATUS, value);
 }
 
+/* What an origin had begun to say, of which the client has heard nothing. */
+static void response_forget(struct exchange *x)
+{
+    struct flow *content = &x->response_content;
+
+    x->response.fields.count = 0;
+    x->response.fields.seen = 0;
+    x->passed_on = false;
+    x->trailers = (struct fields){0};
+    flow_clear(content);
+    content->ended = false;
+    content->fail = 0;
+}
+
 /* An answer of our own: what the handler had put together is dropped. */
 static void respond_error(struct exchange *x, enum cause cause, struct span reason,
                           enum field_id id, struct span value)
@@ -527,9 +541,7 @@ static void respond_error(struct exchange *x, enum cause cause, struct span reas
         owner_wake(x->owner);
         return;
     }
-    x->response.fields.count = 0;
-    x->response.fields.seen = 0;
-    x->passed_on = false;
+    response_forget(x);
     if (id != FIELD_OTHER)
         response_field(x, id, value);
     respond_proxy_status(x, row);

@@ -157,6 +157,12 @@ class Handler(socketserver.BaseRequestHandler):
         self.request.sendall(b"zz\r\nhello\r\n")
         raise Closed
 
+    def do_bad_chunk_at_once(self):
+        """Together with its head, and what was well."""
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                             b"5\r\nhello\r\nzz\r\n")
+        raise Closed
+
     def do_both(self):
         self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
                              b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")

@@ -288,6 +288,17 @@ def test_a_malformed_chunk(gate):
     cut(gate, "/bad-chunk", "upstream_bad_chunk")
 
 
+def test_a_malformed_chunk_that_comes_with_the_head(gate):
+    """Nothing of the answer has gone to the client: it gets all of another."""
+    g, o = start(gate)
+    with g.connect() as s:
+        for _ in range(2):
+            s.sendall(b"GET /bad-chunk-at-once HTTP/1.1\r\nHost: a\r\n\r\n")
+            status, _, body, rest = read_response(s)
+            same((status, body, rest), (502, b"502 Bad Gateway: upstream_bad_chunk\n", b""))
+    o.end()
+
+
 def test_silence_in_the_middle(gate):
     cut(gate, "/stall", "upstream_idle_timeout")
 
