@@ -203,6 +203,7 @@ struct upstream_conf {
     enum proxy_versions proxy_protocol; /* outbound: one version, or off */
     bool tls_verify;
     struct span tls_ca, tls_certificate, tls_key; /* files; empty: none */
+    struct source_look tls_key_look;              /* our key's, before it was read; mode 0: none */
     struct span tls_name;                         /* empty: the server's */
     bool tls_by_host;                             /* or the request's host */
     struct tls_context *tls;                      /* NULL: plain */

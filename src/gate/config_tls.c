@@ -194,8 +194,9 @@ static void looks_load(struct loading *l, struct tls_conf *c)
         char *name = arena_text(&l->config->arena, path);
         if (!name || source->look(source->data, name, &c->looks[i]) < 0)
             c->looks[i] = (struct source_look){0};
-        else if (!c->loose_keys && tls_conf_file_is_key(c, i) && tls_key_is_loose(c, &c->looks[i]))
-            loading_say(l, SEVERITY_ERROR, c->keys.count > 0 ? "key" : "certificate",
+        else if (!c->loose_keys && tls_conf_file_is_key(c, i) &&
+                 tls_key_is_loose(&c->looks[i], c->gid))
+            loading_say(l, SEVERITY_ERROR, tls_about_key(tls_conf_file_about(c, i)),
                         "%s: mode %04o: a key readable by others; chmod 0600 (or 0640 for our "
                         "group), or set loose_keys",
                         name, c->looks[i].mode & 07777);
@@ -210,44 +211,63 @@ static bool readable_by(const struct source_look *look, uint32_t uid, uint32_t g
     return look->mode & bit;
 }
 
-void config_tls_readers(const struct config *config, void (*line)(void *data, struct span text),
-                        void *data)
+/* Who we shall be; 0: as we are. */
+static void identity_of(const struct config *config, uint32_t *uid, uint32_t *gid)
 {
-    struct span user = config->server.user;
+    const struct source *source = config->conf.source;
+    const struct server_conf *server = &config->server;
     struct arena arena = {0};
+    const char *user = arena_text(&arena, server->user);
+    const char *group = arena_text(&arena, server->group);
 
-    for (unsigned i = 0; i < config->tls_count; i++) {
-        const struct tls_conf *c = &config->tls[i];
-        for (unsigned f = 0; c->looks && f < tls_conf_files(c); f++) {
-            if (!tls_conf_file_is_key(c, f))
-                continue;
-            struct span path = tls_conf_file(c, f);
-            bool can = readable_by(&c->looks[f], c->uid, c->gid);
-            struct span text = arena_print(
-                &arena, "key %.*s: mode %04o, read by root at start and by %.*s at reload%s",
-                SPAN_ARG(path), c->looks[f].mode & 07777, SPAN_ARG(user),
-                can ? "" : ", who cannot: give it to the group with 0640");
-            if (user.len == 0)
-                text = arena_print(&arena, "key %.*s: mode %04o, read by whoever starts headgate",
-                                   SPAN_ARG(path), c->looks[f].mode & 07777);
-            if (text.ptr)
-                line(data, text);
-        }
-    }
+    *uid = *gid = 0;
+    if (user && group && source->identity)
+        source->identity(source->data, server->user.len > 0 ? user : NULL,
+                         server->group.len > 0 ? group : NULL, uid, gid);
     arena_free(&arena);
 }
 
-static void identity_load(struct loading *l, struct tls_conf *c)
-{
-    const struct source *source = l->config->conf.source;
-    const struct server_conf *server = &l->config->server;
-    const char *user = arena_text(&l->config->arena, server->user);
-    const char *group = arena_text(&l->config->arena, server->group);
+struct readers {
+    const struct config *config;
+    uint32_t uid, gid;
+    void (*line)(void *data, struct span text);
+    void *data;
+};
 
-    c->uid = c->gid = 0;
-    if (user && group && source->identity)
-        source->identity(source->data, server->user.len > 0 ? user : NULL,
-                         server->group.len > 0 ? group : NULL, &c->uid, &c->gid);
+static void say_readers(const struct readers *r, struct span path, const struct source_look *look)
+{
+    struct span user = r->config->server.user;
+    struct arena arena = {0};
+    struct span text = arena_print(
+        &arena, "key %.*s: mode %04o, read by root at start and by %.*s at reload%s",
+        SPAN_ARG(path), look->mode & 07777, SPAN_ARG(user),
+        readable_by(look, r->uid, r->gid) ? "" : ", who cannot: give it to the group with 0640");
+
+    if (user.len == 0)
+        text = arena_print(&arena, "key %.*s: mode %04o, read by whoever starts headgate",
+                           SPAN_ARG(path), look->mode & 07777);
+    if (text.ptr)
+        r->line(r->data, text);
+    arena_free(&arena);
+}
+
+void config_tls_readers(const struct config *config, void (*line)(void *data, struct span text),
+                        void *data)
+{
+    struct readers r = {.config = config, .line = line, .data = data};
+
+    identity_of(config, &r.uid, &r.gid);
+    for (unsigned i = 0; i < config->tls_count; i++) {
+        const struct tls_conf *c = &config->tls[i];
+        for (unsigned f = 0; c->looks && f < tls_conf_files(c); f++)
+            if (tls_conf_file_is_key(c, f))
+                say_readers(&r, tls_conf_file(c, f), &c->looks[f]);
+    }
+    for (unsigned i = 0; i < config->upstream_count; i++) {
+        const struct upstream_conf *u = &config->upstreams[i];
+        if (u->tls_key_look.mode != 0)
+            say_readers(&r, tls_client_key(u), &u->tls_key_look);
+    }
 }
 
 /* What the layer says about a file or a setting. */
@@ -309,7 +329,7 @@ static void tls_load(struct loading *l, struct conf_section *s, struct tls_conf 
     c->cipher_list = list_join(l, &c->ciphers, false);
     c->suite_list = list_join(l, &c->ciphers, true);
     c->group_list = list_join(l, &c->groups, false);
-    identity_load(l, c);
+    identity_of(l->config, &c->uid, &c->gid);
     looks_load(l, c);
     if (l->d->errors == errors)
         context_load(l, c);
@@ -379,6 +399,22 @@ void listener_tls_load(struct loading *l, struct listener_conf *c)
 
 /* --- upstreams ------------------------------------------------------------------------------ */
 
+/* The file of our key for origins, as it is before it is read. */
+static void client_key_look(struct loading *l, struct upstream_conf *u)
+{
+    const struct source *source = l->config->conf.source;
+    const char *name = arena_text(&l->config->arena, tls_client_key(u));
+    uint32_t uid, gid;
+
+    identity_of(l->config, &uid, &gid);
+    if (!source->look || !name || source->look(source->data, name, &u->tls_key_look) < 0)
+        u->tls_key_look = (struct source_look){0};
+    else if (tls_key_is_loose(&u->tls_key_look, gid))
+        loading_say(l, SEVERITY_WARNING, u->tls_key.len > 0 ? "tls_key" : "tls_certificate",
+                    "%s: mode %04o: a key readable by others; chmod 0600 (or 0640 for our group)",
+                    name, u->tls_key_look.mode & 07777);
+}
+
 static void client_remark(void *data, enum tls_about about, bool warning, struct span text)
 {
     static const char *const keys[] = {[TLS_ABOUT_CERTIFICATE] = "tls_certificate",
@@ -408,6 +444,8 @@ void upstream_tls_load(struct loading *l, struct upstream_conf *u)
         loading_say(l, SEVERITY_ERROR, "tls_key", "there is no tls_certificate");
     if (!u->tls_verify)
         loading_say(l, SEVERITY_WARNING, "tls_verify", "anybody may be the origin");
+    if (u->tls_certificate.len > 0)
+        client_key_look(l, u);
     int err = l->d->errors == errors ? tls_client_build(&u->tls, u, &build) : 0;
     if (err == FAIL_MEMORY)
         diagnostics_memory(l->d);

@@ -120,6 +120,11 @@ int tls_client_build(struct tls_context **out, const struct upstream_conf *u,
     return err;
 }
 
+struct span tls_client_key(const struct upstream_conf *u)
+{
+    return u->tls_key.len > 0 ? u->tls_key : u->tls_certificate;
+}
+
 /* --- the files of a section ---------------------------------------------------------- */
 
 static unsigned files_lists(const struct tls_conf *c, const struct spans *lists[6],
@@ -162,17 +167,34 @@ struct span tls_conf_file(const struct tls_conf *c, unsigned i)
     return (struct span){0};
 }
 
-bool tls_conf_file_is_key(const struct tls_conf *c, unsigned i)
+enum tls_about tls_conf_file_about(const struct tls_conf *c, unsigned i)
 {
-    unsigned certificates = c->certificates.count;
+    static const enum tls_about abouts[] = {TLS_ABOUT_CERTIFICATE, TLS_ABOUT_KEY,
+                                            TLS_ABOUT_TICKET_KEYS, TLS_ABOUT_OCSP,
+                                            TLS_ABOUT_CLIENT_CA,   TLS_ABOUT_CLIENT_CRL};
+    const struct spans *lists[6];
+    struct spans single[2];
+    unsigned l = 0;
 
-    return c->keys.count == 0 ? i < certificates
-                              : i >= certificates && i < certificates + c->keys.count;
+    for (unsigned count = files_lists(c, lists, single); l + 1 < count; l++) {
+        if (i < lists[l]->count)
+            break;
+        i -= lists[l]->count;
+    }
+    return abouts[l];
 }
 
-bool tls_key_is_loose(const struct tls_conf *c, const struct source_look *look)
+bool tls_conf_file_is_key(const struct tls_conf *c, unsigned i)
 {
-    return (look->mode & 0006) || ((look->mode & 0060) && look->gid != 0 && look->gid != c->gid);
+    enum tls_about about = tls_conf_file_about(c, i);
+
+    return about == TLS_ABOUT_KEY || about == TLS_ABOUT_TICKET_KEYS ||
+           (about == TLS_ABOUT_CERTIFICATE && c->keys.count == 0);
+}
+
+bool tls_key_is_loose(const struct source_look *look, uint32_t our_gid)
+{
+    return (look->mode & 0006) || ((look->mode & 0060) && look->gid != 0 && look->gid != our_gid);
 }
 
 int listener_set_new(const struct config *config, const struct listener_conf *c,

@@ -21,13 +21,19 @@ MUST_USE int tls_build(struct tls_context **out, const struct tls_conf *c,
 MUST_USE int tls_client_build(struct tls_context **out, const struct upstream_conf *u,
                               const struct tls_build *build);
 
+/* The file that holds our key for its servers; empty: none. */
+struct span tls_client_key(const struct upstream_conf *u);
+
 /* All files of a section, in one order; certificates, then keys, come first. */
 unsigned tls_conf_files(const struct tls_conf *c);
 struct span tls_conf_file(const struct tls_conf *c, unsigned i);
+enum tls_about tls_conf_file_about(const struct tls_conf *c, unsigned i);
+
+/* Whether it holds a key: that of a certificate, or one of tickets. */
 bool tls_conf_file_is_key(const struct tls_conf *c, unsigned i);
 
 /* May others than its owner and our group read it? */
-bool tls_key_is_loose(const struct tls_conf *c, const struct source_look *look);
+bool tls_key_is_loose(const struct source_look *look, uint32_t our_gid);
 
 /* The contexts of a listener's sections as they are now. */
 MUST_USE int listener_set_new(const struct config *config, const struct listener_conf *c,

@@ -108,14 +108,15 @@ static void remark(void *data, enum tls_about about, bool warning, struct span t
             SPAN_ARG(r->each->conf->name), tls_about_key(about), SPAN_ARG(text));
 }
 
-static bool keys_are_loose(const struct watched *each)
+/* The first key that others may read; `count` if there is none. */
+static unsigned loose_key(const struct watched *each)
 {
     const struct tls_conf *c = each->conf;
 
     for (unsigned i = 0; !c->loose_keys && i < each->count; i++)
-        if (tls_conf_file_is_key(c, i) && tls_key_is_loose(c, &each->looks[i]))
-            return true;
-    return false;
+        if (tls_conf_file_is_key(c, i) && tls_key_is_loose(&each->looks[i], c->gid))
+            return i;
+    return each->count;
 }
 
 static void look_at(struct tls_watch *w, struct watched *each)
@@ -130,8 +131,9 @@ static void look_at(struct tls_watch *w, struct watched *each)
     struct tls_context *context = NULL;
     int err = 0;
 
-    if (keys_are_loose(each)) {
-        remark(&remarks, TLS_ABOUT_KEY, false, SPAN("readable by others"));
+    unsigned loose = loose_key(each);
+    if (loose < each->count) {
+        remark(&remarks, tls_conf_file_about(each->conf, loose), false, SPAN("readable by others"));
         err = FAIL_ACCESS;
     }
     if (err == 0)

@@ -416,6 +416,9 @@ def check(text):
     return p.returncode, p.stderr + p.stdout
 
 
+CLIENT = "[upstream ours]\nserver = https://127.0.0.1:1\ntls_certificate = {pki}/%s.pem\ntls_key = {pki}/%s.key\n"
+
+
 def test_mistakes_are_said_before_anything_starts(_):
     if "feature  tls" not in subprocess.run([HEADGATE, "-V"], capture_output=True, text=True).stdout:
         raise Skip("built without TLS")
@@ -430,6 +433,10 @@ def test_mistakes_are_said_before_anything_starts(_):
     os.chmod(path("empty.pem"), 0o600)
     shutil.copy(path("one.key"), path("loose.key"))
     os.chmod(path("loose.key"), 0o644)
+    for name, mode in (("strict.ticket", 0o600), ("loose.ticket", 0o644)):
+        with open(path(name), "wb") as f:
+            f.write(os.urandom(80))
+        os.chmod(path(name), mode)
     openssl("ec", "-in", "one.key", "-aes128", "-passout", "pass:x", "-out", "secret.key")
     os.chmod(path("secret.key"), 0o600)
     openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
@@ -453,6 +460,13 @@ def test_mistakes_are_said_before_anything_starts(_):
             ({"watch = off": "watch = off\nciphers = NONSENSE"}, 1, "NONSENSE"),
             ({"watch = off": "watch = off\ngroups = NONSENSE"}, 1, "NONSENSE"),
             ({"watch = off": "watch = off\nticket_keys = {pki}/empty.pem"}, 1, "8 bytes; a key has 80"),
+            ({"watch = off": "watch = off\nticket_keys = {pki}/strict.ticket"}, 0, "strict.ticket: mode 0600, read by"),
+            ({"watch = off": "watch = off\nticket_keys = {pki}/strict.ticket, {pki}/loose.ticket"}, 1,
+             "error: ticket_keys: " + path("loose.ticket") + ": mode 0644: a key readable by others"),
+            ({"watch = off": "watch = off\nloose_keys = yes\nticket_keys = {pki}/loose.ticket"}, 0, "fine"),
+            ({"[route hello]": CLIENT % ("alice", "alice") + "[route hello]"}, 0, "alice.key: mode 0600, read by"),
+            ({"[route hello]": CLIENT % ("one", "loose") + "[route hello]"}, 0,
+             "warning: tls_key: " + path("loose.key") + ": mode 0644: a key readable by others"),
             ({"watch = off": "watch = off\nocsp = {pki}/empty.pem"}, 1, "no OCSP response"),
             ({"watch = off": "watch = off\nclient_verify = optional"}, 1, "there is no client_ca"),
             ({"watch = off": "watch = off\nclient_ca = {pki}/empty.pem"}, 1, "no certificate in it"),
