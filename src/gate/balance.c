@@ -104,8 +104,9 @@ static int choose_round_robin(struct choice *c)
         if (!may_serve(c, i))
             continue;
         struct pool_server *s = c->view->servers[i];
-        s->current_weight += (int64_t)weight(c, i);
-        sum += (int64_t)weight(c, i);
+        int64_t gain = (int64_t)weight(c, i);
+        s->current_weight += gain;
+        sum += gain;
         if (best < 0 || s->current_weight > c->view->servers[best]->current_weight)
             best = (int)i;
     }

@@ -183,7 +183,10 @@ static void checker_ask(struct checker *c)
 {
     enum { FIELDS = 2 };
     const struct check_conf *conf = &c->upstream->check;
-    uint32_t tenure = server_tenure(c->entry->state);
+    const struct upstream_conf *u = c->upstream;
+    unsigned i = (unsigned)(c->entry - u->servers);
+    /* Of the address that this worker has for it: main may have placed another one just now. */
+    uint32_t tenure = c->generation->pools[u->index]->servers[i]->tenure;
 
     if (tenure != c->tenure) /* it is another server */
         c->against = 0;
@@ -199,7 +202,7 @@ static void checker_ask(struct checker *c)
     }
     worker_counted(&c->worker->stats.checks);
     c->inner = in;
-    inner_send_to(in, (unsigned)(c->entry - c->upstream->servers), conf->port, conf->timeout);
+    inner_send_to(in, i, conf->port, conf->timeout);
 }
 
 static void checker_wait(struct checker *c, uint64_t ns)

@@ -320,7 +320,7 @@ int gate_adopt(struct gate *gate, struct config *config, struct diagnostics *d)
     atomic_fetch_sub_explicit(&old->users, 1, memory_order_acq_rel);
     upstreams_limit(config);
     for (unsigned i = 0; i < config->upstream_count; i++)
-        queue_stir(config->upstreams[i].state);
+        queue_call(config->upstreams[i].state);
     return 0;
 }
 

@@ -216,8 +216,7 @@ void leg_check(struct leg *leg)
     bool called = leg->called, late = io_timer_take(&leg->timer);
     leg->called = false;
     if (called && leg_try(leg)) {
-        leg->called = leg->state == LEG_FAILED; /* what it was called for is the next one's */
-        leg_wait_over(leg);
+        leg_wait_over(leg); /* calls the next */
     } else if (late) {
         leg_wait_over(leg);
         leg_refuse(leg, CAUSE_queue_timeout);

@@ -64,11 +64,6 @@ void queue_call(struct group_state *g)
         queue_call_behind(g, &g->queue, NULL);
 }
 
-void queue_stir(struct group_state *g)
-{
-    queue_call(g);
-}
-
 void queue_pass(const struct leg *leg)
 {
     struct group_state *g = leg->upstream->state;

@@ -21,13 +21,11 @@ bool place_take(struct leg *leg);
 /* Gives it back, if there is one, and has the first who waits try. */
 void place_give(struct leg *leg);
 
-/* There may be a place that nobody gave back: has the first who waits try. */
-void queue_call(struct group_state *g);
-
 /* The same when it was not made use of: nobody is called.  Was there one? */
 bool place_return(struct leg *leg);
 
-/* The first who waits, if anybody does, is to try. */
+/* There may be a place that nobody gave back, or a server that could not be had: the first who
+ * waits and was not called yet, if anybody does, is to try.  Any thread. */
 void queue_call(struct group_state *g);
 
 /* Do others wait already? */
@@ -36,9 +34,6 @@ bool queue_others_wait(const struct leg *leg);
 /* FAIL_FULL, FAIL_MEMORY. */
 MUST_USE int queue_join(struct leg *leg);
 void queue_leave(struct leg *leg); /* idempotent */
-
-/* Servers may be had that were not, or the other way round: the first who waits tries. */
-void queue_stir(struct group_state *g);
 
 /* To be asked once, after joining: does nobody with the same settings stand before it? */
 bool queue_may_try(const struct leg *leg);

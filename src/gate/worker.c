@@ -71,7 +71,7 @@ static struct generation *generation_new(struct worker *w, struct config *config
     g->config = config;
     g->users = 1;
     list_append(&w->generations, &g->node);
-    if (pools_adopt(w, g) < 0 || checks_make(w, g) < 0) {
+    if (checks_make(w, g) < 0 || pools_adopt(w, g) < 0) {
         checks_free(g);
         pools_leave(w, g);
         list_remove(&g->node);
@@ -332,7 +332,7 @@ void worker_placed(struct worker *w)
 
     pools_placed(w);
     for (unsigned i = 0; i < config->upstream_count; i++)
-        queue_stir(config->upstreams[i].state);
+        queue_call(config->upstreams[i].state);
 }
 
 void worker_steered(struct worker *w)
@@ -341,7 +341,7 @@ void worker_steered(struct worker *w)
 
     pools_steered(w);
     for (unsigned i = 0; i < config->upstream_count; i++)
-        queue_stir(config->upstreams[i].state);
+        queue_call(config->upstreams[i].state);
 }
 
 static void cut_for_good(void *conn, void *data)

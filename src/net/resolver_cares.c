@@ -428,10 +428,10 @@ static bool news_take(struct cares *c, struct link_node *asked)
     list_init(asked);
     pthread_mutex_lock(&c->lock);
     bool stop = c->stop, changed = c->changed || (!list_empty(&c->asked) && conf_is_new(c));
-    c->changed = false;
     c->patience_ns = c->timeout_ns;
     char *servers = changed && c->servers ? mem_alloc(strlen(c->servers) + 1) : NULL;
     bool fine = !changed || !c->servers || servers;
+    c->changed = !fine; /* for want of memory: when there is something to ask next */
     if (servers)
         strcpy(servers, c->servers);
     list_splice(asked, &c->asked);
