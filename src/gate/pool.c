@@ -188,11 +188,31 @@ static struct pool_view *view_new(struct worker *w, const struct upstream_conf *
         s->keepalive_ns = conf->keepalive_time;
         s->learns = conf->keepalive_learn;
         s->state = conf->servers[i].state;
-        s->limited = conf->links_limited;
+        room_limits(s, conf->links_limited);
         view->servers[view->count++] = s;
     }
     view_placed(view, conf);
     return view;
+}
+
+/* What the newest generation does not name keeps nothing: only legs of older ones go there, and
+ * what is idle would be in the way of a limit where nobody looks for it. */
+static void pools_name(struct worker *w, const struct generation *g)
+{
+    for (struct link_node *n = w->pools->list.next; n != &w->pools->list; n = n->next) {
+        struct pool *p = container_of(n, struct pool, node);
+        for (struct link_node *m = p->servers.next; m != &p->servers; m = m->next)
+            server_of(m)->named = false;
+    }
+    for (unsigned i = 0; i < g->config->upstream_count; i++)
+        for (unsigned j = 0; j < g->pools[i]->count; j++)
+            g->pools[i]->servers[j]->named = true;
+    for (struct link_node *n = w->pools->list.next; n != &w->pools->list; n = n->next) {
+        struct pool *p = container_of(n, struct pool, node);
+        for (struct link_node *m = p->servers.next; m != &p->servers; m = m->next)
+            if (!server_of(m)->named)
+                server_close_idle(server_of(m));
+    }
 }
 
 int pools_adopt(struct worker *w, struct generation *g)
@@ -207,6 +227,7 @@ int pools_adopt(struct worker *w, struct generation *g)
         if (!g->pools[i] || g->pools[i]->count < conf->server_count)
             return FAIL_MEMORY;
     }
+    pools_name(w, g);
     return 0;
 }
 
@@ -364,7 +385,7 @@ void pool_keep(struct link *l)
 {
     struct pool_server *s = l->server;
 
-    if (s->views == 0 || s->down || l->tenure != s->tenure || s->pool->worker->draining ||
+    if (!s->named || s->down || l->tenure != s->tenure || s->pool->worker->draining ||
         s->keepalive == VALUE_OFF) {
         link_close(l);
         return;

@@ -30,6 +30,7 @@ struct pool_server {
     unsigned idle_count;
     bool down;                   /* by hand: nothing is kept for it */
     unsigned views;              /* generations that name it */
+    bool named;                  /* the newest does */
     struct tls_session *session; /* of the last link, for the next; or NULL */
     const struct tls_layer *session_layer;
     uint8_t session_binding[TLS_BINDING];

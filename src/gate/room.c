@@ -80,36 +80,44 @@ static uint64_t bit_of(const struct worker *w)
     return UINT64_C(1) << w->index % 64;
 }
 
-/* Asks one; those beyond the 64th share its bit. */
-static void ask_other(struct gate *gate, uint64_t idle_workers)
+/* Does each worker have a bit of its own?  Those that share one never take it back. */
+static bool bits_are_exact(const struct gate *gate)
 {
-    for (unsigned i = (unsigned)__builtin_ctzll(idle_workers); i < gate->worker_count; i += 64) {
-        struct pools *pools = gate->workers[i].pools;
-        if (!atomic_exchange(&pools->room_asked, true))
-            io_post(gate->workers[i].io, &pools->room);
+    return gate->worker_count <= 64;
+}
+
+/* One that has an idle connection, or all that may.  False: nobody else may. */
+static bool ask_other(const struct worker *w, uint64_t idle_workers)
+{
+    const struct gate *gate = w->gate;
+    bool asked = false;
+
+    for (unsigned i = 0; i < gate->worker_count && !(asked && bits_are_exact(gate)); i++) {
+        struct worker *other = &gate->workers[i];
+        if (other == w || !(idle_workers & bit_of(other)))
+            continue;
+        asked = true;
+        if (!atomic_exchange(&other->pools->room_asked, true))
+            io_post(other->io, &other->pools->room);
     }
+    return asked;
 }
 
 void room_ask(const struct leg *leg)
 {
     const struct upstream_conf *u = leg->upstream;
-    const struct worker *w = leg->x->worker;
     const struct pool_view *view = leg->x->generation->pools[u->index];
     bool group_full = group_is_full(u->state);
 
-    if (!u->links_limited)
-        return;
     for (unsigned i = 0; i < view->reach; i++) {
-        const struct server_entry *e = &u->servers[i];
-        uint64_t idle = atomic_load(&e->state->idle_workers);
-        if (!idle || !(group_full || server_is_full(e->state)))
+        const struct server_state *s = u->servers[i].state;
+        uint64_t idle = atomic_load(&s->idle_workers);
+        if (!idle || !(group_full || server_is_full(s)))
             continue;
         struct link *own = oldest_idle(view->servers[i]);
         if (own)
             link_close(own);
-        else if (idle != bit_of(w))
-            ask_other(w->gate, idle & ~bit_of(w));
-        else
+        else if (!ask_other(leg->x->worker, idle))
             continue;
         return;
     }
@@ -135,18 +143,44 @@ static bool somebody_waits(const struct pool_server *s)
     return s->limited && s->views > 0 && atomic_load(&s->pool->state->waiting) > 0;
 }
 
+/* Not all of its servers need be of the newest generation, which knows the limit. */
+static bool somebody_waits_at(const struct pool *p)
+{
+    for (const struct link_node *n = p->servers.next; n != &p->servers; n = n->next)
+        if (somebody_waits(container_of(n, struct pool_server, node)))
+            return true;
+    return false;
+}
+
 void room_asked(struct io_message *m, struct io *io)
 {
     struct pools *pools = container_of(m, struct pools, room);
 
     (void)io;
     atomic_store(&pools->room_asked, false);
-    for (struct link_node *n = pools->list.next; n != &pools->list; n = n->next) {
-        struct pool *p = container_of(n, struct pool, node);
-        if (!list_empty(&p->servers) &&
-            somebody_waits(container_of(p->servers.next, struct pool_server, node)))
-            pool_make_room(p);
-    }
+    for (struct link_node *n = pools->list.next; n != &pools->list; n = n->next)
+        if (somebody_waits_at(container_of(n, struct pool, node)))
+            pool_make_room(container_of(n, struct pool, node));
+}
+
+static void say_idle(const struct pool_server *s, bool idle)
+{
+    uint64_t bit = bit_of(s->pool->worker);
+
+    if (idle)
+        atomic_fetch_or(&s->state->idle_workers, bit);
+    else if (bits_are_exact(s->pool->worker->gate))
+        atomic_fetch_and(&s->state->idle_workers, ~bit);
+}
+
+void room_limits(struct pool_server *s, bool limited)
+{
+    if (s->limited == limited)
+        return;
+    s->limited = limited;
+    say_idle(s, limited && s->idle_count > 0);
+    if (somebody_waits(s))
+        queue_call(s->pool->state);
 }
 
 void room_idles(const struct link *l)
@@ -154,7 +188,7 @@ void room_idles(const struct link *l)
     const struct pool_server *s = l->server;
 
     if (l->kept)
-        atomic_fetch_or(&s->state->idle_workers, bit_of(s->pool->worker));
+        say_idle(s, true);
     if (somebody_waits(s))
         queue_call(s->pool->state);
 }
@@ -163,6 +197,6 @@ void room_busy(const struct link *l)
 {
     const struct pool_server *s = l->server;
 
-    if (s->idle_count == 0 && s->pool->worker->gate->worker_count <= 64)
+    if (s->idle_count == 0 && bits_are_exact(s->pool->worker->gate))
         atomic_fetch_and(&l->counted->idle_workers, ~bit_of(s->pool->worker));
 }

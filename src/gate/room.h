@@ -32,6 +32,9 @@ bool room_is_there(const struct pool_server *server, const struct server_entry *
 void room_ask(const struct leg *leg);
 void room_asked(struct io_message *m, struct io *io); /* pools.room arrives */
 
+/* There is a limit from now on, or none any more: the newest generation says so. */
+void room_limits(struct pool_server *s, bool limited);
+
 /* Where there is a limit: one became idle, or shareable, and whoever waits is called; and it
  * is idle no more. */
 void room_idles(const struct link *l);

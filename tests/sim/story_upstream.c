@@ -166,6 +166,7 @@ static uint64_t limits(const struct telling *telling)
              balances[sim_random(t->sim, BALANCES)], group);
     gateway_open(&t->gateway, t->sim, t->config, sim_random(t->sim, 2) ? 4 : 1);
     sim_watch(t->sim, limits_check, &l);
+    uint64_t began = sim_now(t->sim);
     for (unsigned n = 0; n < TRAFFIC_CLIENTS; n++) {
         struct visitor *v = client_new(t);
         for (unsigned i = 1 + (unsigned)sim_random(t->sim, 5); i > 0; i--)
@@ -186,6 +187,7 @@ static uint64_t limits(const struct telling *telling)
         gateway_reload(&t->gateway, t->config);
     }
     EXPECT(sim_run(t->sim, traffic_over, t, 3000 * NS_PER_S), "everyone has his turn");
+    EXPECT(sim_now(t->sim) - began < 50 * NS_PER_S, "a place calls: no connection has to end");
     for (unsigned i = 0; i < t->count; i++)
         visitor_expect_all(&t->clients[i]);
     sim_watch(t->sim, NULL, NULL);
@@ -289,6 +291,57 @@ static uint64_t connections(const struct telling *telling)
     return traffic_end(t);
 }
 
+static const char later_text[] =
+    "[listener web]\nlisten = 192.0.2.1:80\n[upstream two]\n%sserver = 198.51.100.2:80\n"
+    "balance = round_robin\nmax_connections = %s\nqueue = 256 timeout=1h\nretry_on = off\n"
+    "[route all]\nhandler = forward\nupstream = two\n";
+
+/* A limit that comes with a reload finds idle connections on every worker: none of them is in
+ * anybody's way for long, even while an exchange still keeps a server that is no more. */
+static uint64_t limited_later(const struct telling *telling)
+{
+    const char *first = "server = 198.51.100.1:80\n";
+    struct traffic t = {.sim = story_world(telling, SIM_SHORT | SIM_RACES),
+                        .at = story_address("192.0.2.1:80"),
+                        .hurried = true};
+
+    origins_open(&t.origins, t.sim);
+    origins_add(&t.origins, "198.51.100.1:80");
+    origins_add(&t.origins, "198.51.100.2:80");
+    snprintf(t.config, sizeof t.config, later_text, first, "off");
+    gateway_open(&t.gateway, t.sim, t.config, sim_random(t.sim, 2) ? 4 : 2);
+    for (unsigned round = 0; round < 2; round++) {
+        uint64_t began = sim_now(t.sim);
+        for (unsigned n = 0; n < TRAFFIC_CLIENTS; n++) {
+            struct visitor *v = client_new(&t);
+            for (unsigned i = 1 + (unsigned)sim_random(t.sim, 4); i > 0; i--)
+                visitor_ask(v, ask_origin(&t, ORIGIN_length));
+            client_go(&t, v);
+        }
+        EXPECT(sim_run(t.sim, traffic_over, &t, 3000 * NS_PER_S), "everyone has his turn");
+        EXPECT(sim_now(t.sim) - began < 50 * NS_PER_S, "nobody waits until idle ones are old");
+        for (unsigned i = 0; i < t.count; i++)
+            visitor_expect_all(&t.clients[i]);
+        client_forget(&t);
+        if (round > 0)
+            break;
+        if (sim_random(t.sim, 2)) {
+            struct address from = story_address("203.0.113.9:7000");
+            struct ask a = ask_origin(&t, ORIGIN_silent);
+            struct sim_peer *peer = sim_connect(t.sim, &t.at, &from);
+            sim_say(peer, (struct span){a.request, a.len});
+            sim_pause(peer, 100 * NS_PER_S);
+            sim_then_reset(peer);
+            sim_run_for(t.sim, NS_PER_S);
+            first = "";
+        }
+        snprintf(t.config, sizeof t.config, later_text, first, first[0] ? "1" : "2");
+        gateway_reload(&t.gateway, t.config);
+        EXPECT(sim_run(t.sim, gateway_quiet, &t.gateway, NS_PER_S), "the limit is known");
+    }
+    return traffic_end(&t);
+}
+
 /* Servers take no connection while many wait for a place: who is called to one that
  * nobody can use any more leaves it to the next. */
 static uint64_t hopeless(const struct telling *telling)
@@ -322,6 +375,8 @@ const struct story upstream_stories[] = {
     {"upstream.limits", "no more in flight than may be, and who waits has his turn", limits, 4},
     {"upstream.connections", "no more connections than may be, and idle ones make room",
      connections, 4},
+    {"upstream.limited_later", "idle ones make room for a limit that a reload brings",
+     limited_later, 0},
     {"upstream.hopeless", "nobody waits for a place that nobody can use", hopeless, 0},
     {"upstream.truncating", "who never ends an answer fails in a row", truncating, 0},
     {"upstream.last", "who is ejected is better than nobody", last, 0},

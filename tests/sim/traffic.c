@@ -196,11 +196,11 @@ void client_go(struct traffic *t, struct visitor *v)
 
 void client_forget(struct traffic *t)
 {
-    struct sim_peer *p = t->clients[0].peer;
-
-    p->news = NULL;
-    if (!p->closed)
-        sim_close(p);
-    t->clients[0] = (struct visitor){0};
-    t->count = 0;
+    while (t->count > 0) {
+        struct visitor *v = &t->clients[--t->count];
+        v->peer->news = NULL;
+        if (!v->peer->closed)
+            sim_close(v->peer);
+        *v = (struct visitor){0};
+    }
 }

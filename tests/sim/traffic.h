@@ -34,6 +34,6 @@ struct ask ask_origin(struct traffic *t, enum origin_what what);
 enum origin_what calm_what(struct traffic *t);
 struct visitor *client_new(struct traffic *t);
 void client_go(struct traffic *t, struct visitor *v);
-void client_forget(struct traffic *t); /* the only one: another may be its successor */
+void client_forget(struct traffic *t); /* all: others may succeed them */
 
 #endif
