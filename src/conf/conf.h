@@ -90,11 +90,16 @@ struct conf_entry {
     bool used; /* some table knew it */
     bool bad;  /* a value of it was refused already */
 };
+enum {
+    SECTION_KEYS_MAX = 500 /* far more than there are; they are looked for one by one */
+};
 struct conf_section {
     struct conf_section *next;
     struct span type, name; /* name empty for [server] */
     struct position at;
     struct conf_entry *entries;
+    unsigned entry_count;
+    bool crowded; /* there were more, and that was said */
 };
 struct conf {
     struct arena *arena;

@@ -75,6 +75,7 @@ static bool value_pieces(struct feeding *f, const struct text_line *l, size_t of
     return true;
 }
 
+/* The entry of a key, made if there is none; NULL: no memory, or too many, and that was said. */
 static struct conf_entry *entry_of(struct feeding *f, struct conf_section *s, struct span key,
                                    struct position at)
 {
@@ -82,10 +83,24 @@ static struct conf_entry *entry_of(struct feeding *f, struct conf_section *s, st
 
     while (*e && !span_equal((*e)->key, key))
         e = &(*e)->next;
-    if (!*e && (*e = arena_zalloc(arena_of(f), sizeof **e))) {
-        (*e)->key = key;
-        (*e)->at = at;
+    if (*e)
+        return *e;
+    if (s->entry_count == SECTION_KEYS_MAX) {
+        if (!s->crowded)
+            diagnostics_say(f->r->d, SEVERITY_ERROR, at,
+                            "[%.*s] has more than %d different keys; this one and all others "
+                            "that are new are not looked at",
+                            SPAN_ARG(s->type), SECTION_KEYS_MAX);
+        s->crowded = true;
+        return NULL;
     }
+    if (!(*e = arena_zalloc(arena_of(f), sizeof **e))) {
+        diagnostics_memory(f->r->d);
+        return NULL;
+    }
+    s->entry_count++;
+    (*e)->key = key;
+    (*e)->at = at;
     return *e;
 }
 
@@ -130,9 +145,11 @@ static void entry_add(struct feeding *f, struct conf_section *s, const struct te
 
     if (!entry_parse(f, l, &key, &offset))
         return;
-    struct conf_value *v = arena_zalloc(arena_of(f), sizeof *v);
     struct conf_entry *e = entry_of(f, s, key, line_at(f, l, (size_t)(key.ptr - l->text.ptr)));
-    if (!v || !e || !value_pieces(f, l, offset, v)) {
+    if (!e)
+        return;
+    struct conf_value *v = arena_zalloc(arena_of(f), sizeof *v);
+    if (!v || !value_pieces(f, l, offset, v)) {
         diagnostics_memory(d);
         return;
     }

@@ -106,6 +106,15 @@ def test_reading_a_key_that_repeats_is_linear(gate):
     true(most < 8 * least + 0.2, f"25,000 lines took {least:.2f} s, 100,000 took {most:.2f} s")
 
 
+def test_reading_keys_that_are_all_different_ends(gate):
+    """So many that looking each up among all before would take minutes: what is too much is said."""
+    del gate
+    status, _, said, took = run("-t", PLAIN + "".join(f"z{n} = 1\n" for n in range(100000)))
+    same(status, 1)
+    same(said.count("more than 500 different keys"), 1, said)
+    true(took < 5, f"{took:.1f} s")
+
+
 if __name__ == "__main__":
     tests = [t for n, t in sorted(globals().items()) if n.startswith("test_")]
     for each in tests:

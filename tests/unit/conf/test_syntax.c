@@ -352,6 +352,29 @@ START_TEST(at_most_a_hundred_errors_are_kept)
 }
 END_TEST
 
+START_TEST(a_section_has_at_most_five_hundred_keys)
+{
+    static char text[32768] = "[server]\n";
+    size_t len = strlen(text);
+
+    for (int i = 0; i < 600; i++)
+        len += (size_t)sprintf(text + len, "key%d = 1\nkey0 = 2\n", i);
+    sprintf(text + len, "[route r]\nkey500 = 1\n");
+    fake_file(&fake, "a.ini", span_of(text));
+    fake_read(&fake);
+    ck_assert_str_eq(fake_said(&fake),
+                     "a.ini:1002:1: error: [server] has more than 500 different keys; this one and "
+                     "all others that are new are not looked at\n");
+    ck_assert_ptr_nonnull(conf_find(fake.conf.sections, "key499"));
+    ck_assert_ptr_null(conf_find(fake.conf.sections, "key500"));
+    unsigned values = 0;
+    for (struct conf_value *v = conf_find(fake.conf.sections, "key0")->values; v; v = v->next)
+        values++;
+    ck_assert_uint_eq(values, 601); /* those that are known go on counting */
+    ck_assert_ptr_nonnull(conf_find(fake.conf.sections->next, "key500"));
+}
+END_TEST
+
 Suite *syntax_suite(void)
 {
     Suite *suite = suite_create("syntax");
@@ -373,6 +396,7 @@ Suite *syntax_suite(void)
     tcase_add_test(test, eight_levels_of_include_and_no_more);
     tcase_add_test(test, a_file_that_is_not_there_is_said);
     tcase_add_test(test, at_most_a_hundred_errors_are_kept);
+    tcase_add_test(test, a_section_has_at_most_five_hundred_keys);
     suite_add_tcase(suite, test);
     return suite;
 }
