@@ -32,7 +32,13 @@ modules_fragment() {
 }
 
 modules_fragment >modules/modules.am.tmp || { rm -f modules/modules.am.tmp; exit 1; }
-mv -f modules/modules.am.tmp modules/modules.am
+# What is as it was stays as old as it is, so that nothing is made again because of it.
+if cmp -s modules/modules.am.tmp modules/modules.am &&
+    [ -n "$(find modules/modules.am -newer modules/modules.list)" ]; then
+    rm -f modules/modules.am.tmp
+else
+    mv -f modules/modules.am.tmp modules/modules.am
+fi
 [ "${1:-}" = --modules ] && exit 0
 
 command -v autoreconf >/dev/null || missing autoconf autoconf

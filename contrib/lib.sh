@@ -148,9 +148,11 @@ install_packages() { # PURPOSE...
     [ -z "$packages" ] || die "Still missing after installing: $packages"
 }
 
-# ./configure, when it is not there or older than what it is made from.
+# ./configure, when it is not there or older than what it is made from; a source that is new
+# below modules/NAME counts.
 generate() {
     if [ -x "$top/configure" ] && [ -f "$top/Makefile.in" ] && [ -f "$top/modules/modules.am" ]; then
+        "$top/autogen.sh" --modules || return
         newer=$(find "$top/configure.ac" "$top/Makefile.am" "$top/src" "$top/modules" "$top/tests" \
             "$top/man" "$top/etc" "$top/contrib" \
             \( -name '*.am' -o -name configure.ac -o -name modules.list \) -newer "$top/Makefile.in")
