@@ -16,6 +16,7 @@ from harness import SOURCE, free_port, main, parse_response, read_all, read_resp
 from origin import Origin
 
 LONG = os.environ.get("HG_LONG") == "1"
+PIPES = 2 * 64 * 2  # descriptors that two workers keep for content that only passes through
 
 CONFIG = """
 [server]
@@ -375,7 +376,8 @@ def test_a_thousand_half_heads_hold_up_nobody(gate):
         same({status: ends.count(status) for status in set(ends)}, {408: 1000})
     settled(g, base)
     g.stop()
-    same(len([a for a in accesses(g) if a.get("cause") == "header_timeout"]), 1000)
+    logged = len([a for a in accesses(g) if a.get("cause") == "header_timeout"])
+    true(1000 - counted(g, "log_dropped") <= logged <= 1000, f"{logged} are logged")
 
 
 def test_an_upload_slower_than_its_rate_is_408(gate):
@@ -548,7 +550,7 @@ def test_memory_returns_after_a_burst(gate):
                 s.sendall(b"\r\n\r\n")
             for s in socks:
                 same(read_response(s)[0], 200)
-        settled(g, base + 150) # idle links to the origin stay
+        settled(g, base + 150 + PIPES)  # idle links to the origin stay
         most.append(g.rss_kib())
     print(f"# {gate.engine}: RSS in KiB after each of four bursts: {most}", flush=True)
     true(most[3] < most[0] + 4000, f"RSS after each burst: {most}")

@@ -201,7 +201,10 @@ def test_who_waits_has_the_limit_of_now(gate):
 
 
 class Connections:
-    """The most that stood at a time, as the kernel says, until it is asked."""
+    """The most that stood at a time, as the kernel says, until it is asked.
+
+    It says so one by one: one that ends and one that begins meanwhile may both be in what is
+    read.  Those in two readings stood all the time between."""
 
     def __init__(self, *ports):
         self.ends, self.most, self.over = [f":{p:04X}" for p in ports], 0, False
@@ -209,11 +212,12 @@ class Connections:
         self.thread.start()
 
     def look(self):
+        before = set()
         while not self.over:
             with open("/proc/net/tcp") as f:
-                rows = [l.split()[2:4] for l in f.readlines()[1:]]
-            self.most = max(self.most, sum(state == "01" and at[8:] in self.ends
-                                           for at, state in rows))
+                rows = [l.split()[1:4] for l in f.readlines()[1:]]
+            now = {ours for ours, at, state in rows if state == "01" and at[8:] in self.ends}
+            self.most, before = max(self.most, len(now & before)), now
             time.sleep(0.002)
 
     def seen(self):
@@ -230,7 +234,7 @@ def test_no_more_connections_than_may_be_on_all_workers(gate):
             connections, statuses = Connections(o.port), []
             at_once(24, lambda i: statuses.append(g.get("/hold/20")[0]))
             same(statuses, [200] * 24)
-            same(connections.seen(), most, f"{workers} workers, {upstream} {option}")
+            true(connections.seen() <= most, f"{workers} workers, {upstream} {option}: {connections.most}")
             same(o.most, most)
             g.stop()
             o.end()
