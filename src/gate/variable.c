@@ -95,7 +95,7 @@ static struct span variable_value(const struct template_part *p, struct exchange
     case VARIABLE_client_ip:
         return variable_address(x, &x->client);
     case VARIABLE_client_port:
-        return variable_number(x, x->client.port);
+        return x->client.port ? variable_number(x, x->client.port) : (struct span){0};
     case VARIABLE_request_id:
         return exchange_request_id(x);
     case VARIABLE_method:

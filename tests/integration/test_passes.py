@@ -731,12 +731,16 @@ def test_request_ids_are_kept_from_trusted_peers_only(gate):
 
 def test_hops_are_believed_from_right_to_left(gate):
     """To the first that is not trusted; one that is no address ends it."""
-    g, a, b = start(gate, trusted="127.0.0.0/8, 10.0.0.0/8", route="request_header = set X-C ${client_ip}")
+    g, a, b = start(gate, trusted="127.0.0.0/8, 10.0.0.0/8", route="request_header = set X-C ${client_ip}\n"
+                                                                    "request_header = set X-P ${client_port:-none}")
     for said, want in (("1.1.1.1, 2.2.2.2, 10.0.0.1", "2.2.2.2"), ("10.0.0.7, 10.0.0.1", "10.0.0.7"),
                        ("2.2.2.2\r\nX-Forwarded-For: 10.0.0.1", "2.2.2.2"),
                        ("3.3.3.3, unknown, 10.0.0.1", "10.0.0.1"), ("junk", "127.0.0.1"),
                        ("[2001:db8::1]:99", "2001:db8::1")):
-        same(heard(g.get("/x", fields=f"X-Forwarded-For: {said}\r\n")[2])["x-c"], [want], said)
+        got = heard(g.get("/x", fields=f"X-Forwarded-For: {said}\r\n")[2])
+        same(got["x-c"], [want], said)
+        if said != "junk": # the peer itself
+            same(got["x-p"], ["99" if ":99" in said else "none"], f"{said}: a port nobody knows is none")
     g, a, b = start(gate, trusted="127.0.0.0/8, 10.0.0.0/8", listener="client_ip_from = forwarded",
                     route="request_header = set X-C ${client_ip}\nforwarded = rfc7239")
     for said, want in (('for=1.1.1.1, for="[2001:db8::1]:4711", for=10.0.0.1', "2001:db8::1"),
