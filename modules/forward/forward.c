@@ -124,12 +124,22 @@ static const struct setting forward_settings[] = {
     {0},
 };
 
+/* What begins with a variable is known only when a request comes. */
+static void rewrite_load(struct loading *l, const struct template *t)
+{
+    const struct template_part *first = t && t->count > 0 ? &t->parts[0] : NULL;
+
+    if (t && (!first || (!first->variable && !span_starts(first->text, SPAN("/")))))
+        loading_say(l, SEVERITY_ERROR, "rewrite", "a path begins with /");
+}
+
 static void forward_load(struct loading *l, void *data)
 {
     struct forward_conf *conf = data;
 
     split_load(l, conf);
     deadline_load(l, conf);
+    rewrite_load(l, conf->rewrite);
     for (unsigned i = 0; i < conf->upgrade.count; i++)
         if (span_equal_nocase(conf->upgrade.list[i], SPAN("h2c")))
             loading_say(l, SEVERITY_ERROR, "upgrade", "h2c is never passed on");

@@ -326,6 +326,14 @@ def test_a_deadline_is_checked(gate):
     says("upstream = api\ntimeout = 1us\n", "at least 1ms")
 
 
+def test_a_rewrite_that_is_no_path_is_said(gate):
+    for what in ("", "files/${uri}", "http://a/", "?a=b"):
+        says(f'upstream = api\nrewrite = {what or chr(34) * 2}\n',
+             "ini:10:11: error: rewrite: a path begins with /")
+    for what in ("/", "/files${uri}", "${path}", "${header.x-path:-/none}"):
+        same(checked(f"upstream = api\nrewrite = {what}\n")[0], 0, what)
+
+
 # --- traces -----------------------------------------------------------------------------------
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
