@@ -63,11 +63,11 @@ def test_no_more_is_in_flight_than_may_be_on_all_workers(gate):
 def test_the_queue_is_first_come_first_served(gate):
     for workers in (1, 4):
         g, o = start(gate, "max_in_flight = 1\nqueue = 256 timeout=20s", workers=workers)
-        sockets = [asks(g, "/hold/300")]
+        sockets = [asks(g, "/hold/1600")]
         wait_for(lambda: o.requests == 1)
         for i in range(12):
             sockets.append(asks(g, f"/hold/1?{i}"))
-            time.sleep(0.02)
+            time.sleep(0.1)
         for s in sockets:
             same(read_response(s)[0], 200)
             s.close()
