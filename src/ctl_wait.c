@@ -1,23 +1,14 @@
 /* Until nothing is in flight at a server; see ctl_wait.h. */
 #include "ctl_wait.h"
 
-#include "base/clock.h"
 #include "ctl_ask.h"
 #include "io/descriptor.h"
+#include "monotonic.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define LOOK_NS (100 * NS_PER_MS)
-
-static uint64_t monotonic_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
 
 static struct span take(struct span *rest, char end)
 {
@@ -82,10 +73,15 @@ int ctl_wait(const char *path, struct span group, struct span server, uint64_t n
     for (;;) {
         if (!ctl_ask(path, (struct span){line, (size_t)len}, &answer))
             return EXIT_FAILED;
-        n = answer.code == EXIT_FINE ? in_flight(answer.body, server) : 0;
+        bool fine = answer.code == EXIT_FINE;
+        n = fine ? in_flight(answer.body, server) : UINT64_MAX;
+        if (!fine) /* what is not said is not nothing: whoever waits stops a server then */
+            fprintf(stderr, "headgate ctl: %.*s", SPAN_ARG(answer.body));
         free(answer.text);
         if (n == 0)
             return EXIT_FINE;
+        if (!fine)
+            return EXIT_FAILED;
         if (monotonic_ns() - began >= ns)
             break;
         descriptor_pause(LOOK_NS);

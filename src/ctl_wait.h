@@ -4,7 +4,8 @@
 
 #include "base/span.h"
 
-/* The exit code: 0, or 1 when there still was something after so long, or headgate has gone. */
+/* The exit code: 0, or 1 when there still was something after so long, or headgate has gone or
+ * refuses to say. */
 int ctl_wait(const char *path, struct span group, struct span server, uint64_t ns);
 
 #endif

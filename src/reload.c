@@ -5,8 +5,7 @@
 #include "error_log.h"
 #include "gate/names.h"
 #include "io/descriptor.h"
-
-#include <time.h>
+#include "monotonic.h"
 
 /* What is the process's, and changes without a restart. */
 static void reloaded(const struct config *config, const char *later)
@@ -20,14 +19,6 @@ static void reloaded(const struct config *config, const char *later)
             (unsigned long long)config->generation);
     if (later[0])
         log_say(LOG_WARNING, "needs a restart to change: %s; the rest is in effect", later);
-}
-
-static uint64_t monotonic_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
 int names_await(struct names *names, const struct config *config)

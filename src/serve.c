@@ -15,6 +15,7 @@
 #include "identity.h"
 #include "io/descriptor.h"
 #include "modules/modules_table.h"
+#include "monotonic.h"
 #include "reload.h"
 
 #include <errno.h>
@@ -24,7 +25,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 /* What workers tell main by; from outside it says nothing. */
@@ -249,14 +249,6 @@ static void settle(void)
 {
     while (gate_busy(&crew.gate) && crew_running() > 0)
         descriptor_pause(NS_PER_MS);
-}
-
-static uint64_t monotonic_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
 /* A write to a pipe that nobody reads may never come home. */

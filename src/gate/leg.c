@@ -639,7 +639,7 @@ void leg_lost_early(struct leg *leg, bool sending)
     /* Nothing of it ever left, or nothing arrived: the origin cannot have seen it. */
     leg->was_stale = leg->reused;
     bool unheard = (!leg->request_left_us && !sending) || leg_unheard(leg);
-    if (leg->reused && unheard)
+    if (leg->reused && unheard && leg_is_current(leg))
         idle_ended(leg->server->state, leg_now(leg), leg->begun - leg->link->since);
     if (!leg->reused)
         leg_fail(leg, CAUSE_upstream_reset_before_head);

@@ -32,6 +32,7 @@ static int tls_worker_get(struct wires *all, const struct tls_layer *layer)
 }
 
 static bool cipher_keep(struct wire_tls *t, struct span s);
+static void first_heard(struct wire *w, struct span s);
 
 /* What has come already, behind a header in the clear, is the first of the records. */
 static int tls_behind(struct wire *w)
@@ -49,7 +50,7 @@ static int tls_behind(struct wire *w)
     }
     w->hold->in = (struct span){0};
     w->lent = false;
-    t->heard = true;
+    first_heard(w, in);
     wire_tls_decrypt(w);
     return w->fail;
 }
@@ -311,14 +312,23 @@ static bool looks_plain(struct span s)
            (is_upper(s.ptr[3]) && (s.ptr[4] == ' ' || is_upper(s.ptr[4])));
 }
 
+/* Once, of a peer that is to begin a handshake. */
+static void first_heard(struct wire *w, struct span s)
+{
+    struct wire_tls *t = w->hold->tls;
+
+    t->heard = true;
+    if (t->tls->server && looks_plain(s))
+        t->spoke_plain = t->broken = w->eof = true;
+}
+
 void wire_tls_received(struct wire *w, struct slice s)
 {
     struct wire_tls *t = w->hold->tls;
     struct span bytes = {s.ptr, s.len};
 
-    if (!t->heard && s.buf && t->tls->server && looks_plain(bytes))
-        t->spoke_plain = t->broken = w->eof = true;
-    t->heard = t->heard || s.buf;
+    if (!t->heard && s.buf)
+        first_heard(w, bytes);
     if (t->broken || t->closed)
         return;
     if (!s.buf) {

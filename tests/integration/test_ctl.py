@@ -220,6 +220,27 @@ def test_what_is_under_way_is_finished(gate):
         p.end()
 
 
+def test_who_is_told_nothing_does_not_take_it_for_nothing_in_flight(gate):
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as control:
+        path = f"{folder}/control"
+        control.bind(path)
+        control.listen()
+
+        def answer():
+            for said in (b"ok\n", b"refused\na worker does not answer\n"):
+                s, _ = control.accept()
+                with s:
+                    s.recv(1024)
+                    s.sendall(said)
+        teller = threading.Thread(target=answer)
+        teller.start()
+        done = subprocess.run([HEADGATE, "ctl", "-s", path, "upstream", "api", "a:1", "drain",
+                               "--wait", "5s"], capture_output=True, text=True, timeout=20)
+        teller.join()
+    same(done.returncode, 1)
+    true("a worker does not answer" in done.stderr, done.stderr)
+
+
 def test_it_waits_until_nothing_is_in_flight(gate):
     for order in ("drain", "down"):
         p = Pair(gate, 2)
