@@ -174,7 +174,8 @@ def test_malformed_responses_are_never_passed(gate):
         for stream, path in ((1, "/short"), (3, "/long")):
             c.send(headers(stream, get(path)))
             finish(c, stream)
-            true(stream in c.resets, path)
+            # What comes in one piece is known to be bad before its head has gone on.
+            true(stream in c.resets or c.status.get(stream) == 502, path)
     same(o.connections, 1)
     same(g.get("/garbage")[0], 502)
     same(g.get("/")[0], 200)
