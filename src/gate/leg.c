@@ -454,7 +454,6 @@ void leg_begin(struct leg *leg, struct link *l)
 {
     leg->link = l;
     leg->request_written = leg->request_done = leg->request_left_us = false;
-    leg->acked_known = false;
     leg->judged = leg->alone; /* of which nothing is said */
     leg->connects = false;
     leg->begun = leg->since = leg_now(leg);
@@ -612,22 +611,21 @@ void leg_answered(struct leg *leg)
 
 void leg_departs(struct leg *leg)
 {
-    struct io *io = exchange_io(leg->x);
-
     leg->request_written = true;
-    leg->acked_known = !method_idempotent(leg->x->request.method) &&
-                       io_acked(io, &leg->link->wire.sock, &leg->acked);
+    leg->sent_before = leg->link->wire.sent;
 }
 
-/* The origin's system has nothing of it: at its orderly end, which it said when it would have
- * said what it had.  RST proves nothing: it may answer what was read already. */
+/* The origin's system has nothing of it, if as much as has left since is still on its way: at its
+ * orderly end, which it said when it would have said what it had.  RST proves nothing: it may
+ * answer what was read already. */
 static bool leg_unheard(const struct leg *leg)
 {
     const struct wire *w = &leg->link->wire;
-    uint64_t acked;
+    uint64_t unacked;
 
-    return leg->acked_known && w->fin && io_acked(exchange_io(leg->x), &w->sock, &acked) &&
-           acked == leg->acked;
+    return leg->request_written && w->fin && !wire_sending(w) &&
+           io_unacked(exchange_io(leg->x), &w->sock, &unacked) &&
+           unacked >= (uint32_t)(w->sent - leg->sent_before);
 }
 
 void leg_lost_early(struct leg *leg, bool sending)

@@ -97,10 +97,9 @@ struct leg {
     bool request_done;     /* and all content */
     bool request_left_us;  /* the kernel took a byte of it */
     uint8_t looks;         /* at what the origin has taken, since ... */
-    bool acked_known;
     uint64_t looked_since; /* ... this was `since` */
     uint64_t taken;        /* what io_taken() said then */
-    uint64_t acked; /* by the origin's system before that; of requests that are not idempotent */
+    uint32_t sent_before;  /* what wire.sent said when the request was written */
 };
 
 /* Borrows a link to a server that was not tried yet (if there is one left), or

@@ -325,8 +325,10 @@ static void link_step(struct owner *owner)
         link_timed_out(l);
     if (l->state == LINK_BUSY || (l->state == LINK_IDLE && l->protocol->spare))
         l->protocol->work(l);
-    if (l->state == LINK_IDLE && !link_usable(l))
+    if (l->state == LINK_IDLE && !link_usable(l)) {
+        pool_spoiled(l);
         link_close(l);
+    }
     if (l->state != LINK_CLOSING && wire_settle(&l->wire) < 0)
         l->protocol->fail(l, CAUSE_out_of_memory, false);
     if (l->state == LINK_CLOSING) {

@@ -339,11 +339,32 @@ void pools_free(struct worker *w)
 
 /* --- links for legs ------------------------------------------------------------------------- */
 
+#define FRESH_NS (10 * NS_PER_MS)
+#define WARY_NS  (10 * NS_PER_S)
+
+void pool_spoiled(const struct link *l)
+{
+    uint64_t now = io_now(link_io(l));
+
+    if (now - l->since < FRESH_NS)
+        l->server->wary_until = now + WARY_NS;
+}
+
+/* What was idle for a moment only is looked at where its server has spoilt such a one lately. */
+static bool link_doubtful(const struct link *l)
+{
+    uint64_t now = io_now(link_io(l));
+
+    return now - l->since >= FRESH_NS || now < l->server->wary_until;
+}
+
 /* Something has come that its own step does not know of yet: perhaps the end, or what a bad
- * origin says when nobody asked. */
+ * origin says when nobody asked.  A look is a system call, and what had come before this turn is
+ * known anyhow. */
 static bool link_hears(const struct link *l)
 {
-    return !l->protocol->spare && !l->wire.recv.done && !io_quiet(link_io(l), &l->wire.sock);
+    return !l->protocol->spare && !l->wire.recv.done && link_doubtful(l) &&
+           !io_quiet(link_io(l), &l->wire.sock);
 }
 
 struct link *pool_link(struct pool_server *server, const struct leg *leg)
@@ -360,8 +381,12 @@ struct link *pool_link(struct pool_server *server, const struct leg *leg)
     for (struct link_node *n = server->idle.next; n != &server->idle && !leg->was_stale; n = next) {
         struct link *l = link_of(n);
         next = n->next;
-        if (link_tls_is_others(l, leg) || link_hears(l))
+        if (link_tls_is_others(l, leg))
             continue;
+        if (link_hears(l)) {
+            pool_spoiled(l);
+            continue;
+        }
         if (link_usable(l) && link_fits(l, leg))
             return l;
         link_close(l);

@@ -39,6 +39,7 @@ struct pool_server {
     struct server_state *state;       /* while there are views */
     uint64_t keepalive, keepalive_ns; /* of the newest generation */
     bool learns;                      /* how long idle ones are kept */
+    uint64_t wary_until;              /* it has said something on an idle one, too soon */
     bool limited;                     /* connections are, to it or to the group */
 };
 
@@ -92,6 +93,9 @@ void pools_free(struct worker *w); /* after pools_close() and the last generatio
 /* A link to it for one more leg: one that is in use and could serve more, or an idle one.
  * NULL: there is none. */
 struct link *pool_link(struct pool_server *server, const struct leg *leg);
+
+/* An idle link has been spoken on, or ended. */
+void pool_spoiled(const struct link *l);
 
 /* Keeps a link for the next leg, or closes it when enough are kept. */
 void pool_keep(struct link *l);

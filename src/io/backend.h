@@ -30,7 +30,7 @@ struct io_backend {
     void (*close)(struct io *io, struct io_sock *sock, bool reset);
     uint64_t (*taken)(struct io *io, const struct io_sock *sock);
     void (*local)(struct io *io, const struct io_sock *sock, struct address *a);
-    bool (*acked)(struct io *io, const struct io_sock *sock, uint64_t *bytes);
+    bool (*unacked)(struct io *io, const struct io_sock *sock, uint64_t *bytes);
     bool (*quiet)(struct io *io, const struct io_sock *sock);
     void (*discard)(struct io *io, int fd);
 

@@ -374,9 +374,9 @@ void io_local(struct io *io, const struct io_sock *sock, struct address *a)
         io->backend->local(io, sock, a);
 }
 
-bool io_acked(struct io *io, const struct io_sock *sock, uint64_t *bytes)
+bool io_unacked(struct io *io, const struct io_sock *sock, uint64_t *bytes)
 {
-    return sock->fd >= 0 && io->backend->acked(io, sock, bytes);
+    return sock->fd >= 0 && io->backend->unacked(io, sock, bytes);
 }
 
 bool io_quiet(struct io *io, const struct io_sock *sock)

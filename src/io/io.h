@@ -201,10 +201,10 @@ uint64_t io_taken(struct io *io, const struct io_sock *sock);
 /* Our own end of it; of family ADDRESS_NONE when that cannot be told. */
 void io_local(struct io *io, const struct io_sock *sock, struct address *a);
 
-/* Bytes of ours that the peer's system has said it has, in all; false: nobody can tell.  What it
- * has its user need not have read; what it has not its user cannot have read.  After the peer's
+/* Bytes of ours that the peer's system has not said it has, in all; false: nobody can tell.  What
+ * it has its user need not have read; what it has not its user cannot have read.  After the peer's
  * orderly end, that is: its RST may be the first that would have said so, and says nothing. */
-bool io_acked(struct io *io, const struct io_sock *sock, uint64_t *bytes);
+bool io_unacked(struct io *io, const struct io_sock *sock, uint64_t *bytes);
 
 /* Has nothing come that was not received, neither bytes nor the end? */
 bool io_quiet(struct io *io, const struct io_sock *sock);

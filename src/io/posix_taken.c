@@ -9,7 +9,6 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -26,16 +25,16 @@ uint64_t posix_taken(struct io *io, const struct io_sock *sock)
     return (uint64_t)queued;
 }
 
-bool posix_acked(struct io *io, const struct io_sock *sock, uint64_t *bytes)
+bool posix_unacked(struct io *io, const struct io_sock *sock, uint64_t *bytes)
 {
-    struct tcp_info info = {0};
-    socklen_t len = sizeof info;
+    int protocol = 0, queued;
+    socklen_t len = sizeof protocol;
 
     (void)io;
-    if (getsockopt(sock->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
-        len < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked)
+    if (getsockopt(sock->fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) < 0 ||
+        protocol != IPPROTO_TCP || ioctl(sock->fd, SIOCOUTQ, &queued) < 0 || queued < 0)
         return false;
-    *bytes = info.tcpi_bytes_acked;
+    *bytes = (uint64_t)queued;
     return true;
 }
 

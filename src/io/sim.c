@@ -525,9 +525,11 @@ static void sim_sock_local(struct io *io, const struct io_sock *sock, struct add
     *a = sim_end_of(sim_io_of(io)->sim, sock->fd)->address;
 }
 
-static bool sim_sock_acked(struct io *io, const struct io_sock *sock, uint64_t *bytes)
+static bool sim_sock_unacked(struct io *io, const struct io_sock *sock, uint64_t *bytes)
 {
-    *bytes = sim_end_of(sim_io_of(io)->sim, sock->fd)->acked;
+    const struct sim_end *end = sim_end_of(sim_io_of(io)->sim, sock->fd);
+
+    *bytes = end->sent - end->acked;
     return true;
 }
 
@@ -598,7 +600,7 @@ const struct io_backend io_sim_backend = {
     .shutdown = sim_shutdown,
     .taken = sim_sock_taken,
     .local = sim_sock_local,
-    .acked = sim_sock_acked,
+    .unacked = sim_sock_unacked,
     .quiet = sim_sock_quiet,
     .close = sim_sock_close,
     .discard = sim_discard,

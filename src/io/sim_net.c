@@ -119,6 +119,7 @@ void sim_transmit(struct sim *sim, struct sim_end *from, const char *bytes, size
     struct sim_end *to = from->other;
 
     assert(!from->shut && !from->closed);
+    from->sent += len;
     if (to->to + len > to->room) {
         size_t used = to->to - to->from;
         if (used)

@@ -78,6 +78,7 @@ struct sim_end {
     size_t from, here, to, room;
     uint64_t taken;   /* bytes that were read */
     uint64_t arrived; /* bytes that ever came here, read or not */
+    uint64_t sent;    /* bytes of ours */
     uint64_t acked;   /* of ours that the other end's system has, as we have heard */
     uint64_t last_at; /* when the last of them arrives */
     uint32_t window;

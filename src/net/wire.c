@@ -342,6 +342,7 @@ static void wire_sent(struct wire *w)
         return;
     }
     w->moved = true;
+    w->sent += out->send.count;
     if (w->hold->tls) {
         wire_tls_sent(w, out->send.count);
         return;

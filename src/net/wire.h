@@ -79,6 +79,7 @@ struct wire {
     bool moved : 1;     /* bytes went out since wire_moved() was last asked */
     bool quiet : 1;     /* set by the owner: no step is needed when all has gone */
     int8_t fail;        /* enum fail of a receive or a send; the wire is of no more use */
+    uint32_t sent;      /* bytes that the system took, in all, of records where there are any */
 };
 
 /* Uses an accepted or connecting descriptor; fd -1: io_connect() on its sock follows. */
