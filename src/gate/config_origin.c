@@ -139,6 +139,20 @@ static void service_load(struct loading *l, const struct line *line, struct span
     e->named = true;
 }
 
+/* No top-level domain is a number (RFC 3696, 2): it is an IPv4 address gone wrong. */
+static bool is_number(struct span name)
+{
+    size_t last = name.len;
+
+    while (last > 0 && name.ptr[last - 1] != '.')
+        last--;
+    struct span label = span_after(name, last);
+    for (size_t i = 0; i < label.len; i++)
+        if (label.ptr[i] < '0' || label.ptr[i] > '9')
+            return false;
+    return label.len > 0;
+}
+
 static void address_load(struct loading *l, const struct line *line, struct server_entry *e)
 {
     struct span text = line->words.list[0], rest = text, name;
@@ -172,6 +186,10 @@ static void address_load(struct loading *l, const struct line *line, struct serv
     }
     if (brackets || value_host(&l->config->arena, e->host, false, &name, &why) < 0) {
         say_word(l, line, 0, "not a server: [http[s]://|h2c://]HOST:PORT, [v6]:PORT or unix:PATH");
+        return;
+    }
+    if (is_number(name)) {
+        say_word(l, line, 0, "neither an IPv4 address nor a name");
         return;
     }
     e->host = name;
@@ -210,6 +228,30 @@ static void slots_load(struct loading *l, struct upstream_conf *u, const struct 
         slot_load(l, u, e, n);
 }
 
+static void check_option_twice(struct loading *l, const struct line *line, unsigned word)
+{
+    struct span text = line->words.list[word], name = span_first(text, span_find(text, '='));
+
+    for (unsigned w = 1; w < word; w++) {
+        struct span other = line->words.list[w];
+        if (span_equal(span_first(other, span_find(other, '=')), name))
+            say_word(l, line, word, "this option is there twice");
+    }
+}
+
+/* What is known of a server, and ordered of it, is found by its text. */
+static void check_server_twice(struct loading *l, const struct lines *lines, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (span_equal(lines->list[i].words.list[0], lines->list[n].words.list[0])) {
+            struct position first = lines->list[i].places[0];
+            diagnostics_say(l->d, SEVERITY_ERROR, lines->list[n].places[0],
+                            "server: \"%.*s\" is there twice; the first is at %s:%u",
+                            SPAN_ARG(lines->list[n].words.list[0]), first.file, first.line);
+            return;
+        }
+}
+
 static void server_load(struct loading *l, const struct line *line, struct server_entry *e)
 {
     *e = (struct server_entry){.text = line->words.list[0],
@@ -217,8 +259,10 @@ static void server_load(struct loading *l, const struct line *line, struct serve
                                .max_in_flight = VALUE_OFF,
                                .max_connections = VALUE_OFF};
     address_load(l, line, e);
-    for (unsigned w = 1; w < line->words.count; w++)
+    for (unsigned w = 1; w < line->words.count; w++) {
         option_load(l, line, w, e);
+        check_option_twice(l, line, w);
+    }
 }
 
 void loading_servers(struct loading *l, const struct lines *lines, struct upstream_conf *u)
@@ -232,6 +276,7 @@ void loading_servers(struct loading *l, const struct lines *lines, struct upstre
     for (unsigned i = 0; i < lines->count; i++) {
         struct server_entry *e = &servers[i];
         server_load(l, &lines->list[i], e);
+        check_server_twice(l, lines, i);
         if (e->secure != servers[0].secure || e->h2 != servers[0].h2)
             say_word(l, &lines->list[i], 0, "http, https and h2c together: one scheme for a group");
         may_be_used = may_be_used || (!e->down && e->weight > 0);

@@ -164,6 +164,15 @@ static const struct mistake mistakes[] = {
     {"[server]\nresolver = 10.0.0.1\n" LISTENER,
      "a.ini:2:12: error: resolver: \"10.0.0.1\": not supported by this build; only system is\n"},
 #endif
+    {LISTENER
+     "[upstream u]\nserver = 10.0.0.1:80\nserver = 10.0.0.2:80\nserver = 10.0.0.1:80 backup\n",
+     "a.ini:6:10: error: server: \"10.0.0.1:80\" is there twice; the first is at a.ini:4\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80 weight=1 backup weight=2 backup\n",
+     "a.ini:4:38: error: server: \"weight=2\": this option is there twice\n"
+     "a.ini:4:47: error: server: \"backup\": this option is there twice\n"},
+    {LISTENER "[upstream u]\nserver = 256.1.1.1:80\nserver = 1.1:80\n",
+     "a.ini:4:10: error: server: \"256.1.1.1:80\": neither an IPv4 address nor a name\n"
+     "a.ini:5:10: error: server: \"1.1:80\": neither an IPv4 address nor a name\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 wieght=1\n",
      "a.ini:4:22: error: server: there is no option \"wieght=1\"; did you mean \"weight=\"?\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 weight=x\n",
