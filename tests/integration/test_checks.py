@@ -632,6 +632,7 @@ def test_the_limits_of_a_mirror_drop_copies(gate):
         t.join()
     counted = g.counted()
     same(counted["mirrored"], 50)
+    wait_for(lambda: len(s.requests) >= counted["mirrored"] - counted["mirror_failed"])
     same(counted["mirrored"] - counted["mirror_failed"], len(s.requests))
     same(counted["5xx"], 0)
 
