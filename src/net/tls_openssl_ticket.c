@@ -17,7 +17,11 @@
 
 #include <time.h>
 
-enum { TICKET_NAME = 16, TICKET_MAC = 32 };
+enum {
+    TICKET_NAME = 16,
+    TICKET_MAC = 32,
+    TICKET_AGE_MAX = 604800, /* seconds: RFC 8446, 4.6.1 */
+};
 
 /* --- tickets --------------------------------------------------------------------------- */
 
@@ -115,19 +119,52 @@ static int ticket_key(SSL *ssl, unsigned char name[TICKET_NAME], unsigned char *
     return result;
 }
 
+/* OpenSSL would take the age from the context that the connection began with. */
+static int ticket_issue(SSL *ssl, void *data)
+{
+    struct openssl_tls *o = SSL_get_app_data(ssl);
+    uint64_t seconds = openssl_context_of(o->base.context)->ticket_rotation_ns / 1000000000 * 2;
+
+    (void)data;
+    return (int)SSL_SESSION_set_timeout(SSL_get_session(ssl),
+                                        (long)(seconds < 1                ? 1
+                                               : seconds > TICKET_AGE_MAX ? TICKET_AGE_MAX
+                                                                          : seconds));
+}
+
+/* A session of 1.3 is renewed each time it is resumed: it must not outlive the certificate by
+ * which its client is known, which nobody looks at again. */
+static bool is_outlived(const struct openssl_tls *o, const SSL_SESSION *session)
+{
+    X509 *cert = session ? SSL_SESSION_get0_peer((SSL_SESSION *)(uintptr_t)session) : NULL;
+    time_t now = (time_t)(o->worker->io->wall_ns / 1000000000);
+
+    return cert && X509_cmp_time(X509_get0_notAfter(cert), &now) < 0;
+}
+
+static SSL_TICKET_RETURN ticket_taken(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                      size_t name_len, SSL_TICKET_STATUS status, void *data)
+{
+    (void)name;
+    (void)name_len;
+    (void)data;
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    if (is_outlived(SSL_get_app_data(ssl), session))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
+/* Also where the section has no tickets: what is called is the first section's of the listener,
+ * whichever is chosen then. */
 void openssl_tickets_init(struct openssl_context *c, SSL_CTX *ctx)
 {
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(ctx, c->tickets);
-    if (!c->tickets) {
-        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-        return;
-    }
-    uint64_t seconds = c->ticket_rotation_ns / 1000000000 * 2;
-    SSL_CTX_set_timeout(ctx, (long)(seconds < 1        ? 1
-                                    : seconds > 604800 ? 604800 /* RFC 8446, 4.6.1 */
-                                                       : seconds));
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
+    SSL_CTX_set_session_ticket_cb(ctx, ticket_issue, ticket_taken, NULL);
+    SSL_CTX_set_num_tickets(ctx, c->tickets);
+    if (!c->tickets)
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
 }
 
 bool openssl_ticket_keys_load(struct openssl_context *c, const struct tls_settings *s,

@@ -3,8 +3,10 @@
 import os
 import signal
 import ssl
+import time
 
-from harness import same, true, wait_for
+import h2client
+from harness import needs, same, true, wait_for
 from tls import (TWO, V12, V13, ask, begin, connect, context, openssl, path, resume,
                  run, tls_gate)
 
@@ -78,6 +80,62 @@ def test_another_sections_host_is_misdirected(gate):
     g = tls_gate(gate, TWO)
     with connect(g, "one.test") as s:
         same(ask(s, "/hello", "two.test")[0], 200)
+
+
+def test_another_sections_host_is_misdirected_over_http2_too(gate):
+    """As browsers use one connection for every name that the certificate covers (RFC 9113, 9.1.1)."""
+    needs("http/2")
+    g = tls_gate(gate, CLIENTS)
+
+    def at(host, path="/hello"):
+        return [(n, host if n == ":authority" else v) for n, v in h2client.get(path)]
+
+    def speak(name, **more):
+        return h2client.Client(g.port, wrap=lambda s: context(alpn=["h2"], **more).wrap_socket(
+            s, server_hostname=name))
+
+    with speak("one.test") as c:
+        for stream, host, want in ((1, "one.test", 200), (3, "two.test", 421), (5, "unknown.test", 200),
+                                   (7, "TWO.test:443", 421), (9, "www.one.test", 200)):
+            same(c.ask(stream, at(host))[0], want, host)
+        fields = [f for f in h2client.get("/hello", host="two.test") if f[0] != ":authority"]
+        same(c.ask(11, fields)[0], 421, "named by Host")
+    with speak("two.test", certificate_of="alice") as c:
+        for stream, host, want in ((1, "two.test", 200), (3, "one.test", 421), (5, "three.test", 200)):
+            same(c.ask(stream, at(host))[0], want, host)
+        true(c.ask(7, at("two.test", "/who"))[1].startswith(b"yes O=Test,CN=alice"))
+    same(g.counted()["misdirected"], 4)
+
+
+def test_a_certificate_that_has_expired_is_not_resumed_with(gate):
+    for version in ("-tls1_2", "-tls1_3"):
+        name = f"{gate.engine}{version}.short"
+        end = short_lived(name)
+        g = tls_gate(gate, CLIENTS)
+        me = ("-ign_eof", "-cert", f"{name}.pem", "-key", f"{name}.key")
+        begin(g, "two.test", name + ".sess", version, *me)
+        true(resume(g, "two.test", name + ".sess", version) or time.time() > end, version)
+        time.sleep(max(0, end + 1.2 - time.time()))
+        true(not resume(g, "two.test", name + ".sess", version), version)
+
+
+def short_lived(name):
+    """A client of the partners, who is one for some seconds; until when."""
+    end = int(time.time()) + 6
+    base = path(name + ".ca")
+    os.makedirs(base)
+    with open(base + "/cnf", "w") as f:
+        f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={base}/index\nserial={base}/serial\n"
+                f"new_certs_dir={base}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")
+    for what, text in (("index", ""), ("serial", "77\n")):
+        with open(f"{base}/{what}", "w") as f:
+            f.write(text)
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+            f"{name}.key", "-out", base + "/request", "-subj", "/CN=short")
+    openssl("ca", "-batch", "-config", base + "/cnf", "-cert", "partners.pem", "-keyfile", "partners.key",
+            "-in", base + "/request", "-out", f"{name}.pem", "-notext", "-startdate", "20200101000000Z",
+            "-enddate", time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end)))
+    return end
 
 
 def test_no_session_brings_a_certificate_to_another_section(gate):

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Resumption: tickets of 1.2 and 1.3, their keys, and where they end."""
 import os
+import re
 import signal
 import socket
 import ssl
 import time
 
-from harness import true, wait_for
+from harness import same, true, wait_for
 from tls import (HELLO, TLS, TWO, V12, V13, ask, begin, connect, context, path, resume, run,
                  s_client, tls_gate)
 
@@ -91,12 +92,52 @@ def test_tickets_can_be_left_out(gate):
 
 
 def test_ticket_keys_age(gate):
-    g = tls_gate(gate, TLS.replace("watch = off", "watch = off\nticket_rotation = 2s"))
-    file = f"{gate.engine}.age.sess"
-    begin(g, "one.test", file, "-tls1_2", "-ign_eof")
-    true(resume(g, "one.test", file, "-tls1_2"))
-    time.sleep(4.5)
-    true(not resume(g, "one.test", file, "-tls1_2"), "a key of two periods ago")
+    g = tls_gate(gate, TLS.replace("watch = off", "watch = off\nticket_rotation = 3s"))
+    for version in ("-tls1_2", "-tls1_3"):
+        file = f"{gate.engine}{version}.age.sess"
+        time.sleep(3 - time.time() % 3)  # a period begins with a multiple of its length
+        end = time.time() // 3 * 3
+        begin(g, "one.test", file, version, "-ign_eof")
+        true(resume(g, "one.test", file, version))
+        time.sleep(max(0, end + 3.2 - time.time()))
+        true(resume(g, "one.test", file, version) or time.time() > end + 6, "a key of the last period")
+        time.sleep(max(0, end + 6.2 - time.time()))
+        true(not resume(g, "one.test", file, version), "a key of two periods ago")
+
+
+def lifetime(g, name, version):
+    """What is said of a ticket, in seconds."""
+    said = s_client(g, "-servername", name, version, "-ign_eof", say=HELLO)
+    return int((re.search(r"ticket lifetime hint: (\d+)", said) or [0, 0])[1])
+
+
+def test_tickets_are_as_their_own_section_says(gate):
+    """Whatever is said in the listener's first, which a connection begins with."""
+    for first in ("tickets = no", "ticket_rotation = 1s"):
+        g = tls_gate(gate, TWO.replace("[tls one]\n", f"[tls one]\n{first}\n"))
+        for version in ("-tls1_2", "-tls1_3"):
+            file = f"{gate.engine}{version}.own.sess"
+            same(lifetime(g, "one.test", version), 0 if "no" in first else 2, first)
+            same(lifetime(g, "two.test", version), 24 * 3600, first)
+            begin(g, "two.test", file, version, "-ign_eof")
+            before = g.said().count("reloaded")
+            g.signal(signal.SIGHUP)
+            true(wait_for(lambda: g.said().count("reloaded") > before), g.said())
+            time.sleep(2.2 if "1s" in first else 0)
+            true(resume(g, "two.test", file, version), f"{first} {version}")
+
+
+def test_sections_with_the_same_ticket_keys_keep_their_sessions_apart(gate):
+    key = path(f"{gate.engine}.same.ticket")
+    with open(key, "wb") as f:
+        f.write(os.urandom(80))
+    os.chmod(key, 0o600)
+    g = tls_gate(gate, TWO.replace("watch = off", f"watch = off\nticket_keys = {key}"))
+    for version in ("-tls1_2", "-tls1_3"):
+        file = f"{gate.engine}{version}.apart.sess"
+        begin(g, "one.test", file, version, "-ign_eof")
+        true(resume(g, "one.test", file, version), version)
+        true(not resume(g, "two.test", file, version), version)
 
 
 def test_ticket_keys_of_a_fleet_are_shared(gate):
