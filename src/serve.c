@@ -349,13 +349,23 @@ static void reload_for_signal(void)
     arena_free(&arena);
 }
 
+/* Keys are those of [tls] sections, and ours for origins. */
+static void secrets_keep(const struct config *config)
+{
+    bool keys = config->tls_count > 0;
+
+    for (unsigned i = 0; i < config->upstream_count; i++)
+        keys = keys || config->upstreams[i].tls_certificate.len > 0;
+    if (keys)
+        identity_keep_secrets();
+}
+
 /* Of the generation that has just become the newest. */
 static void watch_begin(void)
 {
     tls_watch_free(crew.watch);
     crew.watch = tls_watch_new(&crew.gate, &source_disk);
-    if (crew.gate.config->tls_count > 0)
-        identity_keep_secrets();
+    secrets_keep(crew.gate.config);
 }
 
 static void serve_until_done(void)
@@ -416,6 +426,7 @@ static int serve_open(struct config *config, struct gate_options *options)
     char passed[512];
     const char *why = "";
 
+    secrets_keep(config);
     if (!(options->backend = serve_engine(server, passed, sizeof passed, &why))) {
         log_say(LOG_ERROR, "engine %.*s cannot run here: %s", SPAN_ARG(server->engine), why);
         return FAIL_UNSUPPORTED;
@@ -442,6 +453,7 @@ static int serve_open(struct config *config, struct gate_options *options)
         log_say(LOG_ERROR, "user %.*s: %s", SPAN_ARG(server->user), why);
         return err;
     }
+    secrets_keep(config); /* who becomes another user may be dumped again, as the system likes */
     if (server->user.len == 0 && identity_is_root())
         log_say(LOG_WARNING, "serving as root: set [server] user");
     log_say(LOG_NOTICE, "engine %s%s%s%s, %u worker%s, %llu connections at most",

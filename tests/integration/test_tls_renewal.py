@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """New certificates: by reload, by watching the files, as another user."""
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import HEADGATE, Skip, same, true, wait_for
+from harness import HEADGATE, Skip, listening, same, true, wait_for
 from tls import DIR, TLS, ask, certificate, connect, path, run, serial, tls_gate
 
 
@@ -76,6 +77,80 @@ def test_a_certificate_before_its_key_waits_for_it(gate):
     true(wait_for(lambda: now_served(g) == after), g.said())
 
 
+def put(folder, name, text, size, rename, when=None):
+    """A file of this size, in the place of another or written over it, and as old as is said."""
+    to = os.path.join(folder, name)
+    text += "\n" * (size - len(text))
+    with open(to + ".new" if rename else to, "w") as f:
+        os.fchmod(f.fileno(), 0o600)
+        f.write(text)
+        f.flush()
+        if when:
+            os.utime(f.fileno(), ns=(when, when))
+    if rename:
+        os.rename(to + ".new", to)
+
+
+def test_any_difference_of_a_file_is_a_change(gate):
+    """Another inode alone, another size, another time."""
+    g, folder = renewed_gate(gate)
+    live, old, sizes = os.path.join(folder, "archive1"), 10 ** 18, [5000]
+    for n, (rename, resize, age) in enumerate(((True, True, False), (True, False, False), (False, True, False),
+                                               (False, False, True)), 2):
+        new = renewal(folder, n)
+        sizes[0] += resize
+        old += age
+        for end in ("key", "pem"):
+            with open(f"{new}/one.{end}") as f:
+                put(live, "one." + end, f.read(), sizes[0], rename, old)
+        true(wait_for(lambda: now_served(g) == pem(folder, n), 5), (rename, resize, age, g.said()))
+
+
+def test_a_key_that_others_may_read_is_not_taken(gate):
+    g, folder = renewed_gate(gate)
+    live, new = os.path.join(folder, "archive1"), renewal(folder, 2)
+    os.chmod(new + "/one.key", 0o644)
+    for end in ("key", "pem"):
+        os.rename(f"{new}/one.{end}", f"{live}/one.{end}")
+    true(wait_for(lambda: "key: readable by others; the old files stay" in g.said()), g.said())
+    time.sleep(1)
+    same(g.said().count("readable by others"), 1, g.said())
+    os.chmod(live + "/one.key", 0o600)
+    true(wait_for(lambda: now_served(g) == pem(folder, 1)), g.said())
+
+
+def memory_has(pid, text):
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            at, end = (int(n, 16) for n in line.split()[0].split("-"))
+            if line.split()[1][:2] != "rw":
+                continue
+            memory.seek(at)
+            if text in memory.read(end - at):
+                return True
+    return False
+
+
+def key_line(folder, number):
+    with open(os.path.join(folder, f"archive{number}", "one.key"), "rb") as f:
+        return f.read().splitlines()[1]
+
+
+def test_files_of_keys_do_not_stay_in_memory(gate):
+    """What is read of them, however they are read."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    g, folder = renewed_gate(gate)
+    true(memory_has(g.process.pid, b"serving"), "what is there is found")
+    true(not memory_has(g.process.pid, key_line(folder, 1)), "at start")
+    turn_link(folder, renewal(folder, 2))
+    true(wait_for(lambda: now_served(g) == pem(folder, 2)), g.said())
+    true(not memory_has(g.process.pid, key_line(folder, 2)), "when it has changed")
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: "reloaded" in g.said()), g.said())
+    true(not memory_has(g.process.pid, key_line(folder, 2)), "at a reload")
+
+
 def test_a_reload_brings_the_new_certificate(gate):
     g, folder = renewed_gate(gate, RENEWED.replace("watch = 200ms", "watch = off"))
     turn_link(folder, renewal(folder, 2))
@@ -131,6 +206,43 @@ def test_who_serves_as_nobody_reads_new_keys_and_binds_low_ports(gate):
             true(re.search(r"Max core file size +0 +0", f.read()), "it would dump its keys")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_nobody_looks_into_its_memory(gate):
+    """Where a program takes the dumps the limit of their size is not asked: so says core(5)."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    folder = tempfile.mkdtemp(prefix="hg-tls.", dir="/tmp")
+    try:
+        os.chmod(folder, 0o755)
+        for file in (HEADGATE, path("one.pem"), path("one.key")):
+            shutil.copy(file, folder)
+            shutil.chown(os.path.join(folder, os.path.basename(file)), "nobody")
+        g = tls_gate(gate)
+        g.end_now()
+        pair = f"certificate = {folder}/one.pem\n{{}}key = {folder}/one.key\n"
+        for secrets, uid in ("", pwd.getpwnam("nobody").pw_uid), (f"[tls one]\n{pair.format('')}", 0), (
+                f"[upstream u]\nserver = https://127.0.0.1:1\ntls_verify = no\ntls_{pair.format('tls_')}", 0):
+            with open(folder + "/headgate.ini", "w") as f:
+                f.write(f"[server]\nengine = {g.engine}\n[listener a]\nlisten = 127.0.0.1:{g.port}\n"
+                        f"[route r]\nhandler = respond\n{secrets}")
+            same(owner_of_memory(g, folder), uid, secrets)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def owner_of_memory(g, folder):
+    """That of a gateway of nobody's: root's only where nobody may read or dump it."""
+    p = subprocess.Popen([folder + "/headgate", "-c", folder + "/headgate.ini"], cwd="/",
+                         user="nobody", group="nogroup", extra_groups=[],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        true(wait_for(lambda: listening(g.port)), "it serves")
+        return os.stat(f"/proc/{p.pid}/mem").st_uid
+    finally:
+        p.terminate()
+        said = p.communicate(timeout=10)[1]
+        true(p.returncode == 0, said)
 
 
 def open_text(g, text):
