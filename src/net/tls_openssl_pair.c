@@ -106,10 +106,11 @@ static void chain_check(const struct openssl_pair *p, struct openssl_say *say)
     }
 }
 
-static void expiry_check(const struct openssl_pair *p, int64_t now, struct openssl_say *say)
+static void expiry_check(const struct openssl_pair *p, const X509 *cert, int64_t now,
+                         struct openssl_say *say)
 {
     time_t at = (time_t)now, soon = (time_t)(now + EXPIRY_DAYS * DAY);
-    const ASN1_TIME *until = X509_get0_notAfter(p->leaf);
+    const ASN1_TIME *until = X509_get0_notAfter(cert);
     char name[256];
     int days = 0, seconds = 0;
     ASN1_TIME *today = ASN1_TIME_set(NULL, at);
@@ -119,13 +120,13 @@ static void expiry_check(const struct openssl_pair *p, int64_t now, struct opens
     ASN1_TIME_free(today);
     if (X509_cmp_time(until, &at) < 0)
         openssl_remark(say, TLS_ABOUT_CERTIFICATE, true, "%.*s: %s has expired, %d days ago",
-                       SPAN_ARG(p->file->path), subject_of(p->leaf, name), -days);
+                       SPAN_ARG(p->file->path), subject_of(cert, name), -days);
     else if (X509_cmp_time(until, &soon) < 0)
         openssl_remark(say, TLS_ABOUT_CERTIFICATE, true, "%.*s: %s expires in %d days",
-                       SPAN_ARG(p->file->path), subject_of(p->leaf, name), days);
-    if (X509_cmp_time(X509_get0_notBefore(p->leaf), &at) > 0)
+                       SPAN_ARG(p->file->path), subject_of(cert, name), days);
+    if (X509_cmp_time(X509_get0_notBefore(cert), &at) > 0)
         openssl_remark(say, TLS_ABOUT_CERTIFICATE, true, "%.*s: %s is not valid yet",
-                       SPAN_ARG(p->file->path), subject_of(p->leaf, name));
+                       SPAN_ARG(p->file->path), subject_of(cert, name));
 }
 
 static void each_name(struct span text, void (*each)(void *data, struct span name), void *data)
@@ -239,7 +240,10 @@ void openssl_pairs_load(struct openssl_pair *pairs, const struct tls_files *cert
         key_find(&pairs[i], keys, count, say);
         if (pairs[i].key)
             chain_check(&pairs[i], say);
-        expiry_check(&pairs[i], now, say);
+        expiry_check(&pairs[i], pairs[i].leaf, now, say);
+        for (int n = 0; n < sk_X509_num(pairs[i].chain);
+             n++) /* the chain is as good as its worst */
+            expiry_check(&pairs[i], sk_X509_value(pairs[i].chain, n), now, say);
     }
     for (unsigned i = 0; i < count; i++) {
         if (!keys[i].used && apart)

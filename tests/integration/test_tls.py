@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """TLS as clients meet it: choice by name, staples, strange bytes, mistakes."""
+import contextlib
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import time
 
 from harness import (HEADGATE, Skip, parse_response, read_all, read_response, same, true,
                      wait_for)
-from tls import (DIR, HELLO, TLS, TWO, V12, V13, ask, connect, context, openssl, path,
+from tls import (DIR, HELLO, IS_CA, TLS, TWO, V12, V13, ask, certificate, connect, context, openssl, path,
                  run, s_client, serial, served, tls_gate)
 
 
@@ -262,27 +263,58 @@ def test_plain_http_where_tls_is_spoken_is_told_so(gate):
 # --- staples ------------------------------------------------------------------------------------------
 
 
-def staple(name, days):
-    """An OCSP response about a certificate of root, good for so many days."""
+def staple(name, days=3, seconds=None):
+    """An OCSP response about a certificate of root, good for so long."""
+    index, out = path(f"{name}.{days}.{seconds}.index"), f"{name}.{days}.{seconds}.ocsp"
     serial = openssl("x509", "-in", f"{name}.pem", "-noout", "-serial").decode().split("=")[1].strip()
-    index = path(f"{name}.{days}.index")
     with open(index, "w") as f:
         f.write(f"V\t360101000000Z\t\t{serial}\tunknown\t/CN={name}/O=Test\n")
-    openssl("ocsp", "-index", index, "-CA", "root.pem", "-rsigner", "root.pem", "-rkey", "root.key",
-            "-issuer", "root.pem", "-cert", f"{name}.pem", "-ndays", str(days), "-respout",
-            f"{name}.{days}.ocsp")
-    return path(f"{name}.{days}.ocsp")
+    ask = ["ocsp", "-index", index, "-CA", "root.pem", "-rsigner", "root.pem", "-rkey", "root.key",
+           "-issuer", "root.pem", "-cert", f"{name}.pem", "-respout", out]
+    openssl(*ask, "-ndays", str(days))
+    if seconds:
+        soon(path(out), seconds)
+    return path(out)
+
+
+def soon(file, seconds):
+    """Signed by nobody who saw it like this, which only a client would find out."""
+    with open(file, "rb") as f:
+        der = f.read()
+    times = sorted(set(re.findall(rb"\x18\x0f(\d{14}Z)", der)))
+    when = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + seconds)).encode()
+    with open(file, "wb") as f:
+        f.write(der.replace(times[-1], when))
+
+
+def stapled(g, version):
+    said = s_client(g, "-servername", "one.test", "-status", version)
+    true("OCSP response:" in said, said)
+    return "OCSP Response Status: successful" in said and "Cert Status: good" in said
+
+
+def test_a_staple_is_sent_while_it_is_good(gate):
+    end = time.time() + 5
+    file = staple("one", seconds=5)
+    g = tls_gate(gate, TLS.replace("watch = off", f"watch = off\nocsp = {file}"))
+    for version in ("-tls1_2", "-tls1_3"):
+        true(stapled(g, version) or time.time() > end, version)
+    time.sleep(max(0, end + 1 - time.time()))
+    for version in ("-tls1_2", "-tls1_3"):
+        true(not stapled(g, version), f"an old staple {version}")
+    p = subprocess.run([HEADGATE, "-t", "-c", g.ini], capture_output=True, text=True)
+    true(p.returncode == 0 and "it has expired and is not sent" in p.stderr, p.stderr)
 
 
 def test_a_staple_is_sent_with_its_certificate(gate):
-    files = ", ".join((staple("one", 3), staple("two", 3)))
+    files = ", ".join((staple("one"), staple("two")))
     g = tls_gate(gate, TLS.replace("watch = off", f"watch = off\nocsp = {staple('one', 3)}"))
     for version in ("-tls1_2", "-tls1_3"):
         said = s_client(g, "-servername", "one.test", "-status", version)
         true("OCSP Response Status: successful" in said and "Cert Status: good" in said, said)
     # One about no certificate of ours is a mistake.
     with open(g.ini) as f:
-        text = f.read().replace(staple("one", 3), files)
+        text = f.read().replace(staple("one"), files)
     with open(g.ini, "w") as f:
         f.write(text)
     p = subprocess.run([HEADGATE, "-t", "-c", g.ini], capture_output=True, text=True)
@@ -368,8 +400,17 @@ def capture_hello():
 
 def test_renegotiation_is_refused(gate):
     g = tls_gate(gate)
-    said = s_client(g, "-tls1_2", say=b"R\n" + HELLO)
-    true("no renegotiation" in said or "HTTP/1.1" not in said, said)
+    p = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{g.port}", "-tls1_2",
+                          "-servername", "one.test"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, cwd=DIR)
+    for line in (b"R\n", HELLO):  # it takes a letter for a command where it begins what is typed
+        time.sleep(0.5)
+        with contextlib.suppress(BrokenPipeError):
+            p.stdin.write(line)
+            p.stdin.flush()
+    said = p.communicate(timeout=20)[0].decode("latin-1")
+    true("RENEGOTIATING" in said, said)
+    true("no renegotiation" in said and "HTTP/1.1" not in said, said)
     true(g.alive())
 
 
@@ -403,6 +444,61 @@ def test_many_handshakes_at_once_all_succeed(gate):
     for t in threads:
         t.join()
     same((len(good), all(good)), (150, True))
+
+
+def test_a_crowd_of_handshakes_is_spread_over_turns(gate):
+    """So that it does not hold up those who are there: at most a few full ones in each."""
+    many, few = 48, 4
+    g = tls_gate(gate, TLS.replace("workers = 2", "workers = 1"))
+    with connect(g) as s:
+        same(ask(s)[0], 200)
+        before = g.counted()
+        g.signal(signal.SIGSTOP)
+        crowd = []
+        for _ in range(many):
+            raw = g.connect(seconds=20)
+            come, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = context().wrap_bio(come, goes, server_hostname="one.test")
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+            raw.sendall(goes.read())
+            crowd.append(raw)
+        g.signal(signal.SIGCONT)
+        for raw in crowd:
+            true(raw.recv(1 << 16).startswith(b"\x16\x03"), "its turn comes")
+            raw.close()
+        after = g.counted()
+        same(ask(s)[0], 200)
+    # Who has to wait for the next turn is counted each time.
+    deferred, turns = (after[n] - before[n] for n in ("deferred", "turns"))
+    true(deferred >= many and turns >= many / (2 * few), (deferred, turns))
+
+
+def memory_of_idle(g, many):
+    def rounds(n):
+        held = []
+        for _ in range(n):
+            s = connect(g)
+            same(ask(s)[0], 200)
+            held.append(s)
+        return held
+    few, before = rounds(50), g.rss_kib()
+    held = rounds(many)
+    grown = g.rss_kib() - before
+    for s in few + held:
+        s.close()
+    return grown / many
+
+
+def test_idle_connections_hold_no_buffers(gate):
+    """Of what OpenSSL needs for one two thirds are its buffers for records."""
+    g = tls_gate(gate)
+    each = memory_of_idle(g, 400)
+    print(f"# an idle connection over TLS: {each:.1f} KiB")
+    true(each < 40, f"{each:.1f} KiB each")
+
+
+test_idle_connections_hold_no_buffers.alone = True
 
 
 # --- mistakes in the configuration -------------------------------------------------------------------------
@@ -439,9 +535,10 @@ def test_mistakes_are_said_before_anything_starts(_):
         os.chmod(path(name), mode)
     openssl("ec", "-in", "one.key", "-aes128", "-passout", "pass:x", "-out", "secret.key")
     os.chmod(path("secret.key"), 0o600)
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-keyout", "soon.key", "-out", "soon.pem", "-days", "10", "-subj", "/CN=soon", "-addext",
-            "subjectAltName=DNS:soon.test")
+    for name, days in (("soon", 20), ("later", 23)):
+        certificate(name, [name + ".test"], days=days)
+    certificate("middle", [], days=20, more=IS_CA)
+    certificate("end", ["end.test"], "middle", days=90, bundle=True)
     for change, code, want in (
             ({}, 0, "fine"),
             ({"one.key": "two.key"}, 1, "no key fits it"),
@@ -455,7 +552,8 @@ def test_mistakes_are_said_before_anything_starts(_):
             ({"one.pem": "missing.pem"}, 1, "missing.pem: not found"),
             ({"one.key": "loose.key"}, 1, "readable by others"),
             ({"one.key": "loose.key", "watch = off": "watch = off\nloose_keys = yes"}, 0, "fine"),
-            ({"one.": "soon."}, 0, "expires in"),
+            ({"one.": "soon."}, 0, "CN=soon/O=Test expires in"),
+            ({"one.": "end."}, 0, "CN=middle/O=Test expires in"),
             ({"watch = off": "watch = off\nnames = other.test"}, 0, "no certificate is for other.test"),
             ({"watch = off": "watch = off\nciphers = NONSENSE"}, 1, "NONSENSE"),
             ({"watch = off": "watch = off\ngroups = NONSENSE"}, 1, "NONSENSE"),
@@ -476,6 +574,8 @@ def test_mistakes_are_said_before_anything_starts(_):
             text = text.replace(a, b)
         got, said = check(text)
         true(got == code and want in said, f"{change}: {got}: {said}")
+    got, said = check(TLS.replace("one.", "later."))
+    true(got == 0 and "expires" not in said, f"{got}: {said}")
 
 
 test_mistakes_are_said_before_anything_starts.once = True

@@ -62,19 +62,21 @@ def certificate(name, hosts, ca=None, kind="ec", days=90, more=(), bundle=False)
             f.write(g.read())
 
 
+IS_CA = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext",
+         "keyUsage=critical,keyCertSign,cRLSign")
+
+
 def path(name):
     return os.path.join(DIR, name)
 
 
 def make_pki(*wanted):
     """The certificates that a file of tests needs; those of CAs always."""
-    is_ca = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext",
-             "keyUsage=critical,keyCertSign,cRLSign")
     no_ca = ("-addext", "basicConstraints=CA:FALSE")
     try:
-        certificate("root", [], more=is_ca)
-        certificate("partners", [], more=is_ca)
-        certificate("others", [], more=is_ca)
+        certificate("root", [], more=IS_CA)
+        certificate("partners", [], more=IS_CA)
+        certificate("others", [], more=IS_CA)
         # openssl req of 3.0 takes -CA: what it makes is a chain of two.
         ones = ["one.test", "www.one.test", "*.wild.test", "localhost"]
         for name, hosts, ca, more in (
