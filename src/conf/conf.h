@@ -86,9 +86,8 @@ struct conf_entry {
     struct conf_entry *next;
     struct span key;
     struct position at;
-    struct conf_value *values, **last; /* last: where the next goes, once there is one */
+    struct conf_value *values, **last; /* none if all were refused; last: where the next goes */
     bool used; /* some table knew it */
-    bool bad;  /* a value of it was refused already */
 };
 enum {
     SECTION_KEYS_MAX = 500 /* far more than there are; they are looked for one by one */

@@ -19,13 +19,18 @@ static bool is_key_byte(char c, bool first)
     return (c >= 'a' && c <= 'z') || (!first && ((c >= '0' && c <= '9') || c == '_'));
 }
 
-/* Splits "key = value" of a line; false: it is not one, and that was said. */
+/* Splits "key = value" of a line; false: it is not one, and that was said.  Even then the
+ * key is there if it could be read. */
 static bool entry_parse(struct feeding *f, const struct text_line *l, struct span *key,
                         size_t *value)
 {
     struct span s = l->text;
     size_t equals = span_find(s, '='), colon = span_find(s, ':'), n = 0;
+    struct span name = span_trim(span_first(s, colon < equals ? colon : equals));
 
+    while (n < name.len && is_key_byte(name.ptr[n], n == 0))
+        n++;
+    *key = n == name.len ? name : (struct span){0};
     if (colon < equals) {
         SAY(f, l, colon, "key and value are separated by =, never by :");
         return false;
@@ -34,11 +39,8 @@ static bool entry_parse(struct feeding *f, const struct text_line *l, struct spa
         SAY(f, l, 0, "neither [section] nor key = value nor a comment: there is no =");
         return false;
     }
-    *key = span_trim(span_first(s, equals));
-    while (n < key->len && is_key_byte(key->ptr[n], n == 0))
-        n++;
-    if (n < key->len || n == 0) {
-        SAY(f, l, (size_t)(key->ptr - s.ptr) + n,
+    if (key->len == 0) {
+        SAY(f, l, (size_t)(name.ptr - s.ptr) + n,
             "a key is small letters, digits and \"_\", and begins with a letter");
         return false;
     }
@@ -141,13 +143,18 @@ static void entry_add(struct feeding *f, struct conf_section *s, const struct te
 {
     struct diagnostics *d = f->r->d;
     struct span key;
-    size_t offset;
+    size_t offset = 0;
+    bool fine = entry_parse(f, l, &key, &offset);
 
-    if (!entry_parse(f, l, &key, &offset))
+    if (key.len == 0)
         return;
     struct conf_entry *e = entry_of(f, s, key, line_at(f, l, (size_t)(key.ptr - l->text.ptr)));
     if (!e)
         return;
+    if (!fine) {
+        e->used = true; /* it is there, if badly: nobody misses it, nothing more to say about it */
+        return;
+    }
     struct conf_value *v = arena_zalloc(arena_of(f), sizeof *v);
     if (!v || !value_pieces(f, l, offset, v)) {
         diagnostics_memory(d);
@@ -156,14 +163,13 @@ static void entry_add(struct feeding *f, struct conf_section *s, const struct te
     v->text = span_after(l->text, offset);
     v->at = line_at(f, l, offset);
     if (!environment_expand(v, arena_of(f), f->r->conf->source, d)) {
-        e->used = true; /* nothing more to say about it */
-        e->bad = true;
+        e->used = true;
         return;
     }
     if (span_trim(v->text).len == 0) {
         diagnostics_say(d, SEVERITY_ERROR, v->at, "%.*s has no value; the empty text is \"\"",
                         SPAN_ARG(key));
-        e->bad = true;
+        e->used = true;
         return;
     }
     if (!e->values)
