@@ -169,6 +169,71 @@ static void find_module(struct loading *l, struct route_conf *r)
     r->module_conf = l->module_conf = found ? config->modules[r->module_index].conf : NULL;
 }
 
+/* --- ${path.NAME} --------------------------------------------------------------- */
+
+/* The next {NAME} or {NAME*} of a path, from *at on; false: there is none. */
+static bool path_name(struct span path, size_t *at, struct span *name)
+{
+    size_t open = *at + span_find(span_after(path, *at), '{');
+
+    if (open == path.len)
+        return false;
+    struct span rest = span_after(path, open + 1);
+    *name = span_first(rest, span_find(rest, '}'));
+    *at = open + 1 + name->len;
+    if (name->len > 0 && name->ptr[name->len - 1] == '*')
+        name->len--;
+    return true;
+}
+
+/* What no path of the route has would always be empty, so it is a mistake. */
+static void check_path_name(struct loading *l, const struct route_conf *r, const char *key,
+                            const struct position *place, struct span wanted)
+{
+    const char *words[64];
+    size_t count = 0;
+    struct span name;
+
+    for (unsigned i = 0; i < r->paths.count; i++)
+        for (size_t at = 0; path_name(r->paths.list[i], &at, &name);) {
+            if (span_equal(name, wanted))
+                return;
+            if (count < COUNT_OF(words) && (words[count] = arena_text(l->d->arena, name)))
+                count++;
+        }
+    diagnostics_say(l->d, SEVERITY_ERROR, place ? *place : conf_at(l->section, key),
+                    "%s: no path of this route has a {%.*s}%s", key,
+                    SPAN_ARG(span_first(wanted, 60)), did_you_mean(l, wanted, words, count));
+}
+
+static void check_template(struct loading *l, const struct route_conf *r, const char *key,
+                           const struct position *place, const struct template *t)
+{
+    for (unsigned i = 0; t && i < t->count; i++)
+        if (t->parts[i].variable == VARIABLE_path_name)
+            check_path_name(l, r, key, place, t->parts[i].text);
+}
+
+/* Nothing was refused, so there is an edit for each line. */
+static void check_edits(struct loading *l, const struct route_conf *r, const char *key,
+                        const struct lines *lines, const struct edits *edits)
+{
+    for (unsigned i = 0; i < edits->count; i++)
+        if (edits->list[i].value)
+            check_template(l, r, key, &lines->list[i].places[2], edits->list[i].value);
+}
+
+static void check_templates(struct loading *l, const struct route_conf *r,
+                            const struct route_raw *raw)
+{
+    check_edits(l, r, "response_header", &raw->response_edits, &r->response_edits);
+    check_edits(l, r, "request_header", &raw->request_edits, &r->request_edits);
+    for (const struct setting *s = r->handler->settings; s && s->name; s++)
+        if (s->type == SETTING_TEMPLATE)
+            check_template(l, r, s->name, NULL,
+                           *(struct template *const *)((const char *)r->conf + s->offset));
+}
+
 /* --- loading ------------------------------------------------------------------- */
 
 static void handler_load(struct loading *l, struct conf_section *s, struct route_conf *r)
@@ -227,6 +292,8 @@ static void route_load(struct loading *l, struct conf_section *s, struct route_c
         handler_load(l, s, r);
     else if (raw.handler.len > 0)
         handler_missing(l, raw.handler);
+    if (l->d->errors == errors && r->handler)
+        check_templates(l, r, &raw);
     r->sound = l->d->errors == errors;
 }
 

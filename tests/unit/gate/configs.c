@@ -41,6 +41,9 @@ static const struct setting plain_settings[] = {
      .type = SETTING_TEXT,
      .fallback = "hello",
      .offset = SETTING_MEMBER(struct plain_conf, text, struct span)},
+    {.name = "note",
+     .type = SETTING_TEMPLATE,
+     .offset = SETTING_MEMBER(struct plain_conf, note, struct template *)},
     {0},
 };
 

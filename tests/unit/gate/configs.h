@@ -11,6 +11,7 @@
 struct plain_conf {
     uint64_t status;
     struct span text;
+    struct template *note;
 };
 
 extern const struct handler plain, counted;

@@ -226,6 +226,18 @@ static const struct mistake mistakes[] = {
     {LISTENER ROUTE "status = 299\n", "a.ini:5:10: error: status: never that\n"},
     {LISTENER ROUTE "upstream = u\n",
      "a.ini:5:1: error: upstream is a setting of handler origin, which this route does not have\n"},
+    /* What no path has would always be empty. */
+    {LISTENER ROUTE "path = /a/{user}, /b/{rest*}\nresponse_header = set X ${path.user}\n"
+                    "response_header = set Y a ${path.usr}\nrequest_header = set Z ${path.c}\n"
+                    "note = ${path.rest}${path.nobody:-none}\n",
+     "a.ini:7:25: error: response_header: no path of this route has a {usr}; did you mean "
+     "\"user\"?\n"
+     "a.ini:8:24: error: request_header: no path of this route has a {c}\n"
+     "a.ini:9:8: error: note: no path of this route has a {nobody}\n"},
+    {LISTENER ROUTE "note = ${path.id}\n",
+     "a.ini:5:8: error: note: no path of this route has a {id}\n"},
+    {LISTENER ROUTE "path = a/{id}\nnote = ${path.id}\n",
+     "a.ini:5:8: error: path: \"a/{id}\": a path begins with /\n"},
     {LISTENER ROUTE "response_header = put X a\n",
      "a.ini:5:19: error: response_header: \"put\" is none of set, add, default, remove; did you "
      "mean \"set\"?\n"},
