@@ -334,7 +334,8 @@ static void line_json(struct line_writer *l, struct exchange *x, uint64_t wall_n
         json_text(l, SPAN(",\"cause\":"), cause_row(x->cause)->name);
     if (x->upstream.len) {
         json_text(l, SPAN(",\"upstream\":"), x->upstream);
-        json_text(l, SPAN(",\"server\":"), x->server);
+        if (x->server.len) /* it got as far as one */
+            json_text(l, SPAN(",\"server\":"), x->server);
         json_number(l, SPAN(",\"tries\":"), x->tries);
     }
     json_phase(l, SPAN(",\"us_head\":"), t->begun, t->head);

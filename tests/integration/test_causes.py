@@ -151,6 +151,9 @@ def test_each_failure_has_its_status_its_name_and_its_counter(gate):
         g.stop()
         log = [json.loads(l) for l in g.read("access.log").splitlines()]
         same([(a["cause"], a["status"]) for a in log], [r[:2] for r in REQUESTS])
+        true(all(a.get("server") != "" for a in log), "no server is none, not one without a name")
+        same([a["cause"] for a in log if "upstream" in a and "server" not in a],
+             ["loop_detected", "upstream_none_healthy"])
 
 
 def test_a_client_that_leaves_is_named(gate):
