@@ -26,8 +26,11 @@ function quoted(    piece, all) {
     return all
 }
 
+# A setting's name is written as it is, also in front.
 function sentence(s) {
-    return toupper(substr(s, 1, 1)) substr(s, 2) (s ~ /[?.]$/ ? "" : ".")
+    if (s !~ /^[a-z0-9]+_/)
+        s = toupper(substr(s, 1, 1)) substr(s, 2)
+    return s (s ~ /[?.]$/ ? "" : ".")
 }
 
 END {

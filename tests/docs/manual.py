@@ -84,6 +84,19 @@ def pages_are_well_formed():
                f"{os.path.basename(file)} has nothing for mandoc to say about", lint.stdout)
 
 
+def tables_fit():
+    """Cells no wider than their columns say: groff breaks such a row to pieces."""
+    for file in sorted(glob.glob(os.path.join(MAN, "*.[1-8]"))):
+        wide = []
+        for head, rows in re.findall(r"^\.Bl -column (.*)\n((?:.*\n)*?)\.El", read(file), re.M):
+            widths = [len(w) for w in re.findall(r'"([^"]*)"', head)]
+            for row in re.findall(r"^\.It (.*)$", rows, re.M):
+                cells = [re.sub(r"\b(Li|Sy|No|Ql) ", "", c).replace(" ,", ",").strip()
+                         for c in row.split(" Ta ")]
+                wide += [c for c, w in zip(cells, widths) if len(c) > w]
+        result(not wide, f"the tables of {os.path.basename(file)} fit", wide)
+
+
 # --- settings -----------------------------------------------------------------------
 
 
@@ -351,8 +364,8 @@ def tutorial_works():
 
 shutil.rmtree(SCRATCH, ignore_errors=True)
 os.makedirs(SCRATCH)
-for test in (pages_are_well_formed, settings_have_entries, causes_are_listed, variables_are_listed,
-             log_members_are_listed,
+for test in (pages_are_well_formed, tables_fit, settings_have_entries, causes_are_listed,
+             variables_are_listed, log_members_are_listed,
              command_lines_are_described, kinds_of_errors_are_listed, examples_load, tutorial_works):
     try:
         test()
