@@ -179,6 +179,7 @@ static bool on_window(struct h2_session *s, const char *at, struct h2_event *ev)
 {
     uint32_t by = h2_get32(at) & H2_STREAM_MASK, id = s->frame.stream;
     struct h2_stream *t = NULL;
+    int64_t before;
 
     if (by < TINY_UPDATE && s->updates > 0)
         s->updates--;
@@ -198,15 +199,18 @@ static bool on_window(struct h2_session *s, const char *at, struct h2_event *ev)
             h2_stream_failed(s, ev, id, t, H2_FLOW_CONTROL_ERROR, CAUSE_h2_window_exceeded);
             return true;
         }
+        before = t->send_window;
         t->send_window += (int32_t)by;
     } else {
         if (by == 0)
             return h2_misbehaved(s, ev, H2_PROTOCOL_ERROR);
         if (s->send_window + by > H2_WINDOW_MAX)
             return h2_misbehaved(s, ev, H2_FLOW_CONTROL_ERROR);
+        before = s->send_window;
         s->send_window += by;
     }
-    *ev = (struct h2_event){.kind = H2_WINDOW, .stream = t, .id = id};
+    if (before <= 0) /* else nobody waits for it: a flood of these costs no looking around */
+        *ev = (struct h2_event){.kind = H2_WINDOW, .stream = t, .id = id};
     return true;
 }
 

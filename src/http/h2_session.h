@@ -67,7 +67,7 @@ enum h2_kind {
     H2_TRAILS,  /* trailers; the stream ends */
     H2_END,     /* the peer's side of the stream has ended */
     H2_RESET,   /* the stream is gone: reset by the peer, or by us because of it */
-    H2_WINDOW,  /* a stream may send again, or, without one, all may */
+    H2_WINDOW,  /* a window that was shut is open: a stream's, or, without one, that of all */
     H2_PRIORITISED,
     H2_GOING,  /* the peer's GOAWAY: no stream above `id` was, or will be, processed */
     H2_FAILED, /* the connection is over: send h2_out(), then close */

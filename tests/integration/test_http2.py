@@ -333,6 +333,37 @@ def test_the_urgent_come_first(gate):
         same(len(c.content.get(1, b"")), 30000, "reprioritised")
 
 
+def test_a_priority_may_come_before_its_stream(gate):
+    g = start(gate, "static")
+    with Client(g.port, first=settings((4, 1 << 20))) as c:
+        c.automatic = False
+        c.until(SETTINGS)
+        c.send(frame(h2.PRIORITY_UPDATE, 0, 0, number(3) + b"u=0"),
+               headers(1, get("/files/large", priority="u=1")), headers(3, get("/files/large")))
+        while sum(map(len, c.content.values())) < 65535:
+            c.next()
+        # The first may have begun before the other was there.
+        true(len(c.content.get(3, b"")) >= 65535 - 16384, {s: len(t) for s, t in c.content.items()})
+
+
+def test_equals_come_one_after_the_other_or_side_by_side(gate):
+    """As they say (RFC 9218, 4.2): the first alone, or each a piece in turn."""
+    g = start(gate, "static")
+    for how, least in (("u=3", 0), ("u=3, i", 3 * 16384)):
+        with Client(g.port, first=settings((4, 1 << 20))) as c:
+            c.automatic = False
+            c.until(SETTINGS)
+            c.send(*[headers(s, get("/files/large", priority=how)) for s in (1, 3, 5, 7)])
+            c.send(window(0, 4 * 65536 - 65535))
+            while sum(map(len, c.content.values())) < 4 * 65536:
+                c.next()
+            got = [len(c.content.get(s, b"")) for s in (1, 3, 5, 7)]
+            if least:
+                true(min(got) >= least, f"side by side: {got}")
+            else:
+                same(got, [4 * 65536, 0, 0, 0], "the first alone")
+
+
 def connect(path="/switch/websocket", protocol="websocket"):
     return [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":path", path),
             (":authority", "a"), ("sec-websocket-version", "13")]

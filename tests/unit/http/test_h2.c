@@ -416,6 +416,38 @@ START_TEST(windows_are_kept)
 }
 END_TEST
 
+/* What the peer says next. */
+static enum h2_kind news(struct play *p, const char *script)
+{
+    char bytes[100];
+    struct h2_event ev;
+    size_t used, len = script_bytes(script, bytes, sizeof bytes);
+
+    h2_read(&p->session, (struct span){bytes, len}, p->now, &used, &ev);
+    ck_assert_uint_eq(used, len);
+    return ev.kind;
+}
+
+/* Or whoever sends many of them has us look at all streams for each. */
+START_TEST(more_of_a_window_that_is_open_is_no_news)
+{
+    struct play *p = malloc(sizeof *p);
+
+    ck_assert_ptr_nonnull(p);
+    play_begin(p, &play_limits, 0);
+    play(p, "hello; headers 1 end; !respond 1 200");
+    ck_assert_int_eq(news(p, "window 0 100"), H2_NOTHING);
+    ck_assert_int_eq(news(p, "window 1 100"), H2_NOTHING);
+    play(p, "!send 1 65635");
+    ck_assert_int_eq(news(p, "window 1 100"), H2_WINDOW);
+    ck_assert_int_eq(news(p, "window 1 100"), H2_NOTHING);
+    ck_assert_int_eq(news(p, "window 0 100"), H2_WINDOW);
+    ck_assert_int_eq(news(p, "window 0 100"), H2_NOTHING);
+    play_end(p);
+    free(p);
+}
+END_TEST
+
 START_TEST(the_connections_window_is_kept)
 {
     struct h2_limits limits = play_limits;
@@ -742,6 +774,7 @@ Suite *h2_suite(void)
     tcase_add_test(t, each_frame_keeps_its_own_rules);
     tcase_add_test(t, requests_that_would_be_ambiguous_are_refused);
     tcase_add_test(t, windows_are_kept);
+    tcase_add_test(t, more_of_a_window_that_is_open_is_no_news);
     tcase_add_test(t, the_connections_window_is_kept);
     tcase_add_test(t, heads_beyond_the_limits_are_answered);
     tcase_add_test(t, cookies_become_one_field);
