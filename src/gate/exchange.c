@@ -69,26 +69,54 @@ void exchanges_drain(struct worker *w)
 
 /* --- beginning ------------------------------------------------------------------ */
 
-/* "GET, HEAD", from the bits of route_match. */
+static struct route_query exchange_query(const struct exchange *x)
+{
+    return (struct route_query){
+        .listener = x->listener->index,
+        .host = x->host,
+        .path = x->path.normal,
+        .method = x->request.method,
+        .method_name = x->request.method_name,
+        .request = &x->request,
+        .query = x->request.target.query,
+    };
+}
+
+/* These belong to no route (RFC 9110, 9.3.6 and 9.3.8). */
+static bool method_never(enum method m)
+{
+    return m == METHOD_CONNECT || m == METHOD_TRACE;
+}
+
+static char *allow_put(char *to, const char *begin, struct span name)
+{
+    if (to > begin) {
+        memcpy(to, ", ", 2);
+        to += 2;
+    }
+    memcpy(to, name.ptr, name.len);
+    return to + name.len;
+}
+
+/* "GET, HEAD, PURGE": what the routes would take that hold but for the method. */
 static struct span allow_text(struct exchange *x)
 {
-    char *text = arena_alloc(&x->arena, 128);
-    size_t len = 0;
+    struct route_query q = exchange_query(x);
+    struct route_methods methods;
+    size_t room = 128; /* all of METHOD_LIST */
 
+    router_methods(x->config->router, &q, &methods);
+    for (unsigned i = 0; i < methods.count; i++)
+        room += methods.names[i].len + 2;
+    char *text = arena_alloc(&x->arena, room), *end = text;
     if (!text)
         return (struct span){0};
-    for (unsigned m = METHOD_OTHER + 1; m < METHOD_COUNT; m++) {
-        if (!(x->match.methods_other & (1u << m)))
-            continue;
-        struct span name = method_name((enum method)m);
-        if (len > 0) {
-            memcpy(text + len, ", ", 2);
-            len += 2;
-        }
-        memcpy(text + len, name.ptr, name.len);
-        len += name.len;
-    }
-    return (struct span){text, len};
+    for (unsigned m = METHOD_OTHER + 1; m < METHOD_COUNT; m++)
+        if ((methods.bits & (1u << m)) && !method_never((enum method)m))
+            end = allow_put(end, text, method_name((enum method)m));
+    for (unsigned i = 0; i < methods.count; i++)
+        end = allow_put(end, text, methods.names[i]);
+    return (struct span){text, (size_t)(end - text)};
 }
 
 static enum cause exchange_find_host(struct exchange *x)
@@ -121,16 +149,10 @@ static enum cause exchange_find_path(struct exchange *x)
 
 static enum cause exchange_find_route(struct exchange *x)
 {
-    struct route_query q = {
-        .listener = x->listener->index,
-        .host = x->host,
-        .path = x->path.normal,
-        .method = x->request.method,
-        .method_name = x->request.method_name,
-        .request = &x->request,
-        .query = x->request.target.query,
-    };
+    struct route_query q = exchange_query(x);
 
+    if (method_never(q.method))
+        return CAUSE_method_not_allowed;
     router_find(x->config->router, &q, &x->match);
     x->route = x->match.route;
     if (!x->route)
@@ -154,7 +176,7 @@ static enum cause exchange_prepare(struct exchange *x)
     enum cause cause;
 
     client_find(x);
-    if (x->request.method == METHOD_CONNECT || x->request.method == METHOD_TRACE)
+    if (x->request.method == METHOD_CONNECT) /* has no path */
         return CAUSE_method_not_allowed;
     if ((cause = exchange_find_host(x)))
         return cause;
@@ -174,7 +196,7 @@ static enum cause exchange_prepare(struct exchange *x)
 /* Nothing but the lack of a route is the matter. */
 static bool exchange_unserved(const struct exchange *x, enum cause cause)
 {
-    return !x->route && x->path.normal.len > 0 &&
+    return !x->route && !method_never(x->request.method) &&
            (cause == CAUSE_no_route || cause == CAUSE_method_not_allowed);
 }
 

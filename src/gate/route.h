@@ -38,9 +38,19 @@ struct route_match {
     struct route_capture capture[ROUTE_CAPTURES_MAX];
 };
 
+/* All methods that some route has for a request but for its own. */
+enum { ROUTE_NAMES_MAX = 16 };
+struct route_methods {
+    uint32_t bits;  /* of enum method; all ones: any method at all */
+    unsigned count; /* methods of other names, this many at most are told */
+    struct span names[ROUTE_NAMES_MAX];
+};
+
 /* Errors (routes equal on all that matters) and shadowed routes (warnings) go to d. */
 struct router *router_new(struct arena *arena, const struct config *config, struct diagnostics *d);
 void router_find(const struct router *router, const struct route_query *q,
                  struct route_match *match);
+void router_methods(const struct router *router, const struct route_query *q,
+                    struct route_methods *methods);
 
 #endif

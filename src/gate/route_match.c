@@ -26,7 +26,7 @@ struct walk {
     uint64_t listener_bit;
     uint32_t method_bit;
     uint32_t quick_bit; /* the same, where it is all that is to be known of the method; else 0 */
-    uint32_t *others;   /* not NULL: finds nothing, collects the methods that would do */
+    struct route_methods *others; /* not NULL: finds nothing, collects the methods that would do */
 };
 
 /* Where the walk goes on when what it tried last had no answer. */
@@ -47,6 +47,25 @@ static bool method_fits(const struct walk *w, const struct route_entry *e)
            route_lists_method(e->route, w->query->method_name);
 }
 
+static void methods_name(struct route_methods *m, struct span name)
+{
+    for (unsigned i = 0; i < m->count; i++)
+        if (span_equal(m->names[i], name))
+            return;
+    if (m->count < ROUTE_NAMES_MAX)
+        m->names[m->count++] = name;
+}
+
+static void methods_add(struct route_methods *m, const struct route_entry *e)
+{
+    m->bits |= e->method_bits;
+    if (e->method_bits == UINT32_MAX || !(e->method_bits & 1u << METHOD_OTHER))
+        return;
+    for (unsigned i = 0; i < e->route->methods.count; i++)
+        if (method_find(e->route->methods.list[i]) == METHOD_OTHER)
+            methods_name(m, e->route->methods.list[i]);
+}
+
 static __attribute__((noinline)) const struct route_entry *pick_slowly(const struct walk *w,
                                                                        struct route_list list)
 {
@@ -61,7 +80,7 @@ static __attribute__((noinline)) const struct route_entry *pick_slowly(const str
             continue;
         if (!w->others)
             return e;
-        *w->others |= e->method_bits;
+        methods_add(w->others, e);
     }
     return NULL;
 }
@@ -284,11 +303,29 @@ PART const struct route_entry *walk_hosts(const struct walk *w, struct route_cap
     return NULL;
 }
 
-static __attribute__((noinline)) void walk_others(struct walk w, struct route_match *match)
+static __attribute__((noinline)) void walk_others(const struct router *router,
+                                                  const struct route_query *q,
+                                                  struct route_methods *methods,
+                                                  struct route_capture *capture)
 {
-    w.others = &match->methods_other;
-    w.quick_bit = 0;
-    walk_hosts(&w, match->capture);
+    const struct walk w = {
+        .router = router,
+        .query = q,
+        .listener_bit = UINT64_C(1) << q->listener,
+        .others = methods,
+    };
+
+    walk_hosts(&w, capture);
+}
+
+void router_methods(const struct router *router, const struct route_query *q,
+                    struct route_methods *methods)
+{
+    struct route_capture capture[ROUTE_CAPTURES_MAX];
+
+    *methods = (struct route_methods){0};
+    if (q->path.len > 0)
+        walk_others(router, q, methods, capture);
 }
 
 void router_find(const struct router *router, const struct route_query *q,
@@ -309,7 +346,9 @@ void router_find(const struct router *router, const struct route_query *q,
     if (q->path.len == 0)
         return;
     if (!(e = walk_hosts(&w, match->capture))) {
-        walk_others(w, match);
+        struct route_methods methods = {0};
+        walk_others(router, q, &methods, match->capture);
+        match->methods_other = methods.bits;
         return;
     }
     match->route = e->route;

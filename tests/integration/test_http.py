@@ -25,6 +25,11 @@ path = /get
 method = GET
 handler = respond
 body = got
+[route purge]
+path = /get
+method = PURGE, POLL
+match_query = purge
+handler = respond
 [route echo]
 path = /query/{name}
 handler = respond
@@ -215,12 +220,23 @@ def test_options_of_the_server_is_answered(gate):
     same(g.get("*", method="OPTIONS")[0], 204)
 
 
+def test_allow_names_all_that_would_do(gate):
+    g = gate(CONFIG)
+    for method, path, allow in (("POST", "/get?purge", "GET, HEAD, PURGE, POLL"),
+                                ("BREW", "/get?purge", "GET, HEAD, PURGE, POLL"),
+                                ("TRACE", "/get?purge", "GET, HEAD, PURGE, POLL"),
+                                ("TRACE", "/hello", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"),
+                                ("TRACE", "/none", "")):
+        status, fields, _ = g.get(path, method=method)
+        same((status, fields["allow"]), (405, allow), (method, path))
+
+
 def test_connect_and_trace_are_405(gate):
     g = gate(CONFIG)
     same(g.get("/hello", method="TRACE")[0], 405)
     same(parse_response(g.say(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"))[0], 405)
     with g.connect() as s:
-        for method, path, allow in ((b"POST", b"/get", "GET, HEAD"), (b"TRACE", b"/get", "")):
+        for method, path, allow in ((b"POST", b"/get", "GET, HEAD"), (b"TRACE", b"/get", "GET, HEAD")):
             s.sendall(method + b" " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n")
             answer = read_response(s)
             same((answer[0], answer[1].get("allow")), (405, allow))

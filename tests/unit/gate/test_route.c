@@ -286,6 +286,13 @@ START_TEST(another_method_is_405_and_names_those_that_would_do)
     ck_assert_uint_eq(m.methods_other, 0);
     expect(&s, ASK(.method = "PURGE", .path = "/a"), "put");
     expect(&s, ASK(.method = "HEAD", .path = "/a"), "get");
+
+    struct route_methods all;
+    router_methods(s.router, &(struct route_query){.path = SPAN("/a")}, &all);
+    ck_assert_uint_eq(all.bits,
+                      1u << METHOD_GET | 1u << METHOD_HEAD | 1u << METHOD_PUT | 1u << METHOD_OTHER);
+    ck_assert_uint_eq(all.count, 1);
+    ck_assert(span_equal(all.names[0], SPAN("PURGE")));
     arena_free(&s.arena);
 }
 END_TEST
