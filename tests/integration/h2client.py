@@ -106,6 +106,7 @@ class Client:
         self.content, self.status, self.fields, self.ended, self.resets = {}, {}, {}, set(), {}
         self.goaways, self.trailers, self.interim, self.settings = [], {}, {}, {}
         self.automatic = True  # windows are given back
+        self.acknowledges = True  # SETTINGS
         try:
             import hpack
             self.decoder = hpack.Decoder()
@@ -144,7 +145,8 @@ class Client:
     def note(self, kind, flags, stream, payload):
         if kind == SETTINGS and not flags & ACK:
             self.settings.update(struct.iter_unpack(">HI", payload))
-            self.send(frame(SETTINGS, ACK))
+            if self.acknowledges:
+                self.send(frame(SETTINGS, ACK))
         elif kind == PING and not flags & ACK:
             self.send(ping(payload, True))
         elif kind == HEADERS:

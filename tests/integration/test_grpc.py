@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""gRPC end to end: other people's client and server, and us in between, over HTTP/2 in the clear."""
+"""gRPC end to end: other people's client and server, and us in between, over HTTP/2: in the clear, and with TLS on
+both sides."""
 import concurrent.futures
+import functools
+import shutil
 import threading
 import time
 
 from harness import Skip, main, needs, same, true, wait_for
+from tls import DIR, make_pki, path
 
 try:
     import grpc
@@ -17,8 +21,9 @@ workers = 2
 access_log = {dir}/access.log
 [listener a]
 listen = 127.0.0.1:{port}
+{listener}
 [upstream u]
-server = h2c://127.0.0.1:{origin}
+server = {scheme}://127.0.0.1:{origin}
 {upstream}
 [route all]
 max_body = off
@@ -27,10 +32,20 @@ upstream = u
 """
 
 
+OVER_TLS = {"scheme": "https",
+            "listener": "tls = one\n[tls one]\ncertificate = {pki}/one.pem\nkey = {pki}/one.key\nwatch = off",
+            "upstream": "protocols = h2\ntls_ca = {pki}/root.pem\ntls_name = one.test\n"}
+
+
+def read(name):
+    with open(path(name), "rb") as f:
+        return f.read()
+
+
 class Service:
     """Methods by name, on bytes."""
 
-    def __init__(self):
+    def __init__(self, secure):
         self.cancelled, self.calls, self.lock = threading.Event(), 0, threading.Lock()
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(40))
         kinds = {"echo": grpc.unary_unary_rpc_method_handler, "fail": grpc.unary_unary_rpc_method_handler,
@@ -40,7 +55,11 @@ class Service:
                  "enough": grpc.stream_unary_rpc_method_handler}
         handlers = {name: kind(getattr(self, name)) for name, kind in kinds.items()}
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", handlers),))
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        if secure:
+            own = grpc.ssl_server_credentials([(read("one.key"), read("one.pem"))])
+            self.port = self.server.add_secure_port("127.0.0.1:0", own)
+        else:
+            self.port = self.server.add_insecure_port("127.0.0.1:0")
         self.server.start()
 
     def called(self, context):
@@ -94,10 +113,19 @@ def start(gate, upstream=""):
     needs("http/2")
     if not grpc:
         raise Skip("python3-grpcio is not installed")
-    s = Service()
-    g = gate(CONFIG, origin=s.port, upstream=upstream)
-    channel = grpc.insecure_channel(f"127.0.0.1:{g.port}", [("grpc.use_local_subchannel_pool", 1)])
-    return g, s, channel
+    secure = getattr(gate, "secure", False)
+    if secure:
+        needs("tls")
+    s = Service(secure)
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    if not secure:
+        g = gate(CONFIG, origin=s.port, upstream=upstream, scheme="h2c", listener="")
+        return g, s, grpc.insecure_channel(f"127.0.0.1:{g.port}", options)
+    how = {name: text.replace("{pki}", DIR) for name, text in OVER_TLS.items()}
+    how["upstream"] += upstream
+    g = gate(CONFIG, origin=s.port, **how)
+    believed = grpc.ssl_channel_credentials(read("root.pem"))
+    return g, s, grpc.secure_channel(f"localhost:{g.port}", believed, options)
 
 
 def test_unary_calls_with_metadata(gate):
@@ -229,5 +257,17 @@ def test_an_origin_that_is_gone_is_unavailable(gate):
     channel.close()
 
 
+def over_tls(test):
+    @functools.wraps(test)
+    def tested(gate):
+        gate.secure = True
+        test(gate)
+    tested.__name__ += "_over_tls"
+    return tested
+
+
 if __name__ == "__main__":
-    main([t for name, t in sorted(globals().items()) if name.startswith("test_")], at_once=3)
+    make_pki("one")
+    tests = [t for name, t in sorted(globals().items()) if name.startswith("test_")]
+    main(tests + [over_tls(t) for t in tests], at_once=3,
+         after=lambda: shutil.rmtree(DIR, ignore_errors=True))

@@ -17,6 +17,7 @@ CONFIG = TLS.replace("watch = off\n", "watch = off\nhsts = 365d\n{profile}\n").r
 
 # Nobody publishes a list of revocations for it, nor who may issue it.
 OF_THE_CERTIFICATE = {"cert_revocation", "DNS_CAArecord"}
+OF_WHO_ASKS = {"engine_problem"}  # its own OpenSSL cannot GOST
 
 
 def findings(g, *looked_for):
@@ -48,13 +49,13 @@ def start(gate, profile):
 def test_testssl_finds_nothing(gate):
     found = findings(start(gate, "profile = intermediate"), "heartbleed", "CCS", "ticketbleed",
                      "secure_client_renego", "SWEET32", "LOGJAM", "ROBOT")
-    same({n: s for n, s in found.items() if n not in OF_THE_CERTIFICATE}, {})
+    same({n: s for n, s in found.items() if n not in OF_THE_CERTIFICATE | OF_WHO_ASKS}, {})
 
 
 def test_testssl_finds_nothing_modern(gate):
     found = findings(start(gate, "profile = modern"), "TLS1_2", "TLS1_3", "cert_chain_of_trust")
     found.pop("sessionresumption_ticket", None)  # a warning: it can resume TLS 1.2 only
-    same({n: s for n, s in found.items() if n not in OF_THE_CERTIFICATE}, {})
+    same({n: s for n, s in found.items() if n not in OF_THE_CERTIFICATE | OF_WHO_ASKS}, {})
 
 
 def make_site():

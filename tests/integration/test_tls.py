@@ -14,6 +14,7 @@ import time
 
 from harness import (HEADGATE, Skip, parse_response, read_all, read_response, same, true,
                      wait_for)
+from origin import Origin
 from tls import (DIR, HELLO, IS_CA, TLS, TWO, V12, V13, ask, certificate, connect, context, openssl, path,
                  run, s_client, serial, served, tls_gate)
 
@@ -131,11 +132,15 @@ def test_the_end_is_said_on_both_sides(gate):
 
 
 def test_content_that_ends_with_the_connection_is_cut_off(gate):
-    g = tls_gate(gate)
+    origin = Origin()
+    threading.Thread(target=origin.serve_forever, daemon=True).start()
+    g = tls_gate(gate, TLS + f"[upstream u]\nserver = 127.0.0.1:{origin.port}\n[route up]\npath = /up\n"
+                 "handler = forward\nupstream = u\n")
     s = connect(g)
     s.sendall(b"POST /up HTTP/1.1\r\nHost: one.test\r\nContent-Length: 100\r\n\r\nonly this")
     s.shutdown(socket.SHUT_RDWR)  # without close_notify
     s.close()
+    true(wait_for(lambda: '"cause":"client_truncated"' in g.read("access.log")), g.read("access.log"))
     g.signal(signal.SIGTERM)
     same(g.process.wait(10), 0)
 

@@ -166,8 +166,8 @@ watch = off
         true(wait_for(lambda: g.said().count("reloaded") > before + 1), g.said())
 
 
-def test_revoked_certificates_are_refused(gate):
-    base = path(f"{gate.engine}.crl")
+def revocations(base, *names):
+    """A list of them by the partners' CA."""
     os.makedirs(base, exist_ok=True)
     with open(base + "/cnf", "w") as f:
         f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={base}/index\ncrlnumber={base}/number\n"
@@ -176,17 +176,45 @@ def test_revoked_certificates_are_refused(gate):
         with open(f"{base}/{name}", "w") as f:
             f.write(text)
     ca = ["-config", base + "/cnf", "-cert", "partners.pem", "-keyfile", "partners.key"]
-    openssl("ca", *ca, "-revoke", "bob.pem")
+    for name in names:
+        openssl("ca", *ca, "-revoke", name + ".pem")
     openssl("ca", *ca, "-gencrl", "-out", base + "/list.pem")
-    g = tls_gate(gate, CLIENTS.replace("client_verify", f"client_crl = {base}/list.pem\nclient_verify"))
+    return base + "/list.pem"
+
+
+def refused(g, c, session=None):
+    try:
+        with connect(g, "two.test", c, session=session) as s:
+            ask(s, "/who", "two.test")
+        return False
+    except (ssl.SSLError, ConnectionError, IndexError):
+        return True
+
+
+def test_revoked_certificates_are_refused(gate):
+    crl = revocations(path(f"{gate.engine}.crl"), "bob")
+    g = tls_gate(gate, CLIENTS.replace("client_verify", f"client_crl = {crl}\nclient_verify"))
     with connect(g, "two.test", context(certificate_of="alice")) as s:
         same(ask(s, "/who", "two.test")[0], 200)
-    try:
-        with connect(g, "two.test", context(certificate_of="bob")) as s:
-            ask(s, "/who", "two.test")
-        raise AssertionError("bob came in")
-    except (ssl.SSLError, ConnectionError, IndexError):
-        pass
+    true(refused(g, context(certificate_of="bob")), "bob came in")
+
+
+def test_who_is_revoked_meanwhile_is_refused(gate):
+    """The list is watched as certificates are; what was begun before brings nothing."""
+    for version in (V12, V13):
+        crl = revocations(path(f"{gate.engine}.{version}.live"))
+        g = tls_gate(gate, CLIENTS.replace("client_verify", f"client_crl = {crl}\nclient_verify")
+                     .replace("watch = off", "watch = 200ms"))
+        c = context(version, version, certificate_of="bob")
+        with connect(g, "two.test", c) as old:
+            same(ask(old, "/who", "two.test")[0], 200)
+            session = old.session
+            true(not refused(g, c, session), "not yet")
+            revocations(os.path.dirname(crl), "bob")
+            true(wait_for(lambda: "tls two: its files have changed and are in use" in g.said()), g.said())
+            true(wait_for(lambda: refused(g, c)), "bob came in")
+            true(refused(g, c, session), "with a session")
+            same(ask(old, "/who", "two.test")[0], 421, "on the connection that he had")
 
 
 if __name__ == "__main__":
