@@ -57,7 +57,7 @@ static bool may_be_asked(struct choice *c, unsigned i)
     if (!c->conf->limited)
         return true;
     if (!is_full(&e->state->in_flight, &e->state->max_in_flight) &&
-        (!c->conf->links_limited || room_is_there(c->view->servers[i], e, c->conf)))
+        (!c->conf->links_limited || room_is_there(c->view->servers[i], c->conf, e, c->x)))
         return true;
     c->full = true;
     return false;

@@ -23,12 +23,12 @@ static void link_attach(struct link *l, struct leg *leg)
     owner_wake(&l->owner);
 }
 
-bool link_fits(const struct link *l, const struct leg *leg)
+bool link_fits(const struct link *l, const struct upstream_conf *u, const struct server_entry *e,
+               const struct exchange *x)
 {
-    bool either = leg->upstream->either;
-
     return l->tenure == l->server->tenure &&
-           (either || (l->protocol == leg_protocol(leg) && !l->undecided)) && link_tls_fits(l, leg);
+           (u->either || (l->protocol == server_protocol(e) && !l->undecided)) &&
+           link_tls_fits(l, u, e, x);
 }
 
 void link_spare(struct link *l)

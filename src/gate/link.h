@@ -118,16 +118,21 @@ void link_close(struct link *l);
 /* It is idle from now on: until when, by our settings and by what is known of the origin. */
 void link_idles(struct link *l);
 
-/* Could it serve another leg?  And this one: is it what its configuration asks for? */
+/* Could it serve another leg?  And one of this exchange to this server: is it what their
+ * configuration asks for? */
 bool link_usable(const struct link *l);
-bool link_fits(const struct link *l, const struct leg *leg);
+bool link_fits(const struct link *l, const struct upstream_conf *u, const struct server_entry *e,
+               const struct exchange *x);
 
-/* What is spoken to the server of a leg; or is tried first. */
+/* What is spoken to a server, and to that of a leg; or is tried first. */
+static inline const struct link_protocol *server_protocol(const struct server_entry *e)
+{
+    return e->h2 ? &link_h2 : &link_h1;
+}
+
 static inline const struct link_protocol *leg_protocol(const struct leg *leg)
 {
-    if (leg->bare)
-        return &link_bare;
-    return leg->server->h2 ? &link_h2 : &link_h1;
+    return leg->bare ? &link_bare : server_protocol(leg->server);
 }
 
 /* --- for protocols and link.c ------------------------------------------------- */

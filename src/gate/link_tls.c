@@ -16,13 +16,17 @@ static struct span without_brackets(struct span host)
     return brackets ? (struct span){host.ptr + 1, host.len - 2} : host;
 }
 
+static struct span name_for(const struct upstream_conf *u, const struct server_entry *e,
+                            const struct exchange *x)
+{
+    if (u->tls_by_host && x->host.len > 0)
+        return without_brackets(x->host);
+    return u->tls_name.len > 0 ? u->tls_name : without_brackets(e->host);
+}
+
 static struct span name_of(const struct leg *leg)
 {
-    const struct upstream_conf *u = leg->upstream;
-
-    if (u->tls_by_host && leg->x->host.len > 0)
-        return without_brackets(leg->x->host);
-    return u->tls_name.len > 0 ? u->tls_name : without_brackets(leg->server->host);
+    return name_for(leg->upstream, leg->server, leg->x);
 }
 
 static struct span name_copy(struct span name)
@@ -130,11 +134,12 @@ static bool rules_fit(const struct link *l, const struct upstream_conf *conf)
     return memcmp(l->context->binding, conf->tls->binding, TLS_BINDING) == 0;
 }
 
-bool link_tls_fits(const struct link *l, const struct leg *leg)
+bool link_tls_fits(const struct link *l, const struct upstream_conf *u,
+                   const struct server_entry *e, const struct exchange *x)
 {
-    if (!l->context || !leg->upstream->tls)
-        return !l->context && !leg->upstream->tls;
-    return rules_fit(l, leg->upstream) && span_equal(l->tls_name, name_of(leg));
+    if (!l->context || !u->tls)
+        return !l->context && !u->tls;
+    return rules_fit(l, u) && span_equal(l->tls_name, name_for(u, e, x));
 }
 
 bool link_tls_is_others(const struct link *l, const struct leg *leg)

@@ -19,7 +19,8 @@ int link_tls_go_on(struct link *l);
 void link_tls_keep(struct link *l);
 
 /* Was it made by the rules that the group has now, and for the name that this leg asks for? */
-bool link_tls_fits(const struct link *l, const struct leg *leg);
+bool link_tls_fits(const struct link *l, const struct upstream_conf *u,
+                   const struct server_entry *e, const struct exchange *x);
 
 /* By the rules, yes, but it serves another name. */
 bool link_tls_is_others(const struct link *l, const struct leg *leg);

@@ -375,7 +375,7 @@ struct link *pool_link(struct pool_server *server, const struct leg *leg)
         return NULL;
     for (struct link_node *n = server->spare.next; n != &server->spare; n = n->next) {
         struct link *l = container_of(n, struct link, spare);
-        if (link_fits(l, leg))
+        if (link_fits(l, leg->upstream, leg->server, leg->x))
             return l;
     }
     for (struct link_node *n = server->idle.next; n != &server->idle && !leg->was_stale; n = next) {
@@ -387,11 +387,25 @@ struct link *pool_link(struct pool_server *server, const struct leg *leg)
             pool_spoiled(l);
             continue;
         }
-        if (link_usable(l) && link_fits(l, leg))
+        if (link_usable(l) && link_fits(l, leg->upstream, leg->server, leg->x))
             return l;
         link_close(l);
     }
     return NULL;
+}
+
+bool pool_has_link(const struct pool_server *server, const struct upstream_conf *u,
+                   const struct server_entry *e, const struct exchange *x)
+{
+    if (u->proxy_protocol)
+        return false;
+    for (const struct link_node *n = server->spare.next; n != &server->spare; n = n->next)
+        if (link_fits(container_of(n, struct link, spare), u, e, x))
+            return true;
+    for (struct link_node *n = server->idle.next; n != &server->idle; n = n->next)
+        if (link_usable(link_of(n)) && link_fits(link_of(n), u, e, x))
+            return true;
+    return false;
 }
 
 void pool_forget(struct link *l)

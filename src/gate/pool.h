@@ -61,8 +61,8 @@ struct pool_view {
 
 struct pools {
     struct link_node list;
-    struct slab links[3]; /* by link_protocol.number */
-    unsigned waiters;     /* of gate/queue.c, on this worker */
+    struct slab links[3];   /* by link_protocol.number */
+    unsigned waiters;       /* of gate/queue.c, on this worker */
     struct io_message room; /* of gate/room.c, on its way to this worker if it ... */
     atomic_bool room_asked;
     struct field
@@ -93,6 +93,10 @@ void pools_free(struct worker *w); /* after pools_close() and the last generatio
 /* A link to it for one more leg: one that is in use and could serve more, or an idle one.
  * NULL: there is none. */
 struct link *pool_link(struct pool_server *server, const struct leg *leg);
+
+/* Would it find one?  Nothing is looked at twice, and nothing closed. */
+bool pool_has_link(const struct pool_server *server, const struct upstream_conf *u,
+                   const struct server_entry *e, const struct exchange *x);
 
 /* An idle link has been spoken on, or ended. */
 void pool_spoiled(const struct link *l);

@@ -67,12 +67,11 @@ static bool group_is_full(const struct group_state *g)
     return is_full(&g->connections, &g->max_connections);
 }
 
-bool room_is_there(const struct pool_server *server, const struct server_entry *e,
-                   const struct upstream_conf *u)
+bool room_is_there(const struct pool_server *server, const struct upstream_conf *u,
+                   const struct server_entry *e, const struct exchange *x)
 {
-    if (!list_empty(&server->idle) || !list_empty(&server->spare))
-        return true;
-    return !server_is_full(e->state) && !group_is_full(u->state);
+    return (!server_is_full(e->state) && !group_is_full(u->state)) ||
+           pool_has_link(server, u, e, x);
 }
 
 static uint64_t bit_of(const struct worker *w)

@@ -24,9 +24,9 @@ void room_return(struct leg *leg);
 void room_belongs(struct link *l, const struct leg *leg);
 void room_give(struct link *l);
 
-/* Could it serve, with a connection that is there or one that may be made? */
-bool room_is_there(const struct pool_server *server, const struct server_entry *e,
-                   const struct upstream_conf *u);
+/* Could it serve this exchange, with a connection that is there or one that may be made? */
+bool room_is_there(const struct pool_server *server, const struct upstream_conf *u,
+                   const struct server_entry *e, const struct exchange *x);
 
 /* A leg waits: an idle connection that is in its way is closed, here or at another worker. */
 void room_ask(const struct leg *leg);

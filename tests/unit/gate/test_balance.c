@@ -2,6 +2,7 @@
 #include "gate/balance.h"
 
 #include "base/hash.h"
+#include "gate/link.h"
 #include "gate/sticky.h"
 #include "gate/upstream.h"
 #include "tests/unit/suites.h"
@@ -482,6 +483,33 @@ START_TEST(a_cookie_is_read_exactly)
 }
 END_TEST
 
+START_TEST(a_connection_that_does_not_fit_is_no_room)
+{
+    struct group *g = group_make(BALANCE_ROUND_ROBIN, 2, NULL);
+    static struct group_state of_all;
+    struct link shared = {.server = &g->pooled[0], .protocol = &link_h2, .tenure = 1};
+
+    memset(&of_all, 0, sizeof of_all);
+    g->conf.state = &of_all;
+    g->conf.links_limited = g->conf.either = true;
+    for (unsigned i = 0; i < 2; i++) {
+        list_init(&g->pooled[i].idle);
+        list_init(&g->pooled[i].spare);
+        atomic_store(&g->states[i].max_connections, 1);
+    }
+    atomic_store(&g->states[0].connections, 1);
+    list_append(&g->pooled[0].spare, &shared.spare);
+    draw(g);
+    draw(g);
+    ck_assert_uint_eq(g->got[0], 1); /* the one that is there serves */
+
+    shared.tenure = 0; /* it leads where the server was before */
+    draw(g);
+    draw(g);
+    ck_assert_uint_eq(g->got[0], 1);
+}
+END_TEST
+
 Suite *balance_suite(void);
 
 Suite *balance_suite(void)
@@ -508,6 +536,7 @@ Suite *balance_suite(void)
     tcase_add_loop_test(t, a_cookie_names_its_server_while_that_may_serve, 0, BALANCE_HASH + 1);
     tcase_add_test(t, a_backup_keeps_nobody_once_others_may_serve);
     tcase_add_test(t, a_cookie_is_read_exactly);
+    tcase_add_test(t, a_connection_that_does_not_fit_is_no_room);
     suite_add_tcase(s, t);
     return s;
 }
