@@ -100,10 +100,16 @@ static inline bool leg_go(struct leg *leg, struct pool_server *server)
 /* Nothing came of it: somebody else may have what was taken for it. */
 static void leg_stay(struct leg *leg)
 {
-    (void)place_return(leg);
+    place_give(leg);
     if (leg->probe)
         health_unknown(leg->server->state, true);
     leg->probe = false;
+}
+
+/* As it seems. */
+static bool leg_may_go(const struct leg *leg, const struct pool_server *server)
+{
+    return place_is_there(leg) && room_is_there(server, leg->upstream, leg->server, leg->x);
 }
 
 /* Has its slot still the address that it goes to?  Else nothing is learned from it. */
@@ -146,7 +152,7 @@ static bool leg_try(struct leg *leg)
     }
     leg->server = &conf->servers[i];
     leg->tenure = view->servers[i]->tenure;
-    if (!place_take(leg))
+    if ((leg->waiter && !leg_may_go(leg, view->servers[i])) || !place_take(leg))
         return false;
     leg->probe = false;
     if (last)

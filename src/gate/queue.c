@@ -22,6 +22,70 @@ struct waiter {
 
 /* --- places ---------------------------------------------------------------------------------- */
 
+static struct waiter *waiter_of(struct link_node *n)
+{
+    return container_of(n, struct waiter, node);
+}
+
+/* Does nobody with the same settings stand before it? */
+static bool is_first_of_its(const struct waiter *w)
+{
+    struct link_node *n = w->group->queue.next;
+
+    while (waiter_of(n)->conf != w->conf)
+        n = n->next;
+    return n == &w->node;
+}
+
+/* Calls the first behind `from` who was not called yet; of others: whom those with his settings
+ * let go first. */
+static void queue_call_behind(struct group_state *g, const struct link_node *from, bool others)
+{
+    struct waiter *first = NULL;
+
+    pthread_mutex_lock(&g->lock);
+    for (struct link_node *n = from->next; n != &g->queue && !first; n = n->next)
+        if (!waiter_of(n)->called && (!others || is_first_of_its(waiter_of(n))))
+            first = waiter_of(n);
+    if (first)
+        first->called = true;
+    pthread_mutex_unlock(&g->lock);
+    if (first)
+        io_post(first->worker->io, &first->message);
+}
+
+void queue_call(struct group_state *g)
+{
+    if (atomic_load(&g->waiting) > 0)
+        queue_call_behind(g, &g->queue, false);
+}
+
+void queue_pass(const struct leg *leg)
+{
+    queue_call_behind(leg->upstream->state, &leg->waiter->node, true);
+}
+
+void place_give(struct leg *leg)
+{
+    if (!leg->counted && !leg->counted_in_group)
+        return;
+    if (leg->counted)
+        atomic_fetch_sub(&leg->server->state->in_flight, 1);
+    if (leg->counted_in_group)
+        atomic_fetch_sub(&leg->upstream->state->in_flight, 1);
+    leg->counted = leg->counted_in_group = false;
+    queue_call(leg->upstream->state); /* also without a limit: a reload may have lifted it */
+}
+
+bool place_is_there(const struct leg *leg)
+{
+    const struct group_state *g = leg->upstream->state;
+    const struct server_state *s = leg->server->state;
+
+    return !leg->upstream->counted || (!is_full(&g->in_flight, &g->max_in_flight) &&
+                                       !is_full(&s->in_flight, &s->max_in_flight));
+}
+
 bool place_take(struct leg *leg)
 {
     struct group_state *g = leg->upstream->state;
@@ -34,63 +98,10 @@ bool place_take(struct leg *leg)
         return false;
     leg->counted_in_group = limited;
     leg->counted = count_up_to(&s->in_flight, &s->max_in_flight);
-    if (!leg->counted)
-        (void)place_return(leg);
-    return leg->counted;
-}
-
-/* Calls the first behind `from` who was not called yet and has other settings than `but`. */
-static void queue_call_behind(struct group_state *g, const struct link_node *from,
-                              const struct upstream_conf *but)
-{
-    struct waiter *first = NULL;
-
-    pthread_mutex_lock(&g->lock);
-    for (struct link_node *n = from->next; n != &g->queue && !first; n = n->next) {
-        struct waiter *w = container_of(n, struct waiter, node);
-        if (!w->called && w->conf != but)
-            first = w;
-    }
-    if (first)
-        first->called = true;
-    pthread_mutex_unlock(&g->lock);
-    if (first)
-        io_post(first->worker->io, &first->message);
-}
-
-void queue_call(struct group_state *g)
-{
-    if (atomic_load(&g->waiting) > 0)
-        queue_call_behind(g, &g->queue, NULL);
-}
-
-void queue_pass(const struct leg *leg)
-{
-    struct group_state *g = leg->upstream->state;
-
-    pthread_mutex_lock(&g->lock);
-    bool others = container_of(g->queue.prev, struct waiter, node)->conf != leg->upstream;
-    pthread_mutex_unlock(&g->lock);
-    if (others)
-        queue_call_behind(g, &leg->waiter->node, leg->upstream);
-}
-
-bool place_return(struct leg *leg)
-{
-    bool counted = leg->counted;
-
-    if (leg->counted)
-        atomic_fetch_sub(&leg->server->state->in_flight, 1);
-    if (leg->counted_in_group)
-        atomic_fetch_sub(&leg->upstream->state->in_flight, 1);
-    leg->counted = leg->counted_in_group = false;
-    return counted;
-}
-
-void place_give(struct leg *leg)
-{
-    if (place_return(leg)) /* also without a limit: a reload may have lifted it */
-        queue_call(leg->upstream->state);
+    bool taken = leg->counted;
+    if (!taken)
+        place_give(leg);
+    return taken;
 }
 
 /* --- waiting -----------------------------------------------------------------------------------

@@ -7,6 +7,8 @@
  * more places than were given back, when a server has recovered or a reload
  * has raised a limit.  Nobody who comes later tries while somebody waits, not
  * even while a call is on its way: first come, first served, whatever the worker.
+ * Who waits takes only what it can make use of, as it seems, so that what turns
+ * out otherwise, and is given back, does not call the same leg for ever.
  * Only other settings, of another generation, are not waited for: what is too
  * much for theirs may be little for ours.
  */
@@ -18,11 +20,12 @@
 /* A place for leg->server; false: it, or the group, is at its limit. */
 bool place_take(struct leg *leg);
 
-/* Gives it back, if there is one, and has the first who waits try. */
-void place_give(struct leg *leg);
+/* Does there seem to be one? */
+bool place_is_there(const struct leg *leg);
 
-/* The same when it was not made use of: nobody is called.  Was there one? */
-bool place_return(struct leg *leg);
+/* Gives it back, if there is one, and has the first who waits try: also what was not made use of,
+ * for somebody may have found none meanwhile. */
+void place_give(struct leg *leg);
 
 /* There may be a place that nobody gave back, or a server that could not be had: the first who
  * waits and was not called yet, if anybody does, is to try.  Any thread. */

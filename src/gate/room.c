@@ -23,6 +23,7 @@ bool room_take(struct leg *leg)
         return false;
     } else if (!count_up_to(&s->connections, &s->max_connections)) {
         atomic_fetch_sub(&g->connections, 1);
+        queue_call(g); /* somebody may have seen one too many meanwhile */
         return false;
     }
     atomic_fetch_add(&g->holders, 1);
@@ -34,7 +35,7 @@ static void give(struct group_state *g, struct server_state *s)
 {
     atomic_fetch_sub(&s->connections, 1);
     atomic_fetch_sub(&g->connections, 1);
-    queue_call(g);
+    queue_call(g); /* before the group may go */
     atomic_fetch_sub(&g->holders, 1);
 }
 

@@ -6,13 +6,14 @@ Suite *config_suite(void);
 Suite *health_suite(void);
 Suite *idle_suite(void);
 Suite *name_suite(void);
+Suite *queue_suite(void);
 Suite *config_whole_suite(void);
 Suite *route_suite(void);
 
 int main(void)
 {
     static suite_fn *const suites[] = {balance_suite,      config_suite, health_suite, idle_suite,
-                                       config_whole_suite, name_suite,   route_suite};
+                                       config_whole_suite, name_suite,   queue_suite,  route_suite};
 
     return suites_run(suites, sizeof suites / sizeof *suites);
 }
