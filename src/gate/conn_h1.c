@@ -336,7 +336,7 @@ static uint32_t h1_room(struct conn *c)
         return IO_ROOM_SMALL;
     if (!x->content_wanted && !x->tunnel)
         return 0;
-    uint32_t room = flow_room(&x->request_content);
+    uint32_t room = h1_content_room(x);
     return room < IO_ROOM_BULK ? room : IO_ROOM_BULK;
 }
 

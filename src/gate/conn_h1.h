@@ -34,6 +34,10 @@ bool h1_content_at_hand(struct exchange *x, struct span *content);
 void h1_read_tunnel(struct conn *c);
 void h1_want_content(struct conn *c);
 
+/* How much may come now.  A little room is waited out: the flow wakes us when half of it is free,
+ * and one receive of much costs less than four of a little. */
+uint32_t h1_content_room(struct exchange *x);
+
 /* What nobody will read.  When there is much, or it comes too slowly, the
  * connection is not kept for it: x->close_after. */
 void h1_read_rest(struct conn *c);

@@ -158,6 +158,14 @@ void h1_read_rest(struct conn *c)
         x->close_after = true;
 }
 
+uint32_t h1_content_room(struct exchange *x)
+{
+    struct flow *f = &x->request_content;
+    uint32_t room = flow_room(f);
+
+    return !f->depth && room < f->limit / 2 ? 0 : room;
+}
+
 /* --- time --------------------------------------------------------------------------- */
 
 /* Are we asking the client for content that it does not send? */
@@ -166,7 +174,7 @@ static bool content_asked(const struct conn *c)
     struct exchange *x = c->h1.x;
 
     return x->content_wanted && !h1_of(x)->content_done && !x->tunnel && x->route && !c->starved &&
-           x->route->body_min_rate.amount && flow_room(&x->request_content) > 0;
+           x->route->body_min_rate.amount && h1_content_room(x) > 0;
 }
 
 uint64_t h1_content_deadline(struct conn *c)

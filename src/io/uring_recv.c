@@ -98,7 +98,7 @@ static enum inlet_mode mode_wanted(const struct uring *u, const struct inlet *in
         return INLET_PIPE;
     if (!u->small.count)
         return INLET_POLL;
-    if (in->full && in->room >= IO_ROOM_BULK && u->bulk.count && group_free(&u->bulk) > 0)
+    if (in->full && in->room >= IO_ROOM_BULK / 2 && u->bulk.count && group_free(&u->bulk) > 0)
         return INLET_BULK;
     if (u->disable & IO_NO_MULTISHOT_RECEIVE || in->end_missed || group_free(&u->small) == 0)
         return INLET_ONCE;
@@ -157,7 +157,7 @@ static void inlet_arm(struct uring *u, struct inlet *in)
     if (mode == INLET_POLL || mode == INLET_PIPE) {
         io_uring_prep_poll_add(sqe, in->fd, POLLIN);
     } else {
-        io_uring_prep_recv(sqe, in->fd, NULL, 0, 0);
+        io_uring_prep_recv(sqe, in->fd, NULL, mode == INLET_BULK ? in->room : 0, 0);
         sqe->flags |= IOSQE_BUFFER_SELECT;
         sqe->buf_group = group_of(u, mode)->id;
         if (poll_first(u, mode))

@@ -10,7 +10,8 @@ import signal
 import socket
 import threading
 
-from harness import main, same, true, wait_for
+from harness import main, read_response, same, true, wait_for
+from origin import Origin
 
 CONFIG = """
 [server]
@@ -205,6 +206,24 @@ def test_much_content_passes_by_pipe(gate):
 
 def test_without_splice_it_passes_through_memory(gate):
     passes(gate, "engine_disable = splice", False)
+
+
+def test_an_upload_comes_in_large_pieces(gate):
+    """A receive waits for room for half of what the flow holds, and then takes it at once: 32 KB
+    or more, where a receive ahead of room would bring 16."""
+    origin = Origin()
+    g = gate(FORWARDED + "max_body = off\n", server="", origin=origin.port)
+    before = counted(g)["receives"]
+    with g.connect(seconds=20) as s:
+        s.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (4 * len(BIG)))
+        for _ in range(4):
+            s.sendall(BIG)
+        status, _, content, _ = read_response(s)
+    same(status, 200)
+    true(b"content %d " % (4 * len(BIG)) in content, content)
+    receives = counted(g)["receives"] - before
+    true(receives <= 4 * len(BIG) / 24576, f"{receives} receives for {4 * len(BIG)} bytes")
+    origin.end()
 
 
 if __name__ == "__main__":
