@@ -1,6 +1,7 @@
 /* Until nothing is in flight at a server; see ctl_wait.h. */
 #include "ctl_wait.h"
 
+#include "control.h"
 #include "ctl_ask.h"
 #include "io/descriptor.h"
 #include "monotonic.h"
@@ -9,6 +10,13 @@
 #include <stdlib.h>
 
 #define LOOK_NS (100 * NS_PER_MS)
+
+/* What is under way at a server, as an answer has it. */
+struct shown {
+    bool there; /* at all */
+    bool known; /* a worker may not have said it in time */
+    uint64_t in_flight;
+};
 
 static struct span take(struct span *rest, char end)
 {
@@ -43,45 +51,58 @@ static bool is_row_of(struct span shown, struct span server)
            (shown.len == server.len || span_starts(span_after(shown, server.len), SPAN(" (")));
 }
 
-/* UINT64_MAX: it is not known, because a worker has not said it in time. */
-static uint64_t in_flight(struct span table, struct span server)
+static struct shown look(struct span table, struct span server)
 {
     struct span head = take(&table, '\n');
     int name = column_of(head, SPAN("SERVER")), count = column_of(head, SPAN("IN FLIGHT"));
-    uint64_t all = 0, n;
+    struct shown shown = {.known = true};
+    uint64_t n = 0;
 
     while (table.len > 0) {
         struct span row = take(&table, '\n');
         if (!is_row_of(cell(row, name), server))
             continue;
-        if (!span_number(cell(row, count), &n))
-            return UINT64_MAX;
-        all += n;
+        shown.there = true;
+        shown.known = shown.known && span_number(cell(row, count), &n);
+        shown.in_flight += n;
     }
-    return all;
+    return shown;
+}
+
+/* False: it was said why there is nothing to go by.  What is not said is not nothing: whoever
+ * waits stops a server then. */
+static bool ask(const char *path, struct span line, struct span server, struct shown *shown)
+{
+    struct ctl_answer answer;
+
+    if (!ctl_ask(path, line, &answer))
+        return false;
+    bool fine = answer.code == EXIT_FINE;
+    if (fine)
+        *shown = look(answer.body, server);
+    else
+        fprintf(stderr, "headgate ctl: %.*s", SPAN_ARG(answer.body));
+    free(answer.text);
+    if (fine && !shown->there)
+        fprintf(stderr,
+                "headgate ctl: %.*s is not in the answer, perhaps after a reload: what is in "
+                "flight there is not known\n",
+                SPAN_ARG(server));
+    return fine && shown->there;
 }
 
 int ctl_wait(const char *path, struct span group, struct span server, uint64_t ns)
 {
-    uint64_t began = monotonic_ns(), n;
-    struct ctl_answer answer;
-    char line[128];
+    uint64_t began = monotonic_ns();
+    struct shown shown;
+    char line[CONTROL_LINE_MAX + 2]; /* a longer name was not taken as a command */
     int len = snprintf(line, sizeof line, "upstream %.*s\n", SPAN_ARG(group));
 
-    if (len < 0 || (size_t)len >= sizeof line)
-        return EXIT_FAILED;
     for (;;) {
-        if (!ctl_ask(path, (struct span){line, (size_t)len}, &answer))
+        if (!ask(path, (struct span){line, (size_t)len}, server, &shown))
             return EXIT_FAILED;
-        bool fine = answer.code == EXIT_FINE;
-        n = fine ? in_flight(answer.body, server) : UINT64_MAX;
-        if (!fine) /* what is not said is not nothing: whoever waits stops a server then */
-            fprintf(stderr, "headgate ctl: %.*s", SPAN_ARG(answer.body));
-        free(answer.text);
-        if (n == 0)
+        if (shown.known && shown.in_flight == 0)
             return EXIT_FINE;
-        if (!fine)
-            return EXIT_FAILED;
         if (monotonic_ns() - began >= ns)
             break;
         descriptor_pause(LOOK_NS);

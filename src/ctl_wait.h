@@ -4,8 +4,8 @@
 
 #include "base/span.h"
 
-/* The exit code: 0, or 1 when there still was something after so long, or headgate has gone or
- * refuses to say. */
+/* The exit code: 0, or 1 when there still was something after so long, or headgate has gone,
+ * refuses to say or does not know the server any more. */
 int ctl_wait(const char *path, struct span group, struct span server, uint64_t ns);
 
 #endif

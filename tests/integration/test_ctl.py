@@ -220,14 +220,15 @@ def test_what_is_under_way_is_finished(gate):
         p.end()
 
 
-def test_who_is_told_nothing_does_not_take_it_for_nothing_in_flight(gate):
+def wait_with_answers(*answers):
+    """What ctl --wait makes of these, behind that its order was carried out."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as control:
         path = f"{folder}/control"
         control.bind(path)
         control.listen()
 
         def answer():
-            for said in (b"ok\n", b"refused\na worker does not answer\n"):
+            for said in (b"ok\n", *answers):
                 s, _ = control.accept()
                 with s:
                     s.recv(1024)
@@ -237,8 +238,23 @@ def test_who_is_told_nothing_does_not_take_it_for_nothing_in_flight(gate):
         done = subprocess.run([HEADGATE, "ctl", "-s", path, "upstream", "api", "a:1", "drain",
                                "--wait", "5s"], capture_output=True, text=True, timeout=20)
         teller.join()
-    same(done.returncode, 1)
-    true("a worker does not answer" in done.stderr, done.stderr)
+    return done.returncode, done.stderr
+
+
+def test_who_is_told_nothing_does_not_take_it_for_nothing_in_flight(gate):
+    code, said = wait_with_answers(b"refused\na worker does not answer\n")
+    same(code, 1)
+    true("a worker does not answer" in said, said)
+
+
+def test_a_server_that_is_not_shown_is_not_done(gate):
+    head = b"ok\nGROUP\tSERVER\tIN FLIGHT\n"
+    for rows in (b"", b"api\ta:10\t0\n"):
+        code, said = wait_with_answers(head + rows)
+        same(code, 1)
+        true("a:1 is not in the answer" in said, said)
+    same(wait_with_answers(head + b"api\ta:1 (192.0.2.1:1)\t1\n", head + b"api\ta:1\t-\n",
+                           head + b"api\ta:1\t0\n"), (0, ""))
 
 
 def test_it_waits_until_nothing_is_in_flight(gate):
