@@ -166,7 +166,8 @@ static void put_server_json(const struct overview *o, const struct server_entry 
 /* --- groups ------------------------------------------------------------------------------------
  */
 
-/* A slot of which nothing is known is shown when the server has no other address. */
+/* A slot of which nothing is known is shown when the server has no other address, or while
+ * something is under way to one that it had. */
 static bool is_spare(const struct upstream_conf *u, unsigned i)
 {
     bool first = true, has = false;
@@ -177,7 +178,8 @@ static bool is_spare(const struct upstream_conf *u, unsigned i)
         first = first && j >= i;
         has = has || server_tenure(u->servers[j].state) != 0;
     }
-    return server_tenure(u->servers[i].state) == 0 && (has || !first);
+    return server_tenure(u->servers[i].state) == 0 && (has || !first) &&
+           load32(&u->servers[i].state->seen_legs) == 0;
 }
 
 /* A server that is written twice is one, and shown once. */

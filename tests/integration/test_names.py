@@ -397,5 +397,33 @@ def test_the_control_socket_shows_addresses(gate):
     dns.end()
 
 
+def test_what_is_under_way_to_an_address_that_is_gone_is_shown_and_waited_for(gate):
+    needs("names followed in DNS")
+    one, two = shared_port("127.0.0.1", "127.0.0.2")
+    dns = FakeDNS()
+    dns.says["app.test"] = [one.ip, two.ip]
+    name = f"app.test:{one.port}"
+    g = gate(CONFIG.replace("[server]\n", "[server]\ncontrol = {dir}/ctl\n"), dns=dns.port, workers=1,
+             servers=f"server = {name}", upstream="", timeout="1s")
+
+    def ctl(*words):
+        return subprocess.run([os.path.join(BUILD, "headgate"), "ctl", "-s", g.dir + "/ctl", *words],
+                              capture_output=True, text=True)
+    slow = [threading.Thread(target=lambda: g.get("/slow")) for _ in range(2)]  # one each
+    for s in slow:
+        s.start()
+    true(wait_for(lambda: one.requests == two.requests == 1))
+    dns.says["app.test"] = [two.ip]
+    by(g, two.ip)
+    rows = json.loads(ctl("--json", "upstream").stdout)["upstreams"][0]["servers"]
+    same(sorted((r["state"], r["in_flight"]) for r in rows), [("unresolved", 1), ("up", 1)])
+    same(ctl("--wait", "1ms", "upstream", "u", name, "drain").returncode, 1)
+    same(ctl("--wait", "10s", "upstream", "u", name, "drain").returncode, 0)
+    for s in slow:
+        s.join(0.5)
+        true(not s.is_alive(), "it was waited for")
+    dns.end()
+
+
 if __name__ == "__main__":
     main([t for n, t in sorted(globals().items()) if n.startswith("test_")], 6)
