@@ -23,8 +23,11 @@ enum { WEIGHT_MAX = 10000, NAMES_MAX = 256 };
 struct verb {
     const char *name;
     /* Gives the workers their orders; its stage is COMMAND_SETTLING then, or
-     * COMMAND_DONE when there is nothing to wait for. */
+     * COMMAND_DONE when there is nothing to wait for, and COMMAND_NEW as
+     * long as it cannot. */
     void (*begin)(struct command *c, uint64_t now_ns);
+    /* Does what can be done by now, while its stage is COMMAND_GOING_ON. */
+    void (*go_on)(struct command *c, uint64_t now_ns);
     /* Says the rest. */
     void (*finish)(struct command *c, uint64_t now_ns);
 };
@@ -253,7 +256,7 @@ static void stats_begin(struct command *c, uint64_t now_ns)
 struct command_reload {
     struct arena arena;
     struct diagnostics d;
-    char later[NEEDS_RESTART_TEXT];
+    struct reload *reload; /* main's; NULL: it has not begun */
     unsigned messages;
 };
 
@@ -281,7 +284,7 @@ static void reload_say(struct command *c, bool adopted)
     if (c->json) {
         fprintf(c->out,
                 "],\"generation\":%llu,\"needs_restart\":", (unsigned long long)config->generation);
-        put_json(c->out, span_of(r->later));
+        put_json(c->out, span_of(r->reload->later));
         fputs("}\n", c->out);
         return;
     }
@@ -290,27 +293,40 @@ static void reload_say(struct command *c, bool adopted)
     else
         fprintf(c->out, "reloaded %s: generation %llu\n", config->path,
                 (unsigned long long)config->generation);
-    if (adopted && r->later[0])
-        fprintf(c->out, "needs a restart to change: %s; the rest is in effect\n", r->later);
+    if (adopted && r->reload->later[0])
+        fprintf(c->out, "needs a restart to change: %s; the rest is in effect\n",
+                r->reload->later);
 }
 
-static void reload_begin(struct command *c, uint64_t now_ns)
+static void reload_go_on(struct command *c, uint64_t now_ns)
 {
-    struct command_reload *r = mem_zalloc(sizeof *r);
+    enum reload_state state = c->means->reload_step();
 
-    (void)now_ns;
-    if (!r) {
+    if (state == RELOAD_WAITS) {
+        c->give_up_ns = reload_due(c->reloaded->reload);
+        return;
+    }
+    reload_say(c, state == RELOAD_DONE);
+    c->stage = COMMAND_SETTLING; /* until it is in use everywhere */
+    c->give_up_ns = now_ns + PATIENCE_NS;
+    if (state != RELOAD_DONE)
+        done(c, COMMAND_REFUSED);
+}
+
+static void reload_start(struct command *c, uint64_t now_ns)
+{
+    struct command_reload *r = c->reloaded;
+
+    if (!r && !(r = c->reloaded = mem_zalloc(sizeof *r))) {
         fail(c, COMMAND_REFUSED, "out of memory");
         return;
     }
-    c->reloaded = r;
     r->d.arena = &r->arena;
+    if (!(r->reload = c->means->reload_begin(&r->d)))
+        return;
     log_say(LOG_INFO, "uid %u asks for a reload", (unsigned)c->uid);
-    bool adopted = c->means->reload(&r->d, r->later);
-    reload_say(c, adopted);
-    c->stage = COMMAND_SETTLING; /* until it is in use everywhere */
-    if (!adopted)
-        done(c, COMMAND_REFUSED);
+    c->stage = COMMAND_GOING_ON;
+    reload_go_on(c, now_ns);
 }
 
 static void reload_finish(struct command *c, uint64_t now_ns)
@@ -325,9 +341,9 @@ static void reload_finish(struct command *c, uint64_t now_ns)
  */
 
 static const struct verb verbs[] = {
-    {"upstream", upstream_begin, upstream_finish},
-    {"stats", stats_begin, NULL},
-    {"reload", reload_begin, reload_finish},
+    {"upstream", upstream_begin, NULL, upstream_finish},
+    {"stats", stats_begin, NULL, NULL},
+    {"reload", reload_start, reload_go_on, reload_finish},
 };
 
 /* Takes the next word off the front. */
@@ -390,12 +406,14 @@ void command_step(struct command *c, uint64_t now_ns)
         c->give_up_ns = now_ns + PATIENCE_NS;
         command_read(c);
     }
-    if (c->stage == COMMAND_NEW && !busy) {
+    if (c->stage == COMMAND_GOING_ON)
+        c->verb->go_on(c, now_ns);
+    else if (c->stage == COMMAND_NEW && !busy)
         c->verb->begin(c, now_ns);
-        busy = gate_busy(c->means->gate);
-    } else if (c->stage == COMMAND_NEW && now_ns >= c->give_up_ns) {
-        fail(c, COMMAND_REFUSED, "a worker does not answer; see the error log");
-    }
+    if (c->stage == COMMAND_NEW && now_ns >= c->give_up_ns)
+        fail(c, COMMAND_REFUSED, busy ? "a worker does not answer; see the error log"
+                                      : "another reload is under way");
+    busy = gate_busy(c->means->gate);
     while (c->stage == COMMAND_SETTLING && (!busy || now_ns >= c->give_up_ns)) {
         c->verb->finish(c, now_ns);
         busy = gate_busy(c->means->gate);

@@ -14,6 +14,7 @@
 
 #include "base/span.h"
 #include "gate/gate.h"
+#include "reload.h"
 
 #include <stdio.h>
 
@@ -25,12 +26,14 @@ struct command_means {
     /* Until they are released the workers are not taken down; false: they are being, already. */
     bool (*hold)(void);
     void (*release)(void);
-    /* True when there is a new generation; later: what needs a restart, or empty. */
-    bool (*reload)(struct diagnostics *d, char later[NEEDS_RESTART_TEXT]);
+    /* Begins one, d being the command's until it has ended; NULL: another is under way. */
+    struct reload *(*reload_begin)(struct diagnostics *d);
+    enum reload_state (*reload_step)(void);
 };
 
 enum command_stage {
     COMMAND_NEW,      /* nothing was done: workers may still be busy with another order */
+    COMMAND_GOING_ON, /* it is done in steps, not all of them yet */
     COMMAND_SETTLING, /* the workers have been told */
     COMMAND_DONE,     /* the answer is complete */
 };

@@ -7,6 +7,8 @@
 #include "io/descriptor.h"
 #include "monotonic.h"
 
+#define PATIENCE_NS (5 * NS_PER_S) /* with workers */
+
 /* What is the process's, and changes without a restart. */
 static void reloaded(const struct config *config, const char *later)
 {
@@ -31,38 +33,87 @@ int names_await(struct names *names, const struct config *config)
     return err;
 }
 
-static bool adopt(struct gate *gate, struct config *config, struct diagnostics *d,
-                  char later[NEEDS_RESTART_TEXT])
-{
-    struct span names = config_needs_restart(gate->config, config, later);
-    uint64_t most = gate->connections_max;
+/* --- a step at a time ------------------------------------------------------------------------ */
 
-    later[names.len] = '\0';
-    gate->connections_max = config_connections_max(config); /* before workers look at it again */
-    bool adopted = config_keep_running(config, gate->config) == 0 &&
-                   names_await(gate->names, config) == 0 && gate_adopt(gate, config, d) == 0;
-    if (!adopted)
-        gate->connections_max = most;
-    names_keep(gate->names);
-    return adopted;
+static enum reload_state refuse(struct reload *r)
+{
+    error_log_diagnostics(r->d);
+    log_say(LOG_ERROR, "the configuration was not reloaded; the old one stays in use");
+    config_free(r->config);
+    r->config = NULL;
+    names_keep(r->gate->names);
+    return RELOAD_REFUSED;
 }
 
-bool reload(struct gate *gate, struct diagnostics *d, char later[NEEDS_RESTART_TEXT])
+static bool prepare(struct reload *r)
 {
-    struct config *config = config_reload(gate->config, &source_disk, d);
-    bool adopted = false;
+    const struct config *before = r->gate->config;
+    struct span names = config_needs_restart(before, r->config, r->later);
 
-    later[0] = '\0';
-    if (config && d->errors == 0 && config->server.tests_required)
-        config_run_tests(config, d);
-    if (config && d->errors == 0)
-        adopted = adopt(gate, config, d, later);
-    if (adopted)
-        reloaded(config, later);
-    error_log_diagnostics(d);
-    if (adopted)
+    r->later[names.len] = '\0';
+    return config_keep_running(r->config, before) == 0 &&
+           names_expect(r->gate->names, r->config, monotonic_ns()) == 0;
+}
+
+void reload_begin(struct reload *r, struct gate *gate, struct diagnostics *d)
+{
+    *r = (struct reload){.gate = gate, .d = d};
+    r->config = config_reload(gate->config, &source_disk, d);
+    if (r->config && d->errors == 0 && r->config->server.tests_required)
+        config_run_tests(r->config, d);
+    if (!r->config || d->errors > 0 || !prepare(r)) {
+        config_free(r->config);
+        r->config = NULL;
+        return;
+    }
+    r->names_until = monotonic_ns() + r->config->server.resolver_timeout;
+    r->give_up = r->names_until + PATIENCE_NS;
+}
+
+static bool adopt(struct reload *r)
+{
+    struct gate *gate = r->gate;
+    uint64_t most = gate->connections_max;
+
+    gate->connections_max = config_connections_max(r->config); /* before workers look at it again */
+    if (gate_adopt(gate, r->config, r->d) == 0)
         return true;
-    log_say(LOG_ERROR, "the configuration was not reloaded; the old one stays in use");
-    config_free(config);
+    gate->connections_max = most;
     return false;
+}
+
+enum reload_state reload_step(struct reload *r)
+{
+    uint64_t now = monotonic_ns();
+
+    if (!r->config)
+        return refuse(r);
+    if (!names_hear(r->gate->names, now) && now < r->names_until)
+        return RELOAD_WAITS;
+    if (gate_busy(r->gate) && now < r->give_up)
+        return RELOAD_WAITS;
+    if (gate_busy(r->gate)) {
+        diagnostics_say(r->d, SEVERITY_ERROR, (struct position){0},
+                        "a worker does not answer, perhaps for a log that nobody reads");
+        return refuse(r);
+    }
+    if (!adopt(r))
+        return refuse(r);
+    names_keep(r->gate->names);
+    reloaded(r->config, r->later);
+    error_log_diagnostics(r->d);
+    return RELOAD_DONE;
+}
+
+uint64_t reload_due(const struct reload *r)
+{
+    return monotonic_ns() < r->names_until ? r->names_until : r->give_up;
+}
+
+void reload_drop(struct reload *r, const char *why)
+{
+    diagnostics_say(r->d, SEVERITY_ERROR, (struct position){0}, "%s", why);
+    config_free(r->config);
+    r->config = NULL;
+    names_keep(r->gate->names);
 }

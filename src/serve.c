@@ -54,6 +54,14 @@ const struct io_backend *serve_engine(const struct server_conf *server, char *pa
 
 /* --- threads --------------------------------------------------------------------------- */
 
+/* By SIGHUP. */
+struct reload_asked {
+    bool for_it;    /* but it has not begun */
+    bool under_way; /* it has the crew's reload */
+    struct arena arena;
+    struct diagnostics d;
+};
+
 struct crew {
     struct gate gate;
     pthread_t main;
@@ -67,6 +75,9 @@ struct crew {
     _Atomic unsigned standing; /* workers that touch nothing any more */
     struct tls_watch *watch;   /* main's; NULL: nothing is watched */
     struct control *control;   /* main's; NULL: there is no socket */
+    struct reload reload;      /* main's, if ... */
+    bool reloading;            /* ... there is one */
+    struct reload_asked asked; /* main's */
     int signals;               /* a descriptor to read them from */
     unsigned terms;            /* how often we were told to end */
     char pid_file[4096];       /* the one that was written, whatever a reload says */
@@ -244,13 +255,6 @@ static void order(void (*give)(struct gate *gate))
     pthread_mutex_unlock(&crew.orders);
 }
 
-/* Waits until every worker has carried out what it was told. */
-static void settle(void)
-{
-    while (gate_busy(&crew.gate) && crew_running() > 0)
-        descriptor_pause(NS_PER_MS);
-}
-
 /* A write to a pipe that nobody reads may never come home. */
 static void serve_stuck(uint64_t give_up)
 {
@@ -276,6 +280,8 @@ static int patience(uint64_t give_up)
     due = names < due ? names : due;
     if (due <= now || give_up != TIME_NEVER)
         due = now + tick;
+    if (crew.asked.under_way && reload_due(&crew.reload) < asked)
+        asked = reload_due(&crew.reload);
     if (asked < due)
         due = asked > now ? asked : now;
     if (due == TIME_NEVER)
@@ -318,35 +324,58 @@ static void workers_release(void)
 
 static void watch_begin(void);
 
-static bool reload_now(struct diagnostics *d, char later[NEEDS_RESTART_TEXT])
+/* One at a time, whoever asks. */
+static struct reload *reload_start(struct diagnostics *d)
 {
-    later[0] = '\0';
-    if (crew.terms > 0) {
-        diagnostics_say(d, SEVERITY_ERROR, (struct position){0}, "headgate is ending");
-        return false;
-    }
-    if (!reload(&crew.gate, d, later))
-        return false;
-    watch_begin();
-    return true;
+    if (crew.reloading)
+        return NULL;
+    crew.reloading = true;
+    if (crew.terms == 0)
+        reload_begin(&crew.reload, &crew.gate, d);
+    else
+        crew.reload = (struct reload){.gate = &crew.gate, .d = d};
+    return &crew.reload;
+}
+
+static enum reload_state reload_go_on(void)
+{
+    enum reload_state state = RELOAD_REFUSED;
+
+    if (crew.terms > 0)
+        reload_drop(&crew.reload, "headgate is ending");
+    else
+        state = reload_step(&crew.reload);
+    if (state == RELOAD_WAITS)
+        return state;
+    if (state == RELOAD_DONE)
+        watch_begin();
+    crew.reloading = false;
+    tell_main(NULL); /* the next may be waiting */
+    return state;
 }
 
 static const struct command_means means = {
     .gate = &crew.gate,
     .hold = workers_hold,
     .release = workers_release,
-    .reload = reload_now,
+    .reload_begin = reload_start,
+    .reload_step = reload_go_on,
 };
 
+/* What SIGHUP asks for: as soon as no other is under way. */
 static void reload_for_signal(void)
 {
-    struct arena arena = {0};
-    struct diagnostics d = {.arena = &arena};
-    char later[NEEDS_RESTART_TEXT];
+    struct reload_asked *asked = &crew.asked;
 
-    settle();
-    reload_now(&d, later);
-    arena_free(&arena);
+    if (asked->for_it && !asked->under_way) {
+        asked->d = (struct diagnostics){.arena = &asked->arena};
+        asked->under_way = reload_start(&asked->d) != NULL;
+        asked->for_it = !asked->under_way;
+    }
+    if (!asked->under_way || reload_go_on() == RELOAD_WAITS)
+        return;
+    asked->under_way = false;
+    arena_free(&asked->arena);
 }
 
 /* Keys are those of [tls] sections, and ours for origins. */
@@ -380,7 +409,7 @@ static void serve_until_done(void)
         if (crew.terms == 0)
             names_look(crew.gate.names, monotonic_ns());
         if (sig == SIGHUP && crew.terms == 0) {
-            reload_for_signal();
+            crew.asked.for_it = true;
         } else if (sig == SIGUSR1) {
             error_log_reopen();
             order(gate_reopen_logs);
@@ -402,6 +431,7 @@ static void serve_until_done(void)
                 _exit(1);
             }
         }
+        reload_for_signal();
         if (crew.terms == 0)
             gate_sweep(&crew.gate);
     }
@@ -526,6 +556,8 @@ int serve(struct config *config)
     watch_begin();
     log_say(LOG_NOTICE, "serving");
     serve_until_done();
+    if (crew.reloading)
+        (void)reload_go_on();
     for (unsigned i = 0; i < options.workers; i++)
         pthread_join(hands[i].thread, NULL);
     leave_files();

@@ -375,6 +375,49 @@ def test_a_reload_keeps_what_is_known_and_asks_for_what_is_new(gate):
     dns.end()
 
 
+def test_a_reload_that_waits_for_names_holds_up_nothing_else(gate):
+    needs("names followed in DNS")
+    one, = shared_port("127.0.0.1")
+    dns = FakeDNS(ttl=60)
+    dns.says.update({"app.test": [one.ip], "new.test": "silence"})
+    text = CONFIG.replace("[server]\n", "[server]\ncontrol = {dir}/ctl\nerror_log = {dir}/errors\n")
+    g = gate(text, dns=dns.port, workers=1, servers=f"server = app.test:{one.port}", upstream="",
+             timeout="2s")
+
+    def ctl(*words):
+        return subprocess.run([os.path.join(BUILD, "headgate"), "ctl", "-s", g.dir + "/ctl", *words],
+                              capture_output=True, text=True)
+
+    def said():
+        with open(g.dir + "/errors") as f:
+            return f.read()
+    g.names["servers"] = f"server = new.test:{one.port}"
+    g.write(text)
+    began = time.monotonic()
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: ("new.test", 1) in dns.asked), "it asks")
+    same(ctl("upstream").returncode, 0)
+    os.rename(g.dir + "/errors", g.dir + "/moved")
+    g.signal(signal.SIGUSR1)
+    true(wait_for(lambda: os.path.exists(g.dir + "/errors"), 1), "logs are opened anew")
+    same(served(g, 2), {one.ip: 2})
+    true("reloaded" not in said() and time.monotonic() - began < 1.8, "while it waits")
+    other = ctl("reload")  # behind the first
+    same((other.returncode, said().count("reloaded")), (0, 2))
+    true(time.monotonic() - began > 2, "it was waited for")
+    dns.says["more.test"] = "silence"
+    g.names["servers"] = f"server = more.test:{one.port}"
+    g.write(text)
+    asks = threading.Thread(target=lambda: answers.append(ctl("reload")))
+    answers = []
+    asks.start()
+    true(wait_for(lambda: ("more.test", 1) in dns.asked), "it asks")
+    same(g.stop(), 0)
+    asks.join()
+    same(answers[0].returncode, 1)
+    dns.end()
+
+
 def test_the_control_socket_shows_addresses(gate):
     needs("names followed in DNS")
     one, two = shared_port("127.0.0.1", "127.0.0.2")
