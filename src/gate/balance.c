@@ -7,6 +7,8 @@
 #include "gate/sticky.h"
 #include "gate/upstream.h"
 
+#include <limits.h>
+
 /* What one choice is made from. */
 struct choice {
     const struct pool_view *view;
@@ -14,9 +16,9 @@ struct choice {
     struct exchange *x;
     const struct tried *tried;
     uint64_t now;
-    bool backup;
-    bool last; /* there is nobody else: those that are ejected, too */
-    bool full; /* somebody was passed over who is at his limit */
+    unsigned level; /* of those to choose from */
+    bool last;      /* there is nobody else: those that are ejected, too */
+    bool full;      /* somebody was passed over who is at his limit */
 };
 
 /* As configured, or as ordered since. */
@@ -27,9 +29,25 @@ static uint64_t weight_of(const struct choice *c, unsigned i)
     return (uint64_t)server_weight(e->state, e->weight) * c->view->servers[i]->share;
 }
 
-static bool is_backup(const struct choice *c, unsigned i)
+/* Those of a lower level go before it: backups are behind all others, and each priority of a
+ * service is behind the better ones. */
+static unsigned level_of(const struct choice *c, unsigned i)
 {
-    return c->conf->servers[i].backup || c->view->servers[i]->reserve;
+    return (c->conf->servers[i].backup ? UINT8_MAX + 1u : 0) + c->view->servers[i]->behind;
+}
+
+/* The next that there is; false: this one was the last. */
+static bool next_level(struct choice *c)
+{
+    unsigned next = UINT_MAX;
+
+    for (unsigned i = 0; i < c->view->reach; i++) {
+        unsigned level = level_of(c, i);
+        if (level > c->level && level < next)
+            next = level;
+    }
+    c->level = next;
+    return next != UINT_MAX;
 }
 
 static bool was_tried(const struct tried *t, unsigned i)
@@ -47,7 +65,7 @@ static bool may_be_asked(struct choice *c, unsigned i)
 
     if (c->view->servers[i]->tenure == 0) /* no address */
         return false;
-    if (e->down || server_steer(e->state) == STEER_DOWN || is_backup(c, i) != c->backup ||
+    if (e->down || server_steer(e->state) == STEER_DOWN || level_of(c, i) != c->level ||
         was_tried(c->tried, i))
         return false;
     if (c->conf->ejects && !c->last && !health_allows(e->state, c->now))
@@ -287,10 +305,8 @@ int balance_choose(const struct pool_view *view, const struct upstream_conf *con
         .view = view, .conf = conf, .x = x, .tried = tried, .now = io_now(exchange_io(x))};
     int i = choose(&c);
 
-    if (i < 0) {
-        c.backup = true;
+    while (i < 0 && next_level(&c))
         i = choose(&c);
-    }
     *full = *full || c.full;
     return i;
 }
@@ -314,10 +330,10 @@ bool balance_has_other(const struct pool_view *view, const struct upstream_conf 
     struct choice c = {
         .view = view, .conf = conf, .x = x, .tried = tried, .now = io_now(exchange_io(x))};
 
-    for (unsigned i = 0; i < 2 * view->reach; i++) {
-        c.backup = i >= view->reach;
-        if (may_serve(&c, i % view->reach))
-            return true;
-    }
+    do
+        for (unsigned i = 0; i < view->reach; i++)
+            if (may_serve(&c, i))
+                return true;
+    while (next_level(&c));
     return false;
 }

@@ -82,18 +82,24 @@ void health_forget(struct server_state *s)
     atomic_store(&s->probing, false);
 }
 
-void health_good(struct server_state *s, uint64_t now, bool probe)
+void health_good(struct server_state *s, uint64_t now)
 {
-    if (probe) {
-        server_clear(s);
-        STORE(s->back_at, now);
-        STORE(s->ejected_until, 0);
-        atomic_store(&s->probing, false);
-        log_say(LOG_NOTICE, "upstream server %.*s is back", SPAN_ARG(s->text));
-    }
     window_count(s, now, false);
     if (LOAD(s->failures) > 0)
         STORE(s->failures, 0);
+}
+
+void health_back(const struct judged *j)
+{
+    struct server_state *s = j->server;
+
+    server_clear(s);
+    STORE(s->back_at, j->now);
+    STORE(s->ejected_until, 0);
+    atomic_store(&s->probing, false);
+    log_say(LOG_NOTICE, "upstream %.*s: server %.*s is back", SPAN_ARG(j->upstream->name),
+            SPAN_ARG(j->name));
+    health_good(s, j->now);
 }
 
 void health_unknown(struct server_state *s, bool probe)
@@ -116,24 +122,24 @@ static bool eject_allowed(const struct upstream_conf *u)
     return (uint64_t)ejected * HUNDRED_PERCENT <= u->max_ejected * there;
 }
 
-static void server_eject(const struct upstream_conf *u, struct server_state *s, uint64_t now,
-                         bool again)
+static void server_eject(const struct judged *j)
 {
-    uint32_t times = health_back_for(s, now) < EJECT_FORGIVE_NS ? LOAD(s->ejections) : 0;
-    uint64_t time = u->eject_time;
+    struct server_state *s = j->server;
+    uint32_t times = health_back_for(s, j->now) < EJECT_FORGIVE_NS ? LOAD(s->ejections) : 0;
+    uint64_t time = j->upstream->eject_time;
 
     for (uint32_t i = 0; i < times && time < EJECT_MAX_NS; i++)
         time *= 2;
-    if (time > EJECT_MAX_NS && EJECT_MAX_NS > u->eject_time)
+    if (time > EJECT_MAX_NS && EJECT_MAX_NS > j->upstream->eject_time)
         time = EJECT_MAX_NS;
     STORE(s->ejections, times + 1);
-    STORE(s->back_at, now + time);
-    STORE(s->ejected_until, now + time);
+    STORE(s->back_at, j->now + time);
+    STORE(s->ejected_until, j->now + time);
     server_clear(s);
     atomic_store(&s->probing, false);
-    log_say(LOG_WARNING, "upstream %.*s: server %.*s is ejected for %llu ms%s", SPAN_ARG(u->name),
-            SPAN_ARG(s->text), (unsigned long long)(time / NS_PER_MS),
-            again ? ": the probe failed" : "");
+    log_say(LOG_WARNING, "upstream %.*s: server %.*s is ejected for %llu ms%s",
+            SPAN_ARG(j->upstream->name), SPAN_ARG(j->name),
+            (unsigned long long)(time / NS_PER_MS), j->probe ? ": the probe failed" : "");
 }
 
 static bool rate_is_bad(const struct upstream_conf *u, const struct server_state *s)
@@ -144,19 +150,19 @@ static bool rate_is_bad(const struct upstream_conf *u, const struct server_state
            bad * HUNDRED_PERCENT >= u->eject_error_rate * all;
 }
 
-void health_bad(const struct upstream_conf *u, const struct server_entry *e, uint64_t now,
-                bool probe)
+void health_bad(const struct judged *j)
 {
-    struct server_state *s = e->state;
+    const struct upstream_conf *u = j->upstream;
+    struct server_state *s = j->server;
 
-    window_count(s, now, true);
+    window_count(s, j->now, true);
     uint32_t failures = ADD(s->failures, 1) + 1;
-    if (!probe && (u->eject_failures == VALUE_OFF || failures < u->eject_failures) &&
+    if (!j->probe && (u->eject_failures == VALUE_OFF || failures < u->eject_failures) &&
         !rate_is_bad(u, s))
         return;
     pthread_mutex_lock(&u->state->lock);
-    if (probe || (LOAD(s->ejected_until) == 0 && eject_allowed(u)))
-        server_eject(u, s, now, probe);
+    if (j->probe || (LOAD(s->ejected_until) == 0 && eject_allowed(u)))
+        server_eject(j);
     pthread_mutex_unlock(&u->state->lock);
 }
 

@@ -27,10 +27,19 @@ void health_forget(struct server_state *s);
 /* The same for whoever has nowhere else to go: it may, ejected or not. */
 void health_enter_last(struct server_state *s, bool *probe);
 
-/* A request ended well, or not; or nothing can be said of it. */
-void health_good(struct server_state *s, uint64_t now, bool probe);
-void health_bad(const struct upstream_conf *u, const struct server_entry *e, uint64_t now,
-                bool probe);
+/* Of whom there is news. */
+struct judged {
+    const struct upstream_conf *upstream;
+    struct server_state *server;
+    struct span name; /* for the log: as written, and which of its addresses */
+    uint64_t now;
+    bool probe;
+};
+
+/* A request ended well, or a probe did; or it did not, or nothing can be said of it. */
+void health_good(struct server_state *s, uint64_t now);
+void health_back(const struct judged *j);
+void health_bad(const struct judged *j);
 void health_unknown(struct server_state *s, bool probe);
 
 /* By hand, or by checks: what was held against it is forgotten. */

@@ -377,6 +377,12 @@ static void leg_note(const struct leg *leg, enum cause cause)
     server_failure_set(leg->server->state, f);
 }
 
+static void leg_is_back(const struct leg *leg)
+{
+    health_back(&(struct judged){leg->upstream, leg->server->state, leg->x->server, leg_now(leg),
+                                 true});
+}
+
 static void leg_judge(struct leg *leg, enum cause cause)
 {
     if (leg->judged)
@@ -393,9 +399,12 @@ static void leg_judge(struct leg *leg, enum cause cause)
     if (!leg->upstream->ejects)
         return;
     if (bad)
-        health_bad(leg->upstream, leg->server, now, leg->probe);
+        health_bad(&(struct judged){leg->upstream, leg->server->state, leg->x->server, now,
+                                    leg->probe});
+    else if (cause == CAUSE_NONE && leg->probe)
+        leg_is_back(leg);
     else if (cause == CAUSE_NONE)
-        health_good(leg->server->state, now, leg->probe);
+        health_good(leg->server->state, now);
     else
         health_unknown(leg->server->state, leg->probe);
     leg->probe = false;
@@ -410,7 +419,7 @@ static void leg_judge_head(struct leg *leg)
     if (is_servers_failure(leg, CAUSE_NONE)) {
         leg_judge(leg, CAUSE_NONE);
     } else if (leg->probe && leg_is_current(leg)) {
-        health_good(leg->server->state, leg_now(leg), true);
+        leg_is_back(leg);
         leg->probe = false;
     }
 }

@@ -87,14 +87,18 @@ static int index_of(const struct name *n, const struct server_entry *e)
     return -1;
 }
 
-static uint16_t first_priority(const struct name *n)
+/* Priorities that go before this one, among all that are known. */
+static uint8_t better_than(const struct name *n, uint16_t priority)
 {
-    uint16_t first = UINT16_MAX;
+    unsigned better = 0;
 
-    for (unsigned i = 0; i < n->count; i++)
-        if (n->found[i].priority < first)
-            first = n->found[i].priority;
-    return first;
+    for (unsigned i = 0; i < n->count; i++) {
+        unsigned same = 0;
+        while (n->found[same].priority != n->found[i].priority)
+            same++;
+        better += same == i && n->found[i].priority < priority;
+    }
+    return (uint8_t)better;
 }
 
 /* A service's weight is a share of its server's; those of a later priority serve when
@@ -104,8 +108,8 @@ static bool rank(const struct name *n, unsigned i, struct server_state *s)
     const struct found *f = &n->found[i];
 
     if (!n->lookup.services)
-        return server_rank(s, 1, false);
-    return server_rank(s, f->weight ? f->weight : 1, f->priority > first_priority(n));
+        return server_rank(s, 1, 0);
+    return server_rank(s, f->weight ? f->weight : 1, better_than(n, f->priority));
 }
 
 static const struct server_entry *free_slot(const struct server_entry *slots)

@@ -144,7 +144,7 @@ static void server_placed(struct pool_server *s, const struct server_state *stat
     uint32_t tenure = server_tenure(state);
 
     s->share = state->share;
-    s->reserve = state->reserve;
+    s->behind = state->behind;
     if (s->tenure == tenure)
         return;
     s->tenure = tenure;

@@ -19,7 +19,7 @@ struct pool_server {
     struct address at;     /* these six as gate/upstream.h had them when it was looked at */
     uint64_t hash;
     uint32_t share;
-    bool reserve;
+    uint8_t behind;
     uint64_t stick;         /* its number in cookies; gate/sticky.h */
     uint32_t tenure;        /* 0: there is no address */
     struct link_node idle;  /* struct link, last used first */

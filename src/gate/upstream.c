@@ -252,12 +252,12 @@ void server_place(struct server_state *s, const struct address *at, uint64_t has
     server_begin(s, s->tenures);
 }
 
-bool server_rank(struct server_state *s, uint32_t share, bool reserve)
+bool server_rank(struct server_state *s, uint32_t share, uint8_t behind)
 {
-    bool news = s->share != share || s->reserve != reserve;
+    bool news = s->share != share || s->behind != behind;
 
     s->share = share;
-    s->reserve = reserve;
+    s->behind = behind;
     return news;
 }
 

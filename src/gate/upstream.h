@@ -37,7 +37,7 @@ struct server_state {
     struct address at;
     uint64_t hash;
     uint32_t share; /* times the server's weight; of a service's target its own weight */
-    bool reserve;   /* serves when no other may: a target of a later priority */
+    uint8_t behind; /* so many other priorities of its service go before its own */
 
     _Atomic uint32_t steered; /* main's to write, read with every choice; 0: as configured */
 
@@ -107,7 +107,7 @@ void server_place(struct server_state *s, const struct address *at, uint64_t has
 void server_vacate(struct server_state *s);
 
 /* And it has this rank among others.  True: it had another. */
-bool server_rank(struct server_state *s, uint32_t share, bool reserve);
+bool server_rank(struct server_state *s, uint32_t share, uint8_t behind);
 
 /* --- by hand; main writes, all workers follow at once ---------------------------- */
 

@@ -80,6 +80,11 @@ class Origin:
     def end(self):
         self.socket.close()
 
+    def die(self):
+        """And nobody who is connected hears more."""
+        for s in [self.socket, *self.connections]:
+            s.shutdown(socket.SHUT_RDWR)
+
 
 def shared_port(*ips):
     """Origins at these addresses with one port that is free at all of them."""
@@ -237,6 +242,20 @@ def test_a_service_has_priorities_weights_and_ports(gate):
     dns.stop()
     dns.start(hosts, [f"{service},three.test,{three.port},5,0", f"{service},one.test,{one.port},9,1"])
     by(g, three.ip)
+    dns.stop()
+    dns.start(hosts, [f"{service},two.test,{two.port},1,1", f"{service},one.test,{one.port},2,1",
+                      f"{service},three.test,{three.port},3,1"])
+    by(g, two.ip)
+    g.stop()
+    g = start(gate, dns, f"srv:{service}", upstream="eject_failures = 1\neject_time = 1h\nmax_ejected = 100%")
+    by(g, two.ip)
+    for ill, well in ((two, one), (one, three)):  # one priority after the other
+        before = three.requests
+        ill.die()
+        by(g, well.ip)
+        same(served(g, 20), {well.ip: 20})
+        same(three.requests == before, well is one)
+        true(f"server srv:{service} ({ill.ip}:{ill.port}) is ejected" in g.said(), g.said())
     dns.stop()
     dns.start(hosts)
     by(g, 503)

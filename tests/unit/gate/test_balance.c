@@ -254,6 +254,37 @@ START_TEST(backups_serve_only_when_nobody_else_may)
 }
 END_TEST
 
+START_TEST(priorities_serve_one_after_the_other_and_backups_last)
+{
+    static const uint8_t behind[] = {2, 0, 0, 1};
+    static const struct tried two = {2, {1, 2}};
+    struct group *g = group_make((enum balance)_i, 5, NULL);
+    bool full = false;
+
+    key_set(g, 1);
+    for (unsigned i = 0; i < COUNT_OF(behind); i++)
+        g->pooled[i].behind = behind[i];
+    g->servers[4].backup = true;
+    for (unsigned i = 0; i < 100; i++)
+        draw(g);
+    ck_assert_uint_eq(g->got[1] + g->got[2], 100);
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, &two, &full), 3);
+    ck_assert(balance_has_other(g->view, &g->conf, &g->x, &two));
+    g->servers[1].down = g->servers[2].down = true;
+    for (unsigned i = 0; i < 20; i++)
+        ck_assert_int_eq(draw(g), 3);
+    g->servers[3].down = true;
+    for (unsigned i = 0; i < 20; i++)
+        ck_assert_int_eq(draw(g), 0);
+    g->servers[0].down = true;
+    ck_assert_int_eq(draw(g), 4);
+    ck_assert(balance_has_other(g->view, &g->conf, &g->x, &none));
+    g->servers[4].down = true;
+    ck_assert_int_eq(balance_choose(g->view, &g->conf, &g->x, &none, &full), -1);
+    ck_assert(!balance_has_other(g->view, &g->conf, &g->x, &none));
+}
+END_TEST
+
 START_TEST(who_is_at_his_limit_is_passed_over)
 {
     struct group *g = group_make((enum balance)_i, 3, NULL);
@@ -527,6 +558,8 @@ Suite *balance_suite(void)
     tcase_add_test(t, who_was_slow_once_is_tried_again_later);
     tcase_add_test(t, a_quick_refusal_does_not_attract);
     tcase_add_loop_test(t, backups_serve_only_when_nobody_else_may, 0, BALANCE_HASH + 1);
+    tcase_add_loop_test(t, priorities_serve_one_after_the_other_and_backups_last, 0,
+                        BALANCE_HASH + 1);
     tcase_add_loop_test(t, who_is_at_his_limit_is_passed_over, 0, BALANCE_HASH + 1);
     tcase_add_loop_test(t, who_is_back_begins_with_little, 0, 2);
     tcase_add_loop_test(t, what_is_ordered_by_hand_holds_at_once, 0, BALANCE_HASH + 1);

@@ -77,7 +77,7 @@ END_TEST
 
 static void one_fails(unsigned i, bool probe)
 {
-    health_bad(&conf, &servers[i], now, probe);
+    health_bad(&(struct judged){&conf, &states[i], SPAN("s"), now, probe});
 }
 
 /* When it may be tried again. */
@@ -112,7 +112,7 @@ START_TEST(each_ejection_is_longer_and_one_request_is_the_probe)
     ck_assert(health_enter(&states[0], now, &probe) && probe);
     health_unknown(&states[0], true);
     ck_assert(health_enter(&states[0], now, &probe) && probe);
-    health_good(&states[0], now, true);
+    health_back(&(struct judged){&conf, &states[0], SPAN("s"), now, true});
     ck_assert(health_enter(&states[0], now, &probe) && !probe);
     now += 600 * NS_PER_S; /* all is forgiven */
     for (unsigned i = 0; i < 3; i++)
@@ -142,16 +142,16 @@ START_TEST(who_is_forgiven_serves_at_once_and_as_if_nothing_had_been)
     bool probe;
 
     for (unsigned i = 0; i < 3; i++)
-        health_bad(&conf, &servers[0], now, false);
+        one_fails(0, false);
     ck_assert(!health_allows(&states[0], now));
     health_forgive(&group, &states[0]);
     ck_assert(health_allows(&states[0], now));
     ck_assert(health_enter(&states[0], now, &probe) && !probe);
     ck_assert_uint_eq(health_back_for(&states[0], now), UINT64_MAX); /* no slow start */
     for (unsigned i = 0; i < 2; i++)
-        health_bad(&conf, &servers[0], now, false);
+        one_fails(0, false);
     ck_assert(health_allows(&states[0], now));
-    health_bad(&conf, &servers[0], now, false);
+    one_fails(0, false);
     ck_assert(!health_allows(&states[0], now + conf.eject_time - 1));
     ck_assert(health_allows(&states[0], now + conf.eject_time)); /* not longer than the first time */
 }
@@ -166,7 +166,7 @@ START_TEST(a_rate_counts_only_with_enough_requests_of_one_window)
     ck_assert_uint_eq(away(0), 0);
     now += 10 * NS_PER_S;
     for (unsigned i = 0; i < 10; i++)
-        health_good(&states[0], now, false);
+        health_good(&states[0], now);
     for (unsigned i = 0; i < 9; i++)
         one_fails(0, false);
     ck_assert_uint_eq(away(0), 0);
@@ -195,7 +195,7 @@ START_TEST(slots_without_an_address_are_not_counted)
     for (unsigned i = 1; i < SERVERS; i++)
         server_vacate(&states[i]);
     for (unsigned i = 0; i < 100; i++)
-        health_bad(&conf, &servers[0], now, false);
+        one_fails(0, false);
     ck_assert(health_enter(&states[0], now, &probe));
 }
 END_TEST
@@ -210,7 +210,7 @@ START_TEST(another_address_has_no_past)
     server_failed(&states[0], now);
     server_failure_set(&states[0], (struct server_failure){1, CAUSE_NONE, 503});
     for (unsigned i = 0; i < 100; i++)
-        health_bad(&conf, &servers[0], now, false);
+        one_fails(0, false);
     uint32_t tenure = server_tenure(&states[0]);
     server_place(&states[0], &a, 1);
     ck_assert_uint_eq(server_tenure(&states[0]), tenure);

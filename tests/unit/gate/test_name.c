@@ -156,14 +156,16 @@ START_TEST(a_service_says_who_is_first_and_how_much_each_gets)
     l->found[l->count++] = found(1, 10, 30);
     l->found[l->count++] = found(2, 20, 1);
     l->found[l->count++] = found(3, 10, 0);
-    for (unsigned i = 0; i < 3; i++)
+    l->found[l->count++] = found(4, 30, 0);
+    for (unsigned i = 0; i < 4; i++)
         l->found[i].at.port = 80;
     name_heard(&name, bounds, now);
     ck_assert(name_place(&name, slots, &left_out));
-    EXPECT_SLOTS("\1\2\3");
-    ck_assert(states[0].share == 30 && !states[0].reserve);
-    ck_assert(states[1].share == 1 && states[1].reserve);
-    ck_assert(states[2].share == 1 && !states[2].reserve);
+    EXPECT_SLOTS("\1\2\3\4");
+    ck_assert(states[0].share == 30 && states[0].behind == 0);
+    ck_assert(states[1].share == 1 && states[1].behind == 1);
+    ck_assert(states[2].share == 1 && states[2].behind == 0);
+    ck_assert(states[3].share == 1 && states[3].behind == 2);
     uint32_t tenure = server_tenure(&states[0]);
     l->found[0].weight = 5; /* news, and the same server */
     name_heard(&name, bounds, now);
