@@ -145,6 +145,8 @@ static void put_server_json(const struct overview *o, const struct server_entry 
             state_of(e), e->backup ? "true" : "false", server_weight(s, e->weight), e->weight,
             e->down ? "true" : "false");
     put_limit(o->out, "max_in_flight", e->max_in_flight);
+    putc(',', o->out);
+    put_limit(o->out, "max_connections", e->max_connections);
     fputs(",\"in_flight\":", o->out);
     put_count(o, &s->seen_legs);
     fputs(",\"connections_busy\":", o->out);
@@ -153,6 +155,9 @@ static void put_server_json(const struct overview *o, const struct server_entry 
     put_count(o, &s->seen_idle);
     putc(',', o->out);
     put_limit(o->out, "latency_us", latency ? latency / NS_PER_US : VALUE_OFF);
+    putc(',', o->out);
+    uint64_t idle = load64(&s->idle_rule);
+    put_limit(o->out, "ends_idle_after_ms", idle ? idle / NS_PER_MS : VALUE_OFF);
     putc(',', o->out);
     put_limit(o->out, "ejected_for_ms",
               until == 0          ? VALUE_OFF
@@ -209,6 +214,8 @@ static void put_group_json(const struct overview *o, const struct upstream_conf 
     put_json(o->out, u->name);
     putc(',', o->out);
     put_limit(o->out, "max_in_flight", u->max_in_flight);
+    putc(',', o->out);
+    put_limit(o->out, "max_connections", u->max_connections);
     fprintf(o->out, ",\"waiting\":%u,\"servers\":[", load32(&u->state->waiting));
     for (unsigned i = 0; i < u->server_count; i++) {
         if (!is_shown(u, i, only))

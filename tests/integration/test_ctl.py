@@ -26,7 +26,7 @@ server = 127.0.0.1:{one}
 server = 127.0.0.1:{two}
 {upstream}
 [upstream other]
-server = 127.0.0.1:{one} weight=3
+server = 127.0.0.1:{one} weight=3 max_connections=8
 server = 127.0.0.1:{two} down
 [route all]
 handler = forward
@@ -97,7 +97,7 @@ def say(path, data, seconds=8):
 
 def test_servers_are_shown_with_what_is_known(gate):
     for workers in (1, 4):
-        p = Pair(gate, workers, "max_in_flight = 50")
+        p = Pair(gate, workers, "max_in_flight = 50\nmax_connections = 60")
         held = [p.gate.connect() for _ in range(6)]
         for s in held:
             s.sendall(b"GET /hold/1500 HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -105,7 +105,9 @@ def test_servers_are_shown_with_what_is_known(gate):
         shown = p.json("upstream")["upstreams"]
         same([u["name"] for u in shown], ["api", "other"])
         api, other = shown
-        same(api["max_in_flight"], 50)
+        same((api["max_in_flight"], api["max_connections"]), (50, 60))
+        same((other["max_connections"], other["servers"][0]["max_connections"],
+              other["servers"][0]["ends_idle_after_ms"]), (None, 8, None))
         same([s["in_flight"] for s in api["servers"]], [o.held for o in p.origins])
         same(sum(s["connections_busy"] for s in api["servers"]), 6)
         same([s["state"] for s in api["servers"]], ["up", "up"])

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from harness import SOURCE, main, parse_response, same, true
+from harness import HEADGATE, SOURCE, main, parse_response, same, true
 from origin import Origin
 
 POSTS = 100000 if os.environ.get("HG_LONG") else 2000
@@ -19,6 +19,7 @@ IDLE_MS = 40
 CONFIG = """
 [server]
 workers = 2
+control = ctl.sock
 access_log = {dir}/access.log
 [listener a]
 listen = 127.0.0.1:{port}
@@ -87,6 +88,10 @@ def posts(gate, learn):
                 same(g.get("/")[0], 200)
                 time.sleep(2.5 * IDLE_MS / 1000)
             statuses = Clients(g, POSTS).run()
+            shown = json.loads(subprocess.run([HEADGATE, "ctl", "-c", g.ini, "--json", "upstream"], cwd=g.dir,
+                                              capture_output=True, text=True, check=True).stdout)
+            kept = shown["upstreams"][0]["servers"][0]["ends_idle_after_ms"]
+            true(learn == "no" or kept, "what was learned is shown")
             came, ids, connections, ended = map(int, g.get("/count")[2].split())
             g.stop()
         finally:
