@@ -14,22 +14,33 @@ static const char *const addresses[] = {"198.51.100.1:80", "198.51.100.2:80", "1
 
 /* --- the faults ------------------------------------------------------------------------------ */
 
-enum fault { REFUSE, SILENCE, RESET, TRUNCATE, GARBAGE, STATUS_503, FAULTS };
-
-static const enum origin_what fault_whats[FAULTS] = {
-    ORIGIN_length,           ORIGIN_silent,  ORIGIN_reset_before,
-    ORIGIN_close_in_content, ORIGIN_garbage, ORIGIN_unwell,
+static const struct fault {
+    enum sim_dialled dialled;
+    enum origin_what what; /* what it does once it is connected to; ORIGIN_COUNT: as asked */
+    bool cuts;             /* answers that have begun */
+} faults[] = {
+    {SIM_REFUSE, ORIGIN_COUNT, false},
+    {SIM_SILENT, ORIGIN_COUNT, false},
+    {SIM_UNREACHABLE, ORIGIN_COUNT, false},
+    {SIM_ACCEPT, ORIGIN_silent, false},
+    {SIM_ACCEPT, ORIGIN_stuck, true},
+    {SIM_ACCEPT, ORIGIN_reset_before, false},
+    {SIM_ACCEPT, ORIGIN_close_in_content, true},
+    {SIM_ACCEPT, ORIGIN_garbage, false},
+    {SIM_ACCEPT, ORIGIN_large_head, false},
+    {SIM_ACCEPT, ORIGIN_unwell, false},
 };
+enum { QUICK = 5, FAULTS = COUNT_OF(faults) }; /* from QUICK on it says something at once */
 
-static enum fault any_fault(struct traffic *t)
+static const struct fault *any_fault(struct traffic *t)
 {
-    return (enum fault)sim_random(t->sim, FAULTS);
+    return &faults[sim_random(t->sim, FAULTS)];
 }
 
-static void falls_ill(struct traffic *t, unsigned server, enum fault f)
+static void falls_ill(struct traffic *t, unsigned server, const struct fault *f)
 {
-    t->origins.servers[server].dialled = f == REFUSE ? SIM_REFUSE : SIM_ACCEPT;
-    t->origins.health[server] = fault_whats[f];
+    t->origins.servers[server].dialled = f->dialled;
+    t->origins.health[server] = f->what == ORIGIN_COUNT ? ORIGIN_length : f->what;
 }
 
 static void recovers(struct traffic *t, unsigned server)
@@ -43,16 +54,16 @@ static void recovers(struct traffic *t, unsigned server)
 static const char config_text[] =
     "[listener web]\nlisten = 192.0.2.1:80\n[upstream u]\n"
     "%s%sbalance = %s\nfirst_byte_timeout = 5s\nidle_timeout = 5s\n"
-    "[route all]\nhandler = forward\nupstream = u\nmax_body = off\n%s";
+    "[route all]\nhandler = forward\nupstream = u\nmax_body = off\n";
 
-static void text_make(struct traffic *t, unsigned servers, const char *more, const char *route)
+static void text_make(struct traffic *t, unsigned servers, const char *more, uint64_t balance)
 {
     char lines[160] = "";
 
     for (unsigned i = 0, n = 0; i < servers; i++)
         n += (unsigned)snprintf(lines + n, sizeof lines - n, "server = %s\n", addresses[i]);
     int n = snprintf(t->config, sizeof t->config, config_text, lines, more,
-                     balances[sim_random(t->sim, BALANCES)], route);
+                     balances[balance % BALANCES]);
     EXPECT((size_t)n < sizeof t->config, "room");
 }
 
@@ -68,7 +79,7 @@ static void group_open(struct traffic *t, const struct telling *telling, unsigne
         origins_add(&t->origins, addresses[i]);
         t->origins.health[i] = ORIGIN_length;
     }
-    text_make(t, servers, more, "");
+    text_make(t, servers, more, telling->seed);
     gateway_open(&t->gateway, t->sim, t->config, sim_random(t->sim, 2) ? 4 : 1);
 }
 
@@ -169,7 +180,7 @@ static uint64_t failing(const struct telling *telling)
     unsigned asked = t.origins.checks[0];
     expect_state(&t, 0, CHECK_DOWN, FALL);
     unsigned more = t.origins.checks[0] - asked; /* one may have been under way */
-    EXPECT(t.origins.servers[0].dialled == SIM_REFUSE || (more >= FALL && more <= FALL + 1),
+    EXPECT(t.origins.servers[0].dialled != SIM_ACCEPT || (more >= FALL && more <= FALL + 1),
            "%u checks took it out", more);
     unsigned before = t.origins.asked[0];
     traffic_play(&t, 30);
@@ -204,7 +215,7 @@ static uint64_t flapping(const struct telling *telling)
     expect_state(&t, 0, ill ? CHECK_DOWN : CHECK_UP, 1);
     recovers(&t, 0);
     expect_state(&t, 0, CHECK_UP, RISE);
-    enum fault f = RESET + (enum fault)sim_random(t.sim, FAULTS - RESET);
+    const struct fault *f = &faults[QUICK + sim_random(t.sim, FAULTS - QUICK)];
     for (unsigned round = 0; round < 6;
          round++) { /* twice unwell, once well: never three in a row */
         falls_ill(&t, 0, f);
@@ -271,11 +282,11 @@ static uint64_t racing(const struct telling *telling)
         sim_run_for(t.sim, sim_random(t.sim, UINT64_C(1) << (20 + sim_random(t.sim, 14))));
         mem_fail_at(0, 0);
         text_make(&t, 1 + (unsigned)sim_random(t.sim, SERVERS),
-                  checks[sim_random(t.sim, COUNT_OF(checks))], "");
+                  checks[sim_random(t.sim, COUNT_OF(checks))], sim_random(t.sim, BALANCES));
         if (sim_random(t.sim, 3))
             gateway_reload(&t.gateway, t.config);
     }
-    text_make(&t, SERVERS, "", "");
+    text_make(&t, SERVERS, "", sim_random(t.sim, BALANCES));
     gateway_reload(&t.gateway, t.config);
     EXPECT(sim_run(t.sim, gateway_quiet, &t.gateway, 60 * NS_PER_S), "orders are carried out");
     for (unsigned i = 0; i < SERVERS; i++) {
@@ -289,7 +300,7 @@ static uint64_t racing(const struct telling *telling)
         EXPECT(t.origins.checks[0] + t.origins.checks[1] + t.origins.checks[2] == asked,
                "nobody is asked any more");
     } else {
-        text_make(&t, SERVERS, CHECK, "");
+        text_make(&t, SERVERS, CHECK, sim_random(t.sim, BALANCES));
         gateway_reload(&t.gateway, t.config);
         sim_run_for(t.sim, sim_random(t.sim, 5 * NS_PER_S));
         gateway_drain(&t.gateway); /* with checks under way, perhaps */
@@ -308,10 +319,10 @@ static uint64_t reloading(const struct telling *telling)
     falls_ill(&t, 0, any_fault(&t));
     expect_state(&t, 0, CHECK_DOWN, 1);
     expect_state(&t, 1, CHECK_UP, 1);
-    falls_ill(&t, 1, SILENCE);
+    falls_ill(&t, 1, &(struct fault){SIM_ACCEPT, ORIGIN_silent, false});
     unsigned rounds = 0;
     for (uint64_t end = sim_now(t.sim) + time_of(FALL); sim_now(t.sim) < end; rounds++) {
-        text_make(&t, 2, CHECK, ""); /* another balance, the same check */
+        text_make(&t, 2, CHECK, rounds); /* another balance, the same check */
         gateway_reload(&t.gateway, t.config);
         sim_run_for(t.sim, sim_random(t.sim, TIMEOUT_NS));
         EXPECT(state_of(&t, 0)->check == CHECK_DOWN, "after %u reloads", rounds);
@@ -331,12 +342,12 @@ static uint64_t pairs(const struct telling *telling)
     struct traffic t;
 
     group_open(&t, telling, SIM_SHORT | SIM_RACES, SERVERS, "retry_budget = 20% min=1/s\n");
-    enum fault f = any_fault(&t);
+    const struct fault *f = &faults[telling->seed / BALANCES % FAULTS]; /* each with each */
     bool all = sim_random(t.sim, 4) == 0;
     uint64_t began = sim_now(t.sim);
     for (unsigned i = 0; i < (all ? SERVERS : 1u); i++) {
-        t.origins.servers[i].dialled = f == REFUSE ? SIM_REFUSE : SIM_ACCEPT;
-        t.origins.meets[i] = f == REFUSE ? ORIGIN_COUNT : fault_whats[f];
+        t.origins.servers[i].dialled = f->dialled;
+        t.origins.meets[i] = f->what;
     }
     for (unsigned n = 0; n < CLIENTS; n++) {
         struct visitor *v = client_new(&t);
@@ -348,7 +359,7 @@ static uint64_t pairs(const struct telling *telling)
     EXPECT(sim_run(t.sim, traffic_over, &t, 3600 * NS_PER_S), "everyone hears something");
     for (unsigned i = 0; i < CLIENTS; i++) {
         struct visitor *v = &t.clients[i];
-        bool cut = f == TRUNCATE && v->answered < v->count; /* the connection ends with it */
+        bool cut = f->cuts && v->answered < v->count; /* the connection ends with it */
         EXPECT(v->answered == v->count || cut, "client %u: %u of %u answers", i, v->answered,
                v->count);
         EXPECT(cut || v->at == v->peer->len, "client %u: something behind the last answer", i);
@@ -386,11 +397,11 @@ static uint64_t mirror(const struct telling *telling)
     origins_add(&t.origins, addresses[0]);
     origins_open(&shadow, t.sim);
     origins_add(&shadow, addresses[1]);
-    enum fault f = any_fault(&t);
+    const struct fault *f = any_fault(&t);
     bool sick = sim_random(t.sim, 2), poor = sim_random(t.sim, 4) == 0,
          drain = sim_random(t.sim, 4) == 0;
-    shadow.servers[0].dialled = sick && f == REFUSE ? SIM_REFUSE : SIM_ACCEPT;
-    shadow.meets[0] = sick && f != REFUSE ? fault_whats[f] : ORIGIN_length;
+    shadow.servers[0].dialled = sick ? f->dialled : SIM_ACCEPT;
+    shadow.meets[0] = sick && f->what != ORIGIN_COUNT ? f->what : ORIGIN_length;
     int n = snprintf(t.config, sizeof t.config, mirror_text,
                      sim_random(t.sim, 2) ? "max_in_flight = 1\n" : "");
     EXPECT((size_t)n < sizeof t.config, "room");
@@ -436,7 +447,7 @@ const struct story checks_stories[] = {
     {"checks.nobody", "with nobody well requests are refused", nobody, 0},
     {"checks.racing", "checks among reloads, drains and failing memory", racing, 2},
     {"checks.reloading", "a reload forgets nothing", reloading, 0},
-    {"checks.pairs", "every way to choose meets every way to fail", pairs, 3},
+    {"checks.pairs", "every way to choose meets every way to fail", pairs, 5},
     {"checks.mirror", "a mirror harms nobody", mirror, 2},
     {0},
 };
