@@ -19,10 +19,11 @@
 enum { PATH_ROOM = 4096 };
 
 static struct {
-    int fd;               /* -1 until the first opening */
-    _Atomic int format;   /* enum log_format */
-    bool made;            /* by the last opening: it was not there before */
-    char path[PATH_ROOM]; /* empty: stderr */
+    int fd;                /* -1 until the first opening */
+    _Atomic int format;    /* enum log_format */
+    _Atomic bool starting; /* errors are for whoever started us, too */
+    bool made;             /* by the last opening: it was not there before */
+    char path[PATH_ROOM];  /* empty: stderr */
 } out = {.fd = -1};
 
 static uint64_t wall_ns(void)
@@ -48,24 +49,38 @@ static size_t put_json(char *at, size_t room, struct span s)
     return n;
 }
 
+static size_t line_json(char *text, size_t room, enum log_level level, struct span line)
+{
+    char iso[CLOCK_ISO_LEN];
+
+    clock_iso(iso, wall_ns());
+    size_t used = (size_t)snprintf(text, 128, "{\"time\":\"%.*s\",\"level\":\"%s\",\"message\":\"",
+                                   CLOCK_ISO_LEN, iso, log_level_name(level));
+    used += put_json(text + used, room - 256, line);
+    memcpy(text + used, "\"}\n", 3);
+    return used + 3;
+}
+
+static size_t line_text(char *text, size_t room, enum log_level level, struct span line)
+{
+    char iso[CLOCK_ISO_LEN];
+
+    clock_iso(iso, wall_ns());
+    int n = snprintf(text, room, "%.*s %s: %.*s\n", CLOCK_ISO_LEN, iso, log_level_name(level),
+                     SPAN_ARG(line));
+    return (size_t)n < room ? (size_t)n : room - 1;
+}
+
 static void error_log_write(void *data, enum log_level level, struct span line)
 {
-    char text[6000], iso[CLOCK_ISO_LEN];
-    int n;
+    bool json = atomic_load_explicit(&out.format, memory_order_relaxed) == LOG_JSON;
+    char text[6000];
+    size_t n = (json ? line_json : line_text)(text, sizeof text, level, line);
 
     (void)data;
-    clock_iso(iso, wall_ns());
-    if (atomic_load_explicit(&out.format, memory_order_relaxed) == LOG_JSON) {
-        n = snprintf(text, 128, "{\"time\":\"%.*s\",\"level\":\"%s\",\"message\":\"", CLOCK_ISO_LEN,
-                     iso, log_level_name(level));
-        size_t used = (size_t)n + put_json(text + n, sizeof text - 256, line);
-        memcpy(text + used, "\"}\n", 3);
-        descriptor_write(out.fd, text, used + 3);
-        return;
-    }
-    n = snprintf(text, sizeof text, "%.*s %s: %.*s\n", CLOCK_ISO_LEN, iso, log_level_name(level),
-                 SPAN_ARG(line));
-    descriptor_write(out.fd, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+    descriptor_write(out.fd, text, n);
+    if (level == LOG_ERROR && atomic_load_explicit(&out.starting, memory_order_relaxed))
+        descriptor_write(2, text, n);
 }
 
 static int path_open(struct span path, char name[PATH_ROOM], int *fd)
@@ -104,8 +119,14 @@ int error_log_open(const struct log_target *target, int level)
         return 0;
     }
     out.fd = fd;
+    atomic_store_explicit(&out.starting, name[0] != '\0', memory_order_relaxed);
     log_set((struct log_sink){.write = error_log_write}, (enum log_level)level);
     return 0;
+}
+
+void error_log_started(void)
+{
+    atomic_store_explicit(&out.starting, false, memory_order_relaxed);
 }
 
 int error_log_made(void)

@@ -554,6 +554,7 @@ int serve(struct config *config)
         return 1;
     }
     watch_begin();
+    error_log_started();
     log_say(LOG_NOTICE, "serving");
     serve_until_done();
     if (crew.reloading)

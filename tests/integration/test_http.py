@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """HTTP/1.1 at the edge, byte by byte: framing, limits, timeouts, the end of connections."""
 import json
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -341,6 +343,25 @@ def test_an_address_in_use_is_said_plainly(gate):
     same(second.returncode, 1)
     true(f" error: listen 127.0.0.1:{g.port}: already in use\n" in second.stderr, second.stderr)
     true("error: error" not in second.stderr, second.stderr)
+    # Whoever started it sees why it ended, also when errors go to a file.
+    log = os.path.join(g.dir, "second.log")
+    with open(os.path.join(g.dir, "second.ini"), "w", encoding="utf-8") as f:
+        f.write(f"[server]\nerror_log = {log}\n[listener a]\nlisten = 127.0.0.1:{g.port}\n"
+                "[route r]\nhandler = respond\n")
+    second = subprocess.run([HEADGATE, "-c", f.name], capture_output=True, text=True, timeout=20)
+    same(second.returncode, 1)
+    true(f" error: listen 127.0.0.1:{g.port}: already in use\n" in second.stderr, second.stderr)
+    same(g.read("second.log"), second.stderr)
+
+
+def test_errors_go_to_the_error_log_alone_once_it_serves(gate):
+    g = gate(CONFIG.replace("[server]", "[server]\nerror_log = {dir}/first.log"))
+    true(wait_for(lambda: "serving" in g.read("first.log")))
+    g.write("nonsense\n")
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: "the old one stays in use" in g.read("first.log")))
+    same(g.said(), "")
+
 
 
 def test_a_half_closed_client_gets_its_answer(gate):
