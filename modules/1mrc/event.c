@@ -29,6 +29,12 @@ static bool refuse(struct reader *r, const char *why)
     return false;
 }
 
+/* Something else stands here, or nothing any more. */
+static bool refuse_here(struct reader *r, const char *why)
+{
+    return refuse(r, r->at == r->end ? "the content ends early" : why);
+}
+
 static void skip_space(struct reader *r)
 {
     while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\r' || *r->at == '\t'))
@@ -45,7 +51,7 @@ static char peek(struct reader *r)
 static bool expect(struct reader *r, char c, const char *why)
 {
     if (peek(r) != c)
-        return refuse(r, r->at == r->end ? "the content ends early" : why);
+        return refuse_here(r, why);
     r->at++;
     return true;
 }
@@ -279,7 +285,7 @@ static bool skip_members(struct reader *r, bool object, unsigned depth)
     for (;;) {
         if (object) {
             if (peek(r) != '"')
-                return refuse(r, "a key is not a string");
+                return refuse_here(r, "a key is not a string");
             if (!read_string(r, &key) || !expect(r, ':', "a key without a colon"))
                 return false;
         }
@@ -326,7 +332,7 @@ static bool read_user(struct reader *r, char *scratch, size_t user_max, struct e
     if (out->user.ptr)
         return refuse(r, "userId is there twice");
     if (peek(r) != '"')
-        return refuse(r, "userId is not a string");
+        return refuse_here(r, "userId is not a string");
     if (!read_string(r, &t))
         return false;
     out->user = t.raw;
@@ -379,7 +385,7 @@ static bool read_members(struct reader *r, char *scratch, size_t user_max, struc
         return refuse(r, "userId is missing");
     do {
         if (peek(r) != '"')
-            return refuse(r, "a key is not a string");
+            return refuse_here(r, "a key is not a string");
         if (!read_string(r, &t) || !expect(r, ':', "a key without a colon"))
             return false;
         struct span key = key_of(t, room, sizeof room);

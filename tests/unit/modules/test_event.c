@@ -84,6 +84,9 @@ START_TEST(the_reason_says_what_is_wrong)
     ck_assert_str_eq(why("{\"value\":1}"), "userId is missing");
     ck_assert_str_eq(why("{}"), "userId is missing");
     ck_assert_str_eq(why(""), "the content ends early");
+    ck_assert_str_eq(why("{"), "the content ends early");
+    ck_assert_str_eq(why("{\"userId\":"), "the content ends early");
+    ck_assert_str_eq(why("{\"x\":{"), "the content ends early");
     ck_assert_str_eq(why("[]"), "the content is not a JSON object");
     ck_assert_str_eq(why("{\"userId\":\"\",\"value\":1}"), "userId is empty");
     ck_assert_str_eq(why("{\"userId\":1,\"value\":1}"), "userId is not a string");
