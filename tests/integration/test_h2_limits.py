@@ -123,7 +123,7 @@ def test_a_slow_stream_holds_up_nobody(gate):
     with Client(g.port, first=settings((4, 1000))) as c:
         c.automatic = False
         c.until(SETTINGS)
-        c.send(headers(1, post("/silent"), False))
+        c.send(headers(1, post("/hold/20000"), False))  # who reads nothing meanwhile
         true(fill(c, 1) >= 256 << 10, "as much as the gateway and the system have room for")
         c.send(headers(3, get("/large/2000000")), window(0, 1 << 24))
         while len(c.content.get(3, b"")) < 1000:
