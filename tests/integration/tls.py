@@ -113,6 +113,7 @@ def context(most=None, least=None, certificate_of=None, alpn=None, ca="root"):
 def connect(g, name="one.test", c=None, port=None, session=None):
     s = socket.create_connection(("127.0.0.1", port or g.port), 10)
     s.settimeout(10)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the second record waits for an ACK of the first
     return (c or context()).wrap_socket(s, server_hostname=name, session=session)
 
 
