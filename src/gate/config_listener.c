@@ -235,19 +235,25 @@ static void resolve_names(struct loading *l, struct listener_conf *c)
 
 /* --- checks ------------------------------------------------------------------ */
 
-static bool is_wildcard(const struct listen_address *a)
+/* Whether `all` takes what is meant for `one`: [::] takes IPv4, too, and nobody binds beside
+ * a wildcard. */
+static bool takes(const struct listen_address *all, const struct listen_address *one)
 {
     static const uint8_t zeros[16];
-    size_t len = a->address.family == ADDRESS_IPV4 ? 4 : 16;
+    bool v4 = all->address.family == ADDRESS_IPV4, wild = all->any;
 
-    return a->any || (a->address.family != ADDRESS_UNIX && memcmp(a->address.ip, zeros, len) == 0);
+    if (one->address.family == ADDRESS_UNIX || all->address.family == ADDRESS_UNIX)
+        return false;
+    wild = wild || memcmp(all->address.ip, zeros, v4 ? 4 : 16) == 0;
+    return wild && all->address.port == one->address.port &&
+           (all->any || !v4 || one->any || one->address.family == ADDRESS_IPV4);
 }
 
 static bool same_place(const struct listen_address *a, const struct listen_address *b)
 {
-    if (a->any || b->any)
-        return is_wildcard(a) && is_wildcard(b) && a->address.port == b->address.port;
-    return address_equal(&a->address, &b->address);
+    if (takes(a, b) || takes(b, a))
+        return true;
+    return !a->any && !b->any && address_equal(&a->address, &b->address);
 }
 
 static void check_twice(struct loading *l, const struct listener_conf *c, unsigned n)
