@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 
-from harness import (HEADGATE, Skip, parse_response, read_all, read_response, same, true,
+from harness import (HEADGATE, Skip, needs_its_own_memory, parse_response, read_all, read_response, same, true,
                      wait_for)
 from origin import Origin
 from tls import (DIR, HELLO, IS_CA, TLS, TWO, V12, V13, ask, certificate, connect, context, openssl, path,
@@ -536,6 +536,7 @@ def memory_of_idle(g, many):
 
 def test_idle_connections_hold_no_buffers(gate):
     """Of what OpenSSL needs for one two thirds are its buffers for records."""
+    needs_its_own_memory()
     g = tls_gate(gate, TLS.replace("workers = 2", "workers = 1"))
     each = memory_of_idle(g, 150)
     print(f"# an idle connection over TLS: {each:.1f} KiB")

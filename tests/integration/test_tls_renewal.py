@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import HEADGATE, Skip, listening, same, true, wait_for
+from harness import HEADGATE, Skip, listening, needs_its_own_memory, same, true, wait_for
 from tls import DIR, TLS, ask, certificate, connect, path, run, serial, tls_gate
 
 
@@ -140,6 +140,7 @@ def test_files_of_keys_do_not_stay_in_memory(gate):
     """What is read of them, however they are read."""
     if os.geteuid() != 0:
         raise Skip("needs root")
+    needs_its_own_memory()
     g, folder = renewed_gate(gate)
     true(memory_has(g.process.pid, b"serving"), "what is there is found")
     true(not memory_has(g.process.pid, key_line(folder, 1)), "at start")
@@ -212,6 +213,7 @@ def test_nobody_looks_into_its_memory(gate):
     """Where a program takes the dumps the limit of their size is not asked: so says core(5)."""
     if os.geteuid() != 0:
         raise Skip("needs root")
+    needs_its_own_memory()
     folder = tempfile.mkdtemp(prefix="hg-tls.", dir="/tmp")
     try:
         os.chmod(folder, 0o755)
