@@ -6,7 +6,7 @@ set -u
 src=${HG_SRCDIR:-.}
 build=${HG_BUILDDIR:-.}
 later=""
-elsewhere="file_error internal_error" # by stories that let disk and memory fail
+elsewhere="file_error" # by stories that let the disk fail
 
 tests() { # HTTP/2 is a pure session first: its causes are provoked there
     cat "$src"/tests/integration/*.py "$src"/tests/sim/*.c "$src"/tests/unit/http/test_h2*.c

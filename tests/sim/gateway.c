@@ -242,11 +242,20 @@ bool gateway_done(void *data)
     return !gate_busy(&g->gate);
 }
 
+static void causes_note(const struct gate *gate)
+{
+    for (unsigned i = 0; i < gate->worker_count; i++)
+        for (int c = 0; c < CAUSE_COUNT; c++)
+            if (gate->workers[i].stats.causes[c] > 0)
+                story_causes[c] = true;
+}
+
 void gateway_close(struct gateway *g, uint64_t most_ns)
 {
     bool done = sim_run(g->sim, gateway_done, g, most_ns);
 
     EXPECT(done, "the workers end");
+    causes_note(&g->gate);
     for (unsigned i = 0; i < g->gate.worker_count; i++)
         worker_close(&g->gate.workers[i]);
     gate_close(&g->gate);

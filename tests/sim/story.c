@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+static bool causes[CAUSE_COUNT];
+bool *story_causes = causes;
+
 struct sim *story_world(const struct telling *t, unsigned faults)
 {
     struct sim_options options = {.seed = t->seed, .trace = t->trace};

@@ -8,6 +8,7 @@
 #ifndef HEADGATE_TESTS_SIM_STORY_H
 #define HEADGATE_TESTS_SIM_STORY_H
 
+#include "http/cause.h"
 #include "io/backend.h"
 #include "io/sim.h"
 
@@ -24,7 +25,7 @@ struct story {
 };
 
 /* Tables that end with a row without a name. */
-extern const struct story checks_stories[], relay_stories[], serve_stories[], forward_stories[],
+extern const struct story causes_stories[], checks_stories[], relay_stories[], serve_stories[], forward_stories[],
     gate_stories[], h2_stories[], h2_origin_stories[], io_stories[], mrc_stories[], names_stories[],
     passes_stories[], static_stories[], steer_stories[], upstream_stories[];
 
@@ -32,6 +33,9 @@ extern const struct story checks_stories[], relay_stories[], serve_stories[], fo
 struct sim *story_world(const struct telling *t, unsigned faults);
 
 struct address story_address(const char *text);
+
+/* Which causes exchanges ended with, in any world so far; main.c shares it among its processes. */
+extern bool *story_causes; /* CAUSE_COUNT */
 
 void story_failed(const char *file, int line, const char *condition, const char *format, ...)
     __attribute__((format(printf, 4, 5), noreturn));
