@@ -111,15 +111,27 @@ static uint32_t in_flight(struct choice *c, unsigned i)
 
 /* --- round_robin, least_conn ---------------------------------------------------------------- */
 
+/* -1, 0, 1: has the first as much under way for its weight as the other?  a/b < c/d without
+ * division. */
+static int load_compare(struct choice *c, unsigned i, unsigned j)
+{
+    uint64_t a = in_flight(c, i) * weight(c, j), b = in_flight(c, j) * weight(c, i);
+
+    return (a > b) - (a < b);
+}
+
 /* Smooth weighted round robin: everyone gains its weight, the richest serves
- * and pays the sum.  Over any stretch each has had its share, well mixed. */
-static int choose_round_robin(struct choice *c)
+ * and pays the sum.  Over any stretch each has had its share, well mixed.
+ * With like >= 0 only among those who have as much under way as that one. */
+static int choose_round_robin(struct choice *c, int like)
 {
     int best = -1;
     int64_t sum = 0;
 
     for (unsigned i = 0; i < c->view->reach; i++) {
         if (!may_serve(c, i))
+            continue;
+        if (like >= 0 && (int)i != like && load_compare(c, i, (unsigned)like) != 0)
             continue;
         struct pool_server *s = c->view->servers[i];
         int64_t gain = (int64_t)weight(c, i);
@@ -133,7 +145,8 @@ static int choose_round_robin(struct choice *c)
     return best;
 }
 
-/* The fewest exchanges under way for its weight; a/b < c/d without division. */
+/* The fewest exchanges under way for its weight; those that are equal in turn, or else with
+ * little to do the first would do all of it. */
 static int choose_least(struct choice *c)
 {
     int best = -1;
@@ -141,11 +154,11 @@ static int choose_least(struct choice *c)
     for (unsigned i = 0; i < c->view->reach; i++) {
         if (!may_serve(c, i))
             continue;
-        if (best < 0 || in_flight(c, i) * weight(c, (unsigned)best) <
-                            in_flight(c, (unsigned)best) * weight(c, i))
+        if (best < 0 || load_compare(c, i, (unsigned)best) < 0)
             best = (int)i;
     }
-    return best;
+    int turn = best < 0 ? best : choose_round_robin(c, best);
+    return turn < 0 ? best : turn; /* other workers may change who may serve meanwhile */
 }
 
 /* --- random, p2c ------------------------------------------------------------------------------ */
@@ -279,7 +292,7 @@ static int choose_any(struct choice *c)
         return (int)may_serve(c, 0) - 1;
     switch (c->conf->balance) {
     case BALANCE_ROUND_ROBIN:
-        return choose_round_robin(c);
+        return choose_round_robin(c, -1);
     case BALANCE_LEAST_CONN:
         return choose_least(c);
     case BALANCE_RANDOM:

@@ -92,7 +92,8 @@ static const unsigned uneven[] = {1, 2, 5, 12};
 
 START_TEST(uneven_weights_are_kept_exactly_in_turn)
 {
-    struct group *g = group_make(BALANCE_ROUND_ROBIN, 4, uneven);
+    static const enum balance balances[] = {BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN};
+    struct group *g = group_make(balances[_i], 4, uneven); /* nothing is under way */
     unsigned longest = 0, run = 0;
 
     for (unsigned i = 0, last = 9; i < 20 * 50; i++) {
@@ -117,6 +118,19 @@ START_TEST(uneven_weights_are_kept_by_drawing)
     for (unsigned i = 0; i < DRAWS; i++)
         draw(g);
     ck_assert_double_lt(chi_square(g, DRAWS), 16.27);
+}
+END_TEST
+
+START_TEST(who_has_the_least_for_its_weight_serves)
+{
+    struct group *g = group_make(BALANCE_LEAST_CONN, 4, uneven);
+
+    for (unsigned i = 0; i < 400; i++)
+        g->states[draw(g)].in_flight++;
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_uint_eq(g->got[i], uneven[i] * 20);
+    g->states[2].in_flight -= 2;
+    ck_assert_int_eq(draw(g), 2);
 }
 END_TEST
 
@@ -548,8 +562,9 @@ Suite *balance_suite(void)
     Suite *s = suite_create("balance");
     TCase *t = tcase_create("balance");
 
-    tcase_add_test(t, uneven_weights_are_kept_exactly_in_turn);
+    tcase_add_loop_test(t, uneven_weights_are_kept_exactly_in_turn, 0, 2);
     tcase_add_loop_test(t, uneven_weights_are_kept_by_drawing, 0, 2);
+    tcase_add_test(t, who_has_the_least_for_its_weight_serves);
     tcase_add_test(t, uneven_weights_are_kept_by_hashing);
     tcase_add_test(t, a_key_stays_and_only_those_of_a_lost_server_move);
     tcase_add_test(t, a_hashed_server_with_too_much_is_passed_over);
