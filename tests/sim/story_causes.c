@@ -30,11 +30,25 @@ static const char config_text[] =
 
 struct row {
     enum cause cause;
-    int status; /* that the client hears; 0: none */
+    int status; /* that the client hears; 0: none, 200: what has begun may have gone out */
     const char *to, *text;
 };
 
 static const struct row rows[] = {
+    {CAUSE_bad_request_line, 400, "192.0.2.1:80", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n"},
+    {CAUSE_bad_path, 400, "192.0.2.1:80", ASK("GET /a%00", "")},
+    {CAUSE_bad_header, 400, "192.0.2.1:80", ASK("GET /", "A : b\r\n")},
+    {CAUSE_bad_host, 400, "192.0.2.1:80", ASK("GET /", "Host: b\r\n")},
+    {CAUSE_unknown_coding, 501, "192.0.2.1:80",
+     ASK("POST /length/1/1", "Transfer-Encoding: gzip, chunked\r\n")},
+    {CAUSE_unknown_version, 505, "192.0.2.1:80", "GET / HTTP/3.0\r\nHost: a\r\n\r\n"},
+    {CAUSE_content_too_large, 413, "192.0.2.1:80",
+     ASK("POST /length/1/1", "Content-Length: 9999999\r\n")},
+    {CAUSE_header_timeout, 408, "192.0.2.1:80", "GET / HTTP/1.1\r\n"},
+    {CAUSE_method_not_allowed, 405, "192.0.2.1:80", ASK("CONNECT a:80", "")},
+    {CAUSE_not_found, 404, "192.0.2.1:80", ASK("GET /files/none", "")},
+    {CAUSE_range_not_satisfiable, 416, "192.0.2.1:80",
+     ASK("GET /files/file", "Range: bytes=9-\r\n")},
     {CAUSE_bad_target, 400, "192.0.2.1:80", ASK("GET ftp://a/", "")},
     {CAUSE_bad_framing, 400, "192.0.2.1:80",
      ASK("POST /length/1/1", "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n")},
@@ -52,6 +66,13 @@ static const struct row rows[] = {
      ASK("GET /length/8/1", "Via: 1.1 headgate, 1.1 headgate, 1.1 headgate, 1.1 headgate,"
                             "1.1 headgate, 1.1 headgate, 1.1 headgate, 1.1 headgate, 1.1 headgate"
                             "\r\n")},
+    {CAUSE_upstream_reset_before_head, 502, "192.0.2.1:80", ASK("GET /reset_before/1/0", "")},
+    {CAUSE_upstream_bad_head, 502, "192.0.2.1:80", ASK("GET /garbage/1/0", "")},
+    {CAUSE_upstream_head_too_large, 502, "192.0.2.1:80", ASK("GET /large_head/1/0", "")},
+    {CAUSE_upstream_head_timeout, 504, "192.0.2.1:80", ASK("GET /silent/1/0", "")},
+    {CAUSE_upstream_bad_chunk, 200, "192.0.2.1:80", ASK("GET /bad_chunk/1/900", "")},
+    {CAUSE_upstream_truncated_body, 200, "192.0.2.1:80", ASK("GET /close_in_content/1/900", "")},
+    {CAUSE_upstream_idle_timeout, 200, "192.0.2.1:80", ASK("GET /stuck/1/900", "")},
     {CAUSE_upstream_tls_failed, 502, "192.0.2.1:80", ASK("GET /secure", "")},
     {CAUSE_upstream_upgrade_refused, 502, "192.0.2.1:80", ASK("GET /tunnel/9/0", "")},
 };
@@ -138,6 +159,8 @@ static void expect_status(struct scene *s, const struct sim_peer *peer, int stat
         EXPECT(peer->len == 0, "%.*s is answered %.*s", SPAN_ARG(name), (int)peer->len, peer->text);
         return;
     }
+    if (status == 200)
+        return;
     snprintf(begin, sizeof begin, "HTTP/1.1 %d ", status);
     EXPECT(span_starts(sim_heard(peer), span_of(begin)), "%.*s: %.*s", SPAN_ARG(name),
            (int)peer->len, peer->text);
@@ -168,6 +191,7 @@ static uint64_t scene_end(struct scene *s)
 static uint64_t by_request(const struct telling *telling)
 {
     struct scene s;
+    static char large[40000];
     char line[300];
 
     scene_begin(&s, telling, SIM_SHORT | SIM_RACES);
@@ -186,6 +210,11 @@ static uint64_t by_request(const struct telling *telling)
     struct sim_peer *peer = client(&s, "192.0.2.1:80", (struct span){line, sizeof line});
     expect(&s, CAUSE_request_line_too_long);
     expect_status(&s, peer, 414, CAUSE_request_line_too_long);
+    memset(large, 'x', sizeof large);
+    memcpy(large, "GET / HTTP/1.1\r\nX:", 18);
+    peer = client(&s, "192.0.2.1:80", (struct span){large, sizeof large});
+    expect(&s, CAUSE_header_too_large);
+    expect_status(&s, peer, 431, CAUSE_header_too_large);
     return scene_end(&s);
 }
 
