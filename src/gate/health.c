@@ -138,8 +138,8 @@ static void server_eject(const struct judged *j)
     server_clear(s);
     atomic_store(&s->probing, false);
     log_say(LOG_WARNING, "upstream %.*s: server %.*s is ejected for %llu ms%s",
-            SPAN_ARG(j->upstream->name), SPAN_ARG(j->name),
-            (unsigned long long)(time / NS_PER_MS), j->probe ? ": the probe failed" : "");
+            SPAN_ARG(j->upstream->name), SPAN_ARG(j->name), (unsigned long long)(time / NS_PER_MS),
+            j->probe ? ": the probe failed" : "");
 }
 
 static bool rate_is_bad(const struct upstream_conf *u, const struct server_state *s)

@@ -379,8 +379,8 @@ static void leg_note(const struct leg *leg, enum cause cause)
 
 static void leg_is_back(const struct leg *leg)
 {
-    health_back(&(struct judged){leg->upstream, leg->server->state, leg->x->server, leg_now(leg),
-                                 true});
+    health_back(
+        &(struct judged){leg->upstream, leg->server->state, leg->x->server, leg_now(leg), true});
 }
 
 static void leg_judge(struct leg *leg, enum cause cause)
@@ -399,8 +399,8 @@ static void leg_judge(struct leg *leg, enum cause cause)
     if (!leg->upstream->ejects)
         return;
     if (bad)
-        health_bad(&(struct judged){leg->upstream, leg->server->state, leg->x->server, now,
-                                    leg->probe});
+        health_bad(
+            &(struct judged){leg->upstream, leg->server->state, leg->x->server, now, leg->probe});
     else if (cause == CAUSE_NONE && leg->probe)
         leg_is_back(leg);
     else if (cause == CAUSE_NONE)

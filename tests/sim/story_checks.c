@@ -51,10 +51,9 @@ static void recovers(struct traffic *t, unsigned server)
 
 /* --- the group ------------------------------------------------------------------------------- */
 
-static const char config_text[] =
-    "[listener web]\nlisten = 192.0.2.1:80\n[upstream u]\n"
-    "%s%sbalance = %s\nfirst_byte_timeout = 5s\nidle_timeout = 5s\n"
-    "[route all]\nhandler = forward\nupstream = u\nmax_body = off\n";
+static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n[upstream u]\n"
+                                  "%s%sbalance = %s\nfirst_byte_timeout = 5s\nidle_timeout = 5s\n"
+                                  "[route all]\nhandler = forward\nupstream = u\nmax_body = off\n";
 
 static void text_make(struct traffic *t, unsigned servers, const char *more, uint64_t balance)
 {
