@@ -118,7 +118,7 @@ struct inlet {
     int fd;
     enum inlet_mode mode : 3; /* what is with the kernel now */
     bool cancelling : 1;      /* asked the kernel to let go */
-    bool full : 1;       /* the latest slice filled its buffer: there is more where it came from */
+    bool full : 1;       /* a slice filled its buffer and none was small since: there is more */
     bool end_missed : 1; /* multishot is not to be trusted with this socket */
     bool starved : 1;    /* found no buffer; is in uring.starved, or will be when it matters */
     bool closing : 1;    /* the socket's user is gone; close fd when the kernel lets go */

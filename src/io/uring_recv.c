@@ -17,8 +17,9 @@
 #include <unistd.h>
 
 enum {
-    FEED_MAX = 32,  /* starved ones served from memory in one turn */
-    STARVED_MS = 5, /* how long before memory is asked for a buffer */
+    FEED_MAX = 32,      /* starved ones served from memory in one turn */
+    STARVED_MS = 5,     /* how long before memory is asked for a buffer */
+    MESSAGE_MAX = 2048, /* a slice that is shorter is no part of a stream */
 };
 
 /* --- records --------------------------------------------------------------- */
@@ -98,7 +99,7 @@ static enum inlet_mode mode_wanted(const struct uring *u, const struct inlet *in
         return INLET_PIPE;
     if (!u->small.count)
         return INLET_POLL;
-    if (in->full && in->room >= IO_ROOM_BULK / 2 && u->bulk.count && group_free(&u->bulk) > 0)
+    if (in->full && in->room >= 2 * IO_BUF_SIZE && u->bulk.count && group_free(&u->bulk) > 0)
         return INLET_BULK;
     if (u->disable & IO_NO_MULTISHOT_RECEIVE || in->end_missed || group_free(&u->small) == 0)
         return INLET_ONCE;
@@ -196,6 +197,14 @@ static void inlet_stand_in_line(struct uring *u, struct inlet *in)
     list_append(&u->starved, &in->node);
 }
 
+/* A slice that is not full may only say that we were faster than the peer; a message of its own is
+ * smaller. */
+static void inlet_judge(struct inlet *in, size_t len, size_t most)
+{
+    if (len == most || len < MESSAGE_MAX)
+        in->full = len == most;
+}
+
 /* For a buffer from memory: when there is no ring of buffers, or it is empty
  * and stays so.  The socket is said to be readable. */
 static void inlet_receive_now(struct uring *u, struct inlet *in)
@@ -212,7 +221,7 @@ static void inlet_receive_now(struct uring *u, struct inlet *in)
     if (n > 0) {
         struct io_op *op = in->op;
         in->op = NULL;
-        in->full = (size_t)n == most;
+        inlet_judge(in, (size_t)n, most);
         io_complete_slice(&u->io, op, (struct slice){.buf = b, .ptr = b->base, .len = (uint32_t)n});
         return;
     }
@@ -259,7 +268,7 @@ static void inlet_answer(struct uring *u, struct inlet *in)
         return;
     }
     struct ring_buf *b = queue_take(in);
-    in->full = b->len >= IO_BUF_SIZE;
+    inlet_judge(in, b->len < IO_BUF_SIZE ? b->len : IO_BUF_SIZE, IO_BUF_SIZE);
     io_complete_slice(&u->io, op,
                       (struct slice){.buf = &b->buf, .ptr = b->buf.base, .len = b->len});
 }

@@ -193,7 +193,7 @@ static void stream_with(unsigned disable, uint32_t room, bool total)
     stream_bytes(u, 4 * 1024 * 1024 + 11);
     say(u, "!");
     UNTIL(u->last == '!');
-    bool big = room >= IO_ROOM_BULK && !(disable & (IO_NO_PROVIDED_BUFFERS | IO_NO_BULK_BUFFERS));
+    bool big = room >= 2 * IO_BUF_SIZE && !(disable & (IO_NO_PROVIDED_BUFFERS | IO_NO_BULK_BUFFERS));
     ck_assert_int_eq(u->biggest > IO_BUF_SIZE, big);
     user_free(u, false);
     turns(2);
