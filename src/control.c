@@ -255,7 +255,7 @@ static void control_accept(struct control *c, uint64_t now)
     int fd = k ? accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
 
     if (fd < 0) {
-        if (k && errno != EAGAIN)
+        if (k && errno != EAGAIN && errno != ECONNABORTED) /* that client has gone, no other */
             c->deaf_until = now + DEAF_NS;
         return;
     }
