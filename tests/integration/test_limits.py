@@ -529,7 +529,8 @@ def test_stalled_readers_share_the_buffer_memory_and_lose_nothing(gate):
 
 
 def test_memory_returns_after_a_burst(gate):
-    """The same burst again and again costs no more than the first one."""
+    """The same burst again and again costs no more than the first one.  The large buffers of
+    io_uring, 2 MB for each of two workers, are there from the start and touched as they are used."""
     g = start(gate, forward=True)
     base, most = rests(g), []
     for _ in range(4):
@@ -553,7 +554,7 @@ def test_memory_returns_after_a_burst(gate):
         settled(g, base + 150 + PIPES)  # idle links to the origin stay
         most.append(g.rss_kib())
     print(f"# {gate.engine}: RSS in KiB after each of four bursts: {most}", flush=True)
-    true(most[3] < most[0] + 4000, f"RSS after each burst: {most}")
+    true(most[3] < most[0] + (8096 if gate.engine == "uring" else 4000), f"RSS after each burst: {most}")
     g.origin.end()
 
 
