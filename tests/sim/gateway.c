@@ -6,6 +6,13 @@
 #include "modules/modules_table.h"
 #include "tests/sim/toy.h"
 
+static const struct module *const *modules = modules_table;
+
+void gateway_modules(const struct module *const *others)
+{
+    modules = others ? others : modules_table;
+}
+
 /* --- the configuration, from memory ------------------------------------------------- */
 
 struct text {
@@ -78,7 +85,7 @@ static struct config *config_of(const char *ini, bool tls, struct arena *arena)
     struct source source = {
         .read = text_read, .glob = text_glob, .environment = text_environment, .data = &text};
     struct diagnostics d = {.arena = arena};
-    struct config *config = config_load_with("sim.ini", &source, modules_table, &toy_layer, &d);
+    struct config *config = config_load_with("sim.ini", &source, modules, &toy_layer, &d);
 
     diagnostics_print(&d, print_problem, stderr);
     EXPECT(config && d.errors == 0, "a configuration without mistakes");
@@ -166,7 +173,7 @@ void gateway_open_with(struct gateway *g, struct sim *sim, const char *text, uns
     struct arena arena = {0};
     struct gate_options options = {.backend = &io_sim_backend,
                                    .world = sim,
-                                   .modules = modules_table,
+                                   .modules = modules,
                                    .workers = workers,
                                    .connections_max = 1000,
                                    .buffer_memory = 64 * 1024 * 1024,

@@ -22,6 +22,10 @@ void gateway_open(struct gateway *g, struct sim *sim, const char *config, unsign
 void gateway_open_with(struct gateway *g, struct sim *sim, const char *config, unsigned workers,
                        struct dns *dns);
 
+/* From now on it has these modules, and not the program's.  NULL: those again. */
+struct module;
+void gateway_modules(const struct module *const *modules);
+
 /* What a forward route of it may say as well: it buffers, or not. */
 const char *gateway_buffers(struct sim *sim);
 

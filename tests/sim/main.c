@@ -22,9 +22,9 @@
 enum { SEEDS = 2000, TWICE_EVERY = 16, STORIES_MAX = 128, PATIENCE_S = 60 };
 
 static const struct story *const tables[] = {
-    causes_stories, checks_stories,    relay_stories,    serve_stories, forward_stories,
-    gate_stories,   io_stories,        mrc_stories,      names_stories, passes_stories,
-    static_stories, steer_stories,     upstream_stories,
+    causes_stories, checks_stories,    ends_stories, relay_stories, serve_stories,  forward_stories,
+    gate_stories,   io_stories,        mrc_stories,  names_stories, passes_stories, static_stories,
+    steer_stories,  upstream_stories,
 #ifdef HAVE_HTTP2
     h2_stories,     h2_origin_stories,
 #endif

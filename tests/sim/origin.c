@@ -402,6 +402,15 @@ uint64_t origins_heard(const struct origins *o)
     return bytes;
 }
 
+void origins_part(struct origins *o, unsigned server)
+{
+    for (struct origin_visit *v = o->visits; v; v = v->next)
+        if (v->server == server && !v->deaf && !v->peer->closed) {
+            v->deaf = true;
+            sim_close(v->peer);
+        }
+}
+
 /* The world is still there: its peers must not be told of anything more. */
 void origins_close(struct origins *o)
 {

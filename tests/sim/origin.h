@@ -82,6 +82,7 @@ void origins_open(struct origins *o, struct sim *sim);
 struct sim_origin *origins_add(struct origins *o, const char *address);
 void origins_visit(struct origins *o, struct sim_peer *peer); /* has just been accepted */
 uint64_t origins_heard(const struct origins *o);              /* bytes, on all connections */
+void origins_part(struct origins *o, unsigned server);        /* ends its connections */
 void origins_close(struct origins *o);
 
 #endif

@@ -25,9 +25,10 @@ struct story {
 };
 
 /* Tables that end with a row without a name. */
-extern const struct story causes_stories[], checks_stories[], relay_stories[], serve_stories[], forward_stories[],
-    gate_stories[], h2_stories[], h2_origin_stories[], io_stories[], mrc_stories[], names_stories[],
-    passes_stories[], static_stories[], steer_stories[], upstream_stories[];
+extern const struct story causes_stories[], checks_stories[], ends_stories[], relay_stories[],
+    serve_stories[], forward_stories[], gate_stories[], h2_stories[], h2_origin_stories[],
+    io_stories[], mrc_stories[], names_stories[], passes_stories[], static_stories[],
+    steer_stories[], upstream_stories[];
 
 /* A world for this telling; which faults there are is up to the seed. */
 struct sim *story_world(const struct telling *t, unsigned faults);

@@ -3,6 +3,7 @@
 #include "tests/sim/traffic.h"
 
 #include "base/mem.h"
+#include "gate/pool.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -71,6 +72,40 @@ static uint64_t rough(const struct telling *telling)
     if (bad->answered < bad->count) /* idle_timeout is 60 s, keepalive_timeout 75 */
         EXPECT(bad->peer->ended_at - bad->peer->heard_at < 70 * NS_PER_S,
                "%s: the client is told at once that there is no more", origin_rows[what].name);
+    return traffic_end(&t);
+}
+
+static unsigned links_left(const struct gate *gate)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < gate->worker_count; i++) {
+        const struct pools *pools = gate->workers[i].pools;
+        for (struct link_node *p = pools->list.next; p != &pools->list; p = p->next) {
+            struct pool *pool = container_of(p, struct pool, node);
+            for (struct link_node *m = pool->servers.next; m != &pool->servers; m = m->next) {
+                struct pool_server *s = container_of(m, struct pool_server, node);
+                n += s->idle_count + !list_empty(&s->busy);
+            }
+        }
+    }
+    return n;
+}
+
+/* What an origin says beyond its answer is nobody's: the connection ends then, and is not kept for
+ * as long as idle ones are. */
+static uint64_t surplus(const struct telling *telling)
+{
+    struct traffic t;
+
+    traffic_begin(&t, telling, telling->seed % 2 ? 0 : SIM_SHORT | SIM_RACES);
+    struct visitor *v = client_new(&t);
+    visitor_ask(v, ask_origin(&t, ORIGIN_extra));
+    client_go(&t, v);
+    EXPECT(sim_run(t.sim, traffic_over, &t, 60 * NS_PER_S), "the answer comes");
+    visitor_expect_all(v);
+    sim_run_for(t.sim, 2 * NS_PER_S);
+    EXPECT(links_left(&t.gateway.gate) == 0, "a connection with something unread is kept");
     return traffic_end(&t);
 }
 
@@ -557,6 +592,7 @@ const struct story forward_stories[] = {
     {"forward.calm", "every answer is whole, and to the request that was asked", calm, 4},
     {"forward.rough", "an origin that misbehaves harms its own answer alone", rough, 8},
     {"forward.again", "an answer of the wrong status is another server's to give", again, 2},
+    {"forward.surplus", "what is said beyond an answer ends the connection", surplus, 0},
     {"forward.stale", "idle connections that were closed are not used", stale, 0},
     {"forward.crossing", "a POST that meets the end of its connection comes once", crossing, 2},
     {"forward.patience", "how long an origin keeps connections is learned", patience, 0},

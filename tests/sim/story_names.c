@@ -260,8 +260,54 @@ static uint64_t late(const struct telling *telling)
     return traffic_end(t);
 }
 
+static bool all_but_one(void *data)
+{
+    const struct named *n = data;
+    unsigned over = 0;
+
+    for (unsigned i = 0; i < n->visitor_count; i++)
+        over += visitor_done(&n->visitors[i]);
+    return over + 1 >= n->visitor_count;
+}
+
+/* While one is at an address that says nothing others wait for a place.  They have one as soon
+ * as DNS says another; and are refused, not left to wait, when it says none any more. */
+static uint64_t waiting(const struct telling *telling)
+{
+    static const char text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
+                               "[upstream app]\nserver = app.test:80 max_in_flight=1\n"
+                               "queue = 256 timeout=1h\nretry_on = off\nconnect_timeout = 30m\n"
+                               "[route all]\nhandler = forward\nupstream = app\n";
+    static struct named named;
+    struct named *n = &named;
+    struct traffic *t = &n->t;
+
+    *n = (struct named){0};
+    begin(n, telling, SIM_SHORT | SIM_RACES);
+    memcpy(t->config, text, sizeof text);
+    bool more = sim_random(t->sim, 2);
+    t->origins.servers[0].dialled = SIM_SILENT;
+    say(n, 1);
+    serve(n);
+    sim_run_for(t->sim, NS_PER_MS);
+    for (unsigned i = 0; i < 4; i++)
+        asks(n, 1, more ? 200 : 503, 504);
+    if (!more) /* nobody gets as far as what the origin says */
+        for (unsigned i = 0; i < n->visitor_count; i++)
+            n->visitors[i].asks[0].or_status = 504;
+    sim_run_for(t->sim, NS_PER_S);
+    for (unsigned i = 0; i < n->visitor_count; i++)
+        EXPECT(!visitor_done(&n->visitors[i]), "one has no connection, the others have no place");
+    say(n, more ? 3 : 0);
+    EXPECT(sim_run(t->sim, all_but_one, n, (TTL + 32) * NS_PER_S), "who waits hears of it");
+    asks_end(n);
+    sim_watch(t->sim, NULL, NULL);
+    return traffic_end(t);
+}
+
 const struct story names_stories[] = {
     {"names.moving", "requests follow what DNS says, and none is lost", moving, 2},
+    {"names.waiting", "who waits hears of addresses that come and go", waiting, 0},
     {"names.late", "DNS comes later than the gateway", late, 0},
     {0},
 };

@@ -342,6 +342,84 @@ static uint64_t limited_later(const struct telling *telling)
     return traffic_end(&t);
 }
 
+/* So many at once; the first server may be unwell. */
+static void ask_both(struct traffic *t, unsigned n)
+{
+    while (n-- > 0) {
+        struct visitor *v = client_new(t);
+        unsigned id = t->ids++;
+        struct span text = request_text(t, ORIGIN_length, id, 10, 0, false);
+        visitor_ask(v, (struct ask){.request = text.ptr,
+                                    .len = text.len,
+                                    .status = 200,
+                                    .or_status = 503,
+                                    .id = id,
+                                    .content_len = 10});
+        client_go(t, v);
+    }
+    EXPECT(sim_run(t->sim, traffic_over, t, 60 * NS_PER_S), "the answers come");
+    for (unsigned i = 0; i < t->count; i++)
+        visitor_expect_all(&t->clients[i]);
+    client_forget(t);
+}
+
+/* Until whoever is ejected is due for a probe. */
+static void run_until_due(struct traffic *t, const struct server_state *s)
+{
+    uint64_t now = sim_now(t->sim);
+
+    if (s->ejected_until > now)
+        sim_run_for(t->sim, s->ejected_until - now);
+}
+
+static void first_parts(void *data)
+{
+    struct traffic *t = data;
+
+    origins_part(&t->origins, 0);
+}
+
+/* A server is due for a probe, and there may be no other connection to it than the idle one, which
+ * it ends just then: there is no room after all.  Who was to be the probe leaves that to the
+ * next, or to itself a little later. */
+static uint64_t crowded(const struct telling *telling)
+{
+    static const char text[] =
+        "[listener web]\nlisten = 192.0.2.1:80\n[upstream two]\n"
+        "server = 198.51.100.1:80 max_connections=1\nserver = 198.51.100.2:80\n"
+        "balance = round_robin\nqueue = 256 timeout=1h\nkeepalive_learn = no\n"
+        "eject_failures = 1\neject_time = 1s\nslow_start = off\n"
+        "[route all]\nhandler = forward\nupstream = two\nmax_body = off\n";
+    enum { ROUNDS = 4, MOST = 20 };
+    struct traffic t = {.sim = story_world(telling, SIM_SHORT | SIM_RACES),
+                        .at = story_address("192.0.2.1:80"),
+                        .hurried = true};
+
+    origins_open(&t.origins, t.sim);
+    origins_add(&t.origins, "198.51.100.1:80");
+    origins_add(&t.origins, "198.51.100.2:80");
+    gateway_open(&t.gateway, t.sim, text, 1);
+    const struct server_state *s = t.gateway.gate.config->upstreams[0].servers[0].state;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        t.origins.meets[0] = ORIGIN_unwell;
+        for (unsigned i = 0; i < MOST && s->ejected_until == 0; i++)
+            ask_both(&t, 1);
+        EXPECT(s->ejected_until > 0, "who is unwell is left out");
+        t.origins.meets[0] = ORIGIN_COUNT;
+        run_until_due(&t, s);
+        sim_run_for(t.sim, sim_random(t.sim, NS_PER_S));
+        sim_after(t.sim, sim_random(t.sim, 3 * NS_PER_MS), first_parts, &t);
+        ask_both(&t, 2);
+        EXPECT(!s->probing, "nobody is the probe any more");
+        for (unsigned i = 0; i < MOST && s->ejected_until > 0; i++) {
+            run_until_due(&t, s); /* the probe may have met the end, and failed */
+            ask_both(&t, 1);
+        }
+        EXPECT(s->ejected_until == 0, "it serves again");
+    }
+    return traffic_end(&t);
+}
+
 /* Servers take no connection while many wait for a place: who is called to one that
  * nobody can use any more leaves it to the next. */
 static uint64_t hopeless(const struct telling *telling)
@@ -371,6 +449,7 @@ static uint64_t hopeless(const struct telling *telling)
     EXPECT(sim_run(t.sim, traffic_over, &t, 60 * NS_PER_S), "nobody waits for what cannot come");
     return traffic_end(&t);
 }
+
 const struct story upstream_stories[] = {
     {"upstream.limits", "no more in flight than may be, and who waits has his turn", limits, 4},
     {"upstream.connections", "no more connections than may be, and idle ones make room",
@@ -378,6 +457,7 @@ const struct story upstream_stories[] = {
     {"upstream.limited_later", "idle ones make room for a limit that a reload brings",
      limited_later, 0},
     {"upstream.hopeless", "nobody waits for a place that nobody can use", hopeless, 0},
+    {"upstream.crowded", "a probe that finds no room is not the last", crowded, 0},
     {"upstream.truncating", "who never ends an answer fails in a row", truncating, 0},
     {"upstream.last", "who is ejected is better than nobody", last, 0},
     {"upstream.failing", "who fails is left out, and back when it is well", failing, 0},
