@@ -440,6 +440,57 @@ static uint64_t mirror(const struct telling *telling)
     return traffic_end(&t);
 }
 
+/* A mirror that never answers: so many copies wait for it at a time, and no more; and who wants to
+ * switch protocols is copied to nobody, who could not answer for two. */
+static uint64_t copies(const struct telling *telling)
+{
+    enum { MOST = 256, MORE = 300 };
+    static const char tunnel[] = "GET /tunnel/0/0 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+                                 "Upgrade: websocket\r\n\r\n";
+    struct traffic t = {
+        .sim = story_world(telling, 0), .at = story_address("192.0.2.1:80"), .hurried = true};
+    struct origins shadow;
+
+    origins_open(&t.origins, t.sim);
+    origins_add(&t.origins, addresses[0]);
+    origins_open(&shadow, t.sim);
+    origins_add(&shadow, addresses[1]);
+    shadow.meets[0] = ORIGIN_silent;
+    snprintf(t.config, sizeof t.config, mirror_text, "");
+    gateway_open(&t.gateway, t.sim, t.config, 1);
+    const struct worker *w = &t.gateway.gate.workers[0];
+    struct address from = story_address("203.0.113.9:9000");
+    struct sim_peer *peer = sim_connect(t.sim, &t.at, &from);
+    sim_say(peer, span_of(tunnel));
+    sim_run_for(t.sim, NS_PER_S);
+    EXPECT(t.origins.asked[0] == 1 && shadow.asked[0] == 0, "a tunnel is copied");
+    sim_reset(peer);
+    t.ids = 1;
+    while (t.ids <= MORE) {
+        struct visitor *v = client_new(&t);
+        for (unsigned i = 0; i < MORE / TRAFFIC_CLIENTS; i++) {
+            unsigned id = t.ids++;
+            struct span text = request_text(&t, ORIGIN_length, id, 10, 0, false);
+            visitor_ask(v, (struct ask){.request = text.ptr,
+                                        .len = text.len,
+                                        .status = 200,
+                                        .id = id,
+                                        .content_len = 10});
+        }
+        client_go(&t, v);
+    }
+    EXPECT(sim_run(t.sim, traffic_over, &t, 4 * NS_PER_S), "the answers come");
+    for (unsigned i = 0; i < t.count; i++)
+        visitor_expect_all(&t.clients[i]);
+    EXPECT(w->mirrors == MOST, "%u copies are under way", w->mirrors);
+    EXPECT(w->stats.mirror_dropped == MORE - MOST + 1, "%llu are not copied", /* and the tunnel */
+           (unsigned long long)w->stats.mirror_dropped);
+    sim_run_for(t.sim, 70 * NS_PER_S);
+    EXPECT(w->mirrors == 0, "copies are left");
+    origins_close(&shadow);
+    return traffic_end(&t);
+}
+
 const struct story checks_stories[] = {
     {"checks.failing", "who fails its checks gets nothing else, until it is well", failing, 0},
     {"checks.flapping", "it takes so many in a row, but for the first", flapping, 0},
@@ -448,5 +499,6 @@ const struct story checks_stories[] = {
     {"checks.reloading", "a reload forgets nothing", reloading, 0},
     {"checks.pairs", "every way to choose meets every way to fail", pairs, 5},
     {"checks.mirror", "a mirror harms nobody", mirror, 2},
+    {"checks.copies", "a mirror that never answers gets no more than it may", copies, 0},
     {0},
 };

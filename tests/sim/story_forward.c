@@ -310,6 +310,29 @@ static uint64_t sizes(const struct telling *telling)
     return traffic_end(&t);
 }
 
+/* An origin answers at once and at length, and the client has not sent all of its content: the
+ * answer does not wait for that. */
+static uint64_t meanwhile(const struct telling *telling)
+{
+    enum { DOWN = 400000, UP = 1000 };
+    struct traffic t;
+    struct address from = story_address("203.0.113.9:7000");
+
+    traffic_begin(&t, telling, telling->seed % 2 ? 0 : SIM_SHORT | SIM_RACES | SIM_NARROW);
+    unsigned id = t.ids++;
+    struct span text = request_text(&t, ORIGIN_early, id, DOWN, UP, false);
+    struct span begin = span_first(text, text.len - UP + sim_random(t.sim, UP));
+    struct sim_peer *peer = sim_connect(t.sim, &t.at, &from);
+    sim_say(peer, begin);
+    sim_pause(peer, 20 * NS_PER_S);
+    sim_say(peer, span_after(text, begin.len));
+    sim_run_for(t.sim, 15 * NS_PER_S);
+    bool buffers = strstr(t.config, "buffer_request"); /* asked when all is there */
+    EXPECT(buffers || peer->len > DOWN, "%zu bytes while the client pauses", peer->len);
+    sim_reset(peer);
+    return traffic_end(&t);
+}
+
 static void memory_check(void *data)
 {
     struct traffic *t = data;
@@ -599,6 +622,7 @@ const struct story forward_stories[] = {
     {"forward.unreachable", "no connection: another server, or 502 and 504", unreachable, 2},
     {"forward.vanishing", "clients vanish in the middle, the next is served", vanishing, 4},
     {"forward.sizes", "max_body to the byte, and 100 (Continue) to who asks", sizes, 2},
+    {"forward.meanwhile", "an answer does not wait for the end of the content", meanwhile, 0},
     {"forward.pressure", "megabytes pass through a bounded memory", pressure, 0},
     {"forward.warm", "requests take no memory from the system once warm", warm, 0},
     {"forward.ceiling", "without buffers reading pauses, and goes on", ceiling, 0},

@@ -352,6 +352,9 @@ START_TEST(requests_that_would_be_ambiguous_are_refused)
          "head 1; content 1 3; content 1 2; end 1"},
         {"8.1.1 too much", "headers 1 +get= content-length=5; data 1 6 end",
          "head 1; " MALFORMED("1")},
+        {"8.1.1 too much, and there may be more",
+         "headers 1 +get= content-length=5; data 1 3; data 1 3",
+         "head 1; content 1 3; " MALFORMED("1")},
         {"8.1.1 too little", "headers 1 +get= content-length=5; data 1 4 end",
          "head 1; " MALFORMED("1")},
         {"8.1.1 too little, in pieces", "headers 1 +get= content-length=5; data 1 3; data 1 1 end",
@@ -688,6 +691,28 @@ START_TEST(a_large_head_goes_on_in_continuations)
 }
 END_TEST
 
+/* What HTTP/1 says by 101 an origin cannot say here (RFC 9113, 8.6). */
+START_TEST(an_origin_switches_no_protocol)
+{
+    static const struct {
+        struct span status;
+        bool malformed;
+    } rows[] = {
+        {SPAN_INIT("100"), false}, {SPAN_INIT("101"), true}, {SPAN_INIT("102"), false},
+        {SPAN_INIT("599"), false}, {SPAN_INIT("600"), true}, {SPAN_INIT("99"), true},
+    };
+    struct h2_head h = {.size_max = 1000, .fields_max = 10};
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        h2_head_begin(&h, H2_SECTION_RESPONSE);
+        ck_assert_int_eq(h2_head_add(&h, SPAN(":status"), rows[i].status), 0);
+        ck_assert_int_eq(h2_head_end(&h, false), 0);
+        ck_assert_msg(h.malformed == rows[i].malformed, "%.*s", SPAN_ARG(rows[i].status));
+    }
+    h2_head_free(&h);
+}
+END_TEST
+
 /* The peer learns from the acknowledgement when its settings count: nothing that goes out before
  * may know of them, even where half of the frame has come. */
 START_TEST(settings_count_when_all_of_them_have_come)
@@ -783,6 +808,7 @@ Suite *h2_suite(void)
     tcase_add_test(t, a_field_section_that_unfolds_is_cut_short);
     tcase_add_test(t, a_connection_is_drained_in_two_steps);
     tcase_add_test(t, a_large_head_goes_on_in_continuations);
+    tcase_add_test(t, an_origin_switches_no_protocol);
     tcase_add_test(t, settings_count_when_all_of_them_have_come);
     tcase_add_test(t, extended_connect_is_taken_where_it_is_offered);
     tcase_add_test(t, streams_are_found_however_many_there_are);

@@ -233,6 +233,48 @@ START_TEST(pointers_lead_back_and_end)
 }
 END_TEST
 
+/* RFC 2181, 8: as if it were none. */
+START_TEST(a_time_of_the_wrong_sign_is_none)
+{
+    struct message m;
+    struct dns_answer a;
+
+    begin(&m, 0, "app.test", DNS_A);
+    put_a(&m, "app.test", 0x80000001, 0x0a000001);
+    ck_assert_int_eq(read(&a, &m, DNS_A), 0);
+    ck_assert_uint_eq(a.ttl, 0);
+}
+END_TEST
+
+START_TEST(a_question_is_no_answer)
+{
+    struct message m;
+    struct dns_answer a;
+
+    begin(&m, 0, "app.test", DNS_A);
+    put_a(&m, "app.test", 60, 0x0a000001);
+    ck_assert_int_eq(read(&a, &m, DNS_A), 0);
+    m.bytes[2] &= 0x7f;
+    ck_assert_int_eq(read(&a, &m, DNS_A), FAIL_BAD);
+}
+END_TEST
+
+/* Else "app" with "test" behind it and one label "app.test" would be one name. */
+START_TEST(a_label_has_no_dot)
+{
+    struct message m;
+    struct dns_answer a;
+
+    begin(&m, 0, "app.test", DNS_A);
+    put_a(&m, "app.test", 60, 0x0a000001);
+    size_t owner = m.len - 4 - 10 - 10; /* before the address, numbers, and itself */
+    ck_assert_uint_eq(m.bytes[owner], 3);
+    m.bytes[owner] = 8;
+    m.bytes[owner + 4] = '.';
+    ck_assert_int_eq(read(&a, &m, DNS_A), FAIL_BAD);
+}
+END_TEST
+
 START_TEST(an_address_is_found_once)
 {
     struct lookup l = {.name = "localhost", .family = ADDRESS_IPV4};
@@ -259,6 +301,9 @@ Suite *dns_suite(void)
     tcase_add_test(t, that_there_is_nothing_holds_as_long_as_the_zone_says);
     tcase_add_test(t, what_is_cut_or_changed_does_no_harm);
     tcase_add_test(t, pointers_lead_back_and_end);
+    tcase_add_test(t, a_time_of_the_wrong_sign_is_none);
+    tcase_add_test(t, a_question_is_no_answer);
+    tcase_add_test(t, a_label_has_no_dot);
     tcase_add_test(t, an_address_is_found_once);
     suite_add_tcase(s, t);
     return s;

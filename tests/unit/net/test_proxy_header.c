@@ -133,6 +133,7 @@ START_TEST(anything_else_is_refused)
         SPAN_INIT(V2("\x22", "\x11", "\x00\x0c") "123456789012"),
         SPAN_INIT(V2("\x21", "\x11", "\x00\x0b") "12345678901"),
         SPAN_INIT(V2("\x21", "\x21", "\x00\x0c") "123456789012"),
+        SPAN_INIT(V2("\x21", "\x31", "\x00\x0c") "123456789012"),
         SPAN_INIT(V2("\x21", "\x11", "\xff\xff")),
         SPAN_INIT("\r\n\r\n\0\r\nQUIX\n\x20\0\0\0"),
     };
