@@ -201,8 +201,8 @@ static void inlet_stand_in_line(struct uring *u, struct inlet *in)
  * smaller. */
 static void inlet_judge(struct inlet *in, size_t len, size_t most)
 {
-    if (len == most || len < MESSAGE_MAX)
-        in->full = len == most;
+    if (len >= most || len < MESSAGE_MAX)
+        in->full = len >= most;
 }
 
 /* For a buffer from memory: when there is no ring of buffers, or it is empty
@@ -268,7 +268,7 @@ static void inlet_answer(struct uring *u, struct inlet *in)
         return;
     }
     struct ring_buf *b = queue_take(in);
-    inlet_judge(in, b->len < IO_BUF_SIZE ? b->len : IO_BUF_SIZE, IO_BUF_SIZE);
+    inlet_judge(in, b->len, IO_BUF_SIZE);
     io_complete_slice(&u->io, op,
                       (struct slice){.buf = &b->buf, .ptr = b->buf.base, .len = b->len});
 }
