@@ -20,12 +20,12 @@ struct waiter {
     struct leg *leg; /* its worker's; NULL: it has left */
 };
 
-/* --- places ---------------------------------------------------------------------------------- */
-
 static struct waiter *waiter_of(struct link_node *n)
 {
     return container_of(n, struct waiter, node);
 }
+
+/* --- calling --------------------------------------------------------------------------------- */
 
 /* Does nobody with the same settings stand before it? */
 static bool is_first_of_its(const struct waiter *w)
@@ -64,6 +64,8 @@ void queue_pass(const struct leg *leg)
 {
     queue_call_behind(leg->upstream->state, &leg->waiter->node, true);
 }
+
+/* --- places ---------------------------------------------------------------------------------- */
 
 void place_give(struct leg *leg)
 {
