@@ -33,16 +33,39 @@ def needs_its_own_memory():
         raise Skip("built with sanitizers")
 
 
-def free_port():
-    """Below those that the kernel gives to clients: one of them could take it before us."""
-    while True:
-        port = random.randrange(15000, 32000)
-        with socket.socket() as s:
+RANGE = 200
+
+
+def own_ports():
+    """Ports that no other process of tests has, in turn: whoever holds the first of a range has it.
+    Below those that the kernel gives to clients: one of them could take it before us."""
+    firsts = list(range(15000, 32000, RANGE))
+    random.shuffle(firsts)
+    for first in firsts:
+        with socket.socket() as holder:
             try:
-                s.bind(("127.0.0.1", port))
-                return port
+                holder.bind(("127.0.0.1", first))
             except OSError:
-                pass
+                continue
+            while True:
+                yield from range(first + 1, first + RANGE)
+
+
+ports, choosing = own_ports(), threading.Lock()
+
+
+def free_port():
+    """Nobody listens there, and nobody else is told of it soon."""
+    with choosing:
+        for port in ports:
+            with socket.socket() as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    s.bind(("127.0.0.1", port))
+                    return port
+                except OSError:
+                    pass
+    raise AssertionError("all ranges of ports are taken")
 
 
 def wait_for(what, seconds=10.0, step=0.02):
