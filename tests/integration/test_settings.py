@@ -543,9 +543,9 @@ def test_balance(gate):
 def sticks(g, one, two, field):
     """The same key has the same server, and not all keys do."""
     homes = set()
-    for key in ("ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal"):
+    for key in range(30):  # for what ports the servers have is chance
         one.requests = two.requests = 0
-        for _ in range(5):
+        for _ in range(2):
             same(g.get("/f/echo", fields=field % key)[0], 200)
         true(0 in (one.requests, two.requests), f"{key}: {one.requests}, {two.requests}")
         homes.add(one.requests > 0)
