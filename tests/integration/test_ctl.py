@@ -100,7 +100,7 @@ def test_servers_are_shown_with_what_is_known(gate):
         p = Pair(gate, workers, "max_in_flight = 50\nmax_connections = 60")
         held = [p.gate.connect() for _ in range(6)]
         for s in held:
-            s.sendall(b"GET /hold/1500 HTTP/1.1\r\nHost: a\r\n\r\n")
+            s.sendall(b"GET /hold/3000 HTTP/1.1\r\nHost: a\r\n\r\n")
         true(wait_for(lambda: sum(o.held for o in p.origins) == 6), "all are under way")
         shown = p.json("upstream")["upstreams"]
         same([u["name"] for u in shown], ["api", "other"])
@@ -210,7 +210,7 @@ def test_what_is_under_way_is_finished(gate):
         p = Pair(gate, 2)
         p.order(1, "down")
         s = p.gate.connect()
-        s.sendall(b"GET /hold/800 HTTP/1.1\r\nHost: a\r\n\r\n")
+        s.sendall(b"GET /hold/3000 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_for(lambda: p.origins[0].held == 1)
         p.order(1, "up")
         p.order(0, order)
@@ -264,15 +264,15 @@ def test_it_waits_until_nothing_is_in_flight(gate):
         p = Pair(gate, 2)
         p.order(1, "down")
         s = p.gate.connect()
-        s.sendall(b"GET /hold/1200 HTTP/1.1\r\nHost: a\r\n\r\n")
+        s.sendall(b"GET /hold/3000 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_for(lambda: p.origins[0].held == 1)
         began = time.monotonic()
         said = p.ctl("upstream", "api", p.names[0], order, "--wait", "300ms", code=1)
         true("still has requests in flight" in said, said)
-        true(time.monotonic() - began < 1, "no longer than it is told")
+        true(time.monotonic() - began < 2.5, "no longer than it is told")
         p.ctl("upstream", "api", p.names[0], order, "--wait", "10s")
         same(p.server(0)["in_flight"], 0)
-        true(0.9 < time.monotonic() - began < 5, "and no longer than need be")
+        true(2 < time.monotonic() - began < 8, "and no longer than need be")
         same(read_response(s)[0], 200)
         s.close()
         p.end()
@@ -302,7 +302,7 @@ def test_down_closes_what_is_idle_and_drain_does_not(gate):
         p.order(0, "up")
         p.order(1, "down")
         s = p.gate.connect()
-        s.sendall(b"GET /hold/400 HTTP/1.1\r\nHost: a\r\n\r\n")
+        s.sendall(b"GET /hold/2000 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_for(lambda: p.origins[0].held == 1)
         p.order(0, "down")
         same(p.server(0)["connections_busy"], 1)
@@ -343,18 +343,17 @@ def test_orders_survive_a_reload_and_no_restart(gate):
 def test_who_waits_hears_of_it(gate):
     """Requests in the queue go to a server that is put back, or are refused when there is none."""
     p = Pair(gate, 1, "max_in_flight = 1\nqueue = 10 timeout=30s")
-    first = p.gate.connect()
-    first.sendall(b"GET /hold/3000 HTTP/1.1\r\nHost: a\r\n\r\n")
+    first = p.gate.connect(seconds=20)
+    first.sendall(b"GET /hold/5000 HTTP/1.1\r\nHost: a\r\n\r\n")
     wait_for(lambda: sum(o.held for o in p.origins) == 1)
     waiting = p.gate.connect(seconds=10)
     waiting.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
     true(wait_for(lambda: p.json("upstream", "api")["upstreams"][0]["waiting"] == 1), "it waits")
     true("1 waiting for a place" in p.ctl("upstream", "api"), "the table says so")
-    began = time.monotonic()
     p.order(0, "down")
     p.order(1, "down")
     same(read_response(waiting)[0], 503)
-    true(time.monotonic() - began < 1.5, "not only after the first is over")
+    same(sum(o.held for o in p.origins), 1, "not only after the first is over")
     same(read_response(first)[0], 200)
     first.close()
     waiting.close()
@@ -494,7 +493,8 @@ def test_only_who_we_are_may_open_it(gate):
 
 def test_bad_clients_hold_up_nobody(gate):
     p = Pair(gate, 2)
-    silent = []
+    true("requests" in p.ctl("stats"), "it answers")
+    before, silent = p.gate.descriptors(), []
     for i in range(100):
         s = socket.socket(socket.AF_UNIX)
         s.settimeout(10)
@@ -527,7 +527,6 @@ def test_bad_clients_hold_up_nobody(gate):
     true("requests" in p.ctl("stats"), "who does not listen holds up nobody")
     for s in deaf:
         s.close()
-    before = p.gate.descriptors()
     true(wait_for(lambda: p.gate.descriptors() <= before), "nothing is left open")
     p.end()
 
@@ -568,7 +567,7 @@ def test_many_ask_at_once(gate):
 def test_it_answers_while_it_drains(gate):
     p = Pair(gate)
     s = p.gate.connect()
-    s.sendall(b"GET /hold/1500 HTTP/1.1\r\nHost: a\r\n\r\n")
+    s.sendall(b"GET /hold/3000 HTTP/1.1\r\nHost: a\r\n\r\n")
     wait_for(lambda: sum(o.held for o in p.origins) == 1)
     p.gate.signal(signal.SIGTERM)
     true(wait_for(lambda: "draining" in p.gate.said()), "it drains")
