@@ -223,9 +223,16 @@ def cpu_ns(pid):
     return total
 
 
+def idle_cpu(g):
+    """The share of a CPU that it uses while nothing happens."""
+    used, seconds = cpu_ns(g.process.pid), 60 if LONG else 3
+    time.sleep(seconds)
+    return (cpu_ns(g.process.pid) - used) / seconds / 1e9
+
+
 def test_ten_thousand_idle_connections_are_cheap(gate):
     g = start(gate, "max_connections = 12000")
-    base, rss = rests(g), g.rss_kib()
+    base, rss, alone = rests(g), g.rss_kib(), idle_cpu(g)
     most, after = [], []
     for _ in range(2):
         crowds = []
@@ -243,10 +250,8 @@ def test_ten_thousand_idle_connections_are_cheap(gate):
         most.append(g.rss_kib())
         true(g.descriptors() >= base + 10000, f"{g.descriptors()} descriptors, {base} before")
         each = (most[-1] - some) * 1024 / 8000
-        used, seconds = cpu_ns(g.process.pid), 60 if os.environ.get("HG_LONG") else 3
-        time.sleep(seconds)
-        idle = (cpu_ns(g.process.pid) - used) / seconds / 1e9
-        true(idle < 0.001, f"{idle:.3%} CPU for nothing")
+        idle = idle_cpu(g)
+        true(idle < 2 * alone + 0.0005, f"{idle:.3%} CPU for nothing, {alone:.3%} without anybody")
         fine(g)
         true(all(c.told("ask") for c in crowds), "not all are answered")
         true(all(c.told("leave") for c in crowds))
@@ -256,7 +261,7 @@ def test_ten_thousand_idle_connections_are_cheap(gate):
         after.append(g.rss_kib())
     print(f"# {gate.engine}: {each:.0f} bytes of RSS for each of 10,000 idle connections; RSS in KiB: "
           f"{rss} before, {some} with 2,000, {most} with 10,000, {after} when they had left; "
-          f"{idle:.4%} CPU", flush=True)
+          f"{idle:.4%} CPU, {alone:.4%} alone", flush=True)
     true(each < 300, f"{each} bytes for an idle connection")
     true(most[1] < most[0] + 500, "the second ten thousand cost more than the first")
     true(max(after) < some + 500, "what a crowd took is not given back")
@@ -285,7 +290,7 @@ def crowd_at_a_limit(g, n, accepted):
         count = answered(socks)
         true(low <= count <= high, f"{count} answers instead of {low} to {high}")
         true(g.alive(), "it died")
-        true("accepting pauses" in g.said(), g.said())
+        true(wait_for(lambda: "accepting pauses" in g.said()), g.said())
         while socks: # who was answered leaves, so that another can come in
             for s in socks:
                 s.setblocking(False)
@@ -355,7 +360,7 @@ def test_max_connections_of_a_listener(gate):
 
 
 def test_a_thousand_half_heads_hold_up_nobody(gate):
-    g = start(gate, listener="header_timeout = 3s")
+    g = start(gate, listener="header_timeout = 6s")
     base = rests(g)
     with contextlib.ExitStack() as stack:
         socks = [stack.enter_context(g.connect()) for _ in range(1000)]
@@ -370,9 +375,9 @@ def test_a_thousand_half_heads_hold_up_nobody(gate):
             asked = time.monotonic()
             fine(g)
             slowest = max(slowest, time.monotonic() - asked)
-        true(slowest < 1, f"others waited {slowest:.1f} s")
+        true(slowest < 3, f"others waited {slowest:.1f} s")
         ends = [parse_response(read_all(s))[0] for s in socks]
-        true(time.monotonic() - began < 12)
+        true(time.monotonic() - began < 20)
         same({status: ends.count(status) for status in set(ends)}, {408: 1000})
     settled(g, base)
     g.stop()
@@ -392,17 +397,18 @@ def test_an_upload_slower_than_its_rate_is_408(gate):
         began, sent = time.monotonic(), 0
         slow.settimeout(0.001)
         answer = b""
-        while not answer and time.monotonic() - began < 15:
+        while not answer and time.monotonic() - began < 20:
             with contextlib.suppress(OSError):
                 slow.send(b"x" * 100) # 500 bytes a second
-            steady.sendall(b"x" * 400)
-            sent += 400
+            due = int((time.monotonic() - began) * 2000)
+            steady.sendall(b"x" * (due - sent))
+            sent = due
             time.sleep(0.2)
             with contextlib.suppress(TimeoutError):
                 answer = slow.recv(1000)
         took = time.monotonic() - began
         same(parse_response(answer)[0], 408)
-        true(9 < took < 13, f"after {took:.1f} s")
+        true(9 < took < 18, f"after {took:.1f} s")
         steady.sendall(b"x" * (100000 - sent))
         same(read_response(steady)[0], 200)
         tunnel.sendall(b"still there") # rates are not for tunnels
@@ -413,14 +419,14 @@ def test_an_upload_slower_than_its_rate_is_408(gate):
 
 
 def test_a_client_that_takes_nothing_is_cut(gate):
-    g = start(gate, forward=True, listener="write_timeout = 1s")
-    with g.connect(seconds=10) as s, g.connect(seconds=10) as slow:
+    g = start(gate, forward=True, listener="write_timeout = 2s")
+    with g.connect() as s, g.connect() as slow:
         for each in (s, slow):
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         s.sendall(b"GET /large/100000000 HTTP/1.1\r\nHost: a\r\n\r\n")
         slow.sendall(b"GET /large/4000000 HTTP/1.1\r\nHost: a\r\n\r\n")
         began, got = time.monotonic(), 0
-        while time.monotonic() - began < 3: # a little now and then is taking
+        while time.monotonic() - began < 5: # a little now and then is taking
             got += len(slow.recv(65536))
             time.sleep(0.2)
         got += len(read_all(slow))
@@ -511,7 +517,7 @@ def test_stalled_readers_share_the_buffer_memory_and_lose_nothing(gate):
         for _ in range(80):
             s = stack.enter_context(socket.socket())
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-            s.settimeout(20)
+            s.settimeout(100)
             s.connect(("127.0.0.1", g.port))
             s.sendall(f"GET /large/{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
             socks.append(s)
@@ -535,7 +541,7 @@ def test_memory_returns_after_a_burst(gate):
     base, most = rests(g), []
     for _ in range(4):
         with contextlib.ExitStack() as stack:
-            socks = [stack.enter_context(g.connect(seconds=20)) for _ in range(150)]
+            socks = [stack.enter_context(g.connect(seconds=60)) for _ in range(150)]
             for i, s in enumerate(socks):
                 if i % 3 == 0:
                     s.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" +
