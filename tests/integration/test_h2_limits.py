@@ -35,7 +35,7 @@ body_min_rate = off
 MAX_STREAMS, WINDOW_SIZE = 3, 4
 LONG = "HG_LONG" in os.environ
 BAR = 0.05  # the other client's p99, in seconds
-ATTEMPTS = 3
+ATTEMPTS = 8
 SECONDS = 2 if LONG else 0.15  # of each flood
 
 
@@ -103,7 +103,7 @@ def test_h2_control(gate):
 def fill(c, stream):
     """Sends content for as long as the windows let us; how much."""
     left, sent = {stream: c.settings[WINDOW_SIZE], 0: 65535}, 0
-    c.s.settimeout(0.5)
+    c.s.settimeout(1.5)
     try:
         while True:
             while (n := min(16384, *left.values())) > 0:
@@ -169,21 +169,30 @@ def test_stalled_beginnings_end(gate):
 # --- and a client beside it -----------------------------------------------------------------
 
 
-def beside(other, name, what):
-    """Does what() for some time, and says what the other client noticed.  Other work on the machine
-    may hold that up too: of a few attempts one has to be good, and in none may a request fail."""
-    for _ in range(ATTEMPTS):
-        other.lap()
-        end = time.monotonic() + SECONDS
+def waited(other, what, seconds):
+    """Does what() for some time; p99 of what the other client waited meanwhile, and of how many."""
+    other.lap()
+    end = time.monotonic() + seconds
+    what()
+    while time.monotonic() < end:
         what()
-        while time.monotonic() < end:
-            what()
-        p99, count, failed = other.lap()
+    return other.lap()
+
+
+def beside(other, name, what):
+    """What the other client noticed of what().  Other work on the machine may hold that up too: of a
+    few attempts one has to be good, or not worse by much than beside somebody who only takes time from
+    the processors; and in none may a request fail."""
+    bar = BAR
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            bar = max(BAR, 6 * waited(other, lambda: None, SECONDS)[0])
+        p99, count, failed = waited(other, what, SECONDS * (attempt + 1))
         true(not failed, f"{name}: another client: {failed}")
-        if p99 < BAR and count > 10:
+        if p99 < bar and count > 10:
             break
     print(f"# {name}: the other client's p99 was {p99 * 1000:.1f} ms of {count}", flush=True)
-    true(p99 < BAR, f"{name}: another client waited {p99:.3f} s, {ATTEMPTS} times, of {count}")
+    true(p99 < bar and count > 10, f"{name}: another client waited {p99:.3f} s, {ATTEMPTS} times, of {count}")
 
 
 def take(c, before=None):
@@ -195,7 +204,7 @@ def take(c, before=None):
 
 def attack(g, make, first):
     """Sends make(i) until the connection ends; the code of the GOAWAY."""
-    with Client(g.port, first=settings(*first), seconds=3) as c:
+    with Client(g.port, first=settings(*first), seconds=20) as c:
         c.automatic = False
         c.until(SETTINGS)
         try:
@@ -272,7 +281,7 @@ test_floods_end_and_others_do_not_notice.alone = True
 
 def window_of_one(g):
     """Answers a byte at a time, which have to be asked for one by one: that is a flood, too."""
-    with Client(g.port, first=settings((4, 1)), seconds=3) as c:
+    with Client(g.port, first=settings((4, 1)), seconds=20) as c:
         c.automatic = False
         c.until(SETTINGS)
         c.send(*[headers(s, get("/large/1000000")) for s in range(1, 101, 2)])
