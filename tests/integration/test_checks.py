@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Servers are asked whether they are well, once a process; and requests are copied to a mirror."""
 import collections
+import itertools
 import json
 import os
 import re
@@ -25,6 +26,7 @@ except ImportError:
 CONFIG = """
 [server]
 workers = {workers}
+log_level = info
 access_log = {dir}/access.log
 control = {dir}/ctl.sock
 drain_timeout = 5s
@@ -38,14 +40,17 @@ check = {check}
 handler = forward
 upstream = u
 """
-FAST = "interval=100ms timeout=300ms"
+FAST = "interval=100ms timeout=5s"
+HASTY = "interval=100ms timeout=300ms"  # where no answer comes
 
 
 class Well:
-    """An origin that answers a check with what `status` says, and counts everything."""
+    """An origin that answers a check with what `status` says, or each with the next `statuses`, and
+    counts everything."""
 
     def __init__(self, family=socket.AF_INET, at=("127.0.0.1", 0)):
         self.status, self.answer, self.checks, self.requests = "200 OK", None, [], []
+        self.statuses = None
         self.bodies, self.connections, self.open, self.deaf = [], 0, 0, False
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,7 +87,7 @@ class Well:
                     body, data = (data[:int(length[1])], data[int(length[1]):]) if length else (b"", data)
                     if "headgate-check" in text:
                         self.checks.append((time.monotonic(), text))
-                        status = self.status
+                        status = next(self.statuses) if self.statuses else self.status
                         if self.answer is not None:
                             s.sendall(self.answer)
                             if self.answer:
@@ -142,29 +147,35 @@ def test_a_server_that_is_not_well_gets_no_request(gate):
         well.end()
 
 
+def then(first, *again):
+    """Statuses of so many checks, and then these in turn."""
+    return itertools.chain(first, itertools.cycle(again))
+
+
 def test_the_first_check_decides_and_then_so_many_in_a_row(gate):
-    o = Well()
+    o, good, bad = Well(), "200 OK", "500 No"
     g = start(gate, [o], f"GET /h fall=4 rise=3 {FAST}")
     same(g.get("/")[0], 200)
-    wait_for(lambda: o.checks)
-    o.status = "500 No"
+    o.statuses = then([], bad, bad, bad, good)
     asked = len(o.checks)
+    true(wait_for(lambda: len(o.checks) > asked + 8))
+    true("is down" not in g.said(), "three in a row are not four")
+    o.statuses = then([good, bad, bad, bad, bad], good, good, bad)
     says(g, "is down")
-    true(4 <= len(o.checks) - asked <= 5, len(o.checks) - asked)
     status, fields, _ = g.get("/")
     same(status, 503)
     true("upstream_none_healthy" in fields["proxy-status"], fields)
-    o.status = "200 OK"
     asked = len(o.checks)
+    true(wait_for(lambda: len(o.checks) > asked + 6))
+    true("is up again" not in g.said(), "two in a row are not three")
+    o.statuses = then([bad, good, good, good], bad, bad)
     says(g, "is up again")
-    true(3 <= len(o.checks) - asked <= 4, len(o.checks) - asked)
-    same(g.get("/")[0], 200)
     g.stop()
     dead = Well()
-    dead.status = "404 Nothing"
+    dead.statuses = then(["404 Nothing"], good, bad)
     g = start(gate, [dead], f"GET /h fall=100 rise=3 {FAST}")
     says(g, "is down: status 404")  # nothing was known before
-    true(len(dead.checks) <= 2, len(dead.checks))
+    g.stop()
     o.end()
     dead.end()
 
@@ -172,16 +183,18 @@ def test_the_first_check_decides_and_then_so_many_in_a_row(gate):
 def test_one_process_checks_once(gate):
     for workers in (1, 4):
         origins = [Well() for _ in range(4)]
+        began = time.monotonic()
         g = start(gate, origins, "GET /h interval=200ms", workers=workers)
         time.sleep(3)
+        most = 1 + 1.3 * (time.monotonic() - began) / 0.2
         for o in origins:
-            true(11 <= len(o.checks) <= 19, f"{workers} workers: {len(o.checks)} checks in 3 s")
+            true(7 <= len(o.checks) <= most, f"{workers} workers: {len(o.checks)} checks of {most:.0f} at most")
         times = [[round(b[0] - a[0], 3) for a, b in zip(o.checks, o.checks[1:])] for o in origins]
         true(len(set(times[0])) > 3, "they are not all alike")
         true(len({round(o.checks[0][0], 3) for o in origins}) > 1, "nor all at once")
-        asked = sum(len(o.checks) for o in origins)
-        counted = g.counted()
-        true(asked <= counted["checks"] <= asked + 8, (asked, counted["checks"]))
+        before, counted = sum(len(o.checks) for o in origins), g.counted()
+        after = sum(len(o.checks) for o in origins)
+        true(before - 4 <= counted["checks"] <= after + 4, (before, counted["checks"], after))
         same((counted["requests"], counted["checks_failed"], counted["2xx"]), (0, 0, 0))
         g.stop()
         same(g.read("access.log"), "", "the access log")
@@ -227,7 +240,7 @@ def test_every_failure_of_a_check_is_named(gate):
                           (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "upstream_bad_chunk")):
         o = Well()
         o.answer = answer
-        g = start(gate, [o], f"GET /h {FAST}")
+        g = start(gate, [o], f"GET /h {FAST if answer else HASTY}")
         says(g, f"is down: {cause}")
         g.stop()
         o.end()
@@ -286,11 +299,11 @@ def test_a_reload_keeps_what_is_known_and_acts_on_what_has_changed(gate):
         says(g, "is down")
 
         def reload(check):
-            before = g.said().count("generation")
+            before = g.said().count(" has ended")
             g.names["check"] = check
             g.write(CONFIG)
             g.signal(signal.SIGHUP)
-            time.sleep(0.4)
+            true(wait_for(lambda: g.said().count(" has ended") > before), "the old one has ended")
 
         before = len(sick.requests)
         reload(f"GET /h fall=2 {FAST}")
@@ -307,7 +320,7 @@ def test_a_reload_keeps_what_is_known_and_acts_on_what_has_changed(gate):
         wait_for(lambda: g.get("/")[0] and well.requests and sick.requests, 5)
         true(well.requests and sick.requests, "both serve")
         time.sleep(0.4)
-        true(len(sick.checks) + len(well.checks) <= asked + 1, "nobody is asked any more")
+        true(len(sick.checks) + len(well.checks) <= asked + 2, "nobody is asked any more")
         g.stop()
         sick.end()
         well.end()
@@ -321,10 +334,11 @@ def test_checks_stop_when_it_drains(gate):
     s.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
     time.sleep(0.1)
     g.signal(signal.SIGTERM)
+    says(g, "draining")
     time.sleep(0.3)
     asked = len(o.checks)
-    time.sleep(0.5)
-    same(len(o.checks), asked)
+    time.sleep(0.7)
+    true(len(o.checks) <= asked + 1, f"{len(o.checks) - asked} more")
     s.sendall(b"\r\n")
     same(read_response(s)[0], 200, "and what was known is still known")
     s.close()
@@ -334,7 +348,7 @@ def test_checks_stop_when_it_drains(gate):
 
 def test_the_connections_of_checks_are_not_lent_and_take_no_place(gate):
     o = Well()
-    g = start(gate, [o], f"GET /h {FAST}", upstream="max_in_flight = 1\nqueue = off")
+    g = start(gate, [o], f"GET /h {HASTY}", upstream="max_in_flight = 1\nqueue = off")
     o.answer = b""  # checks hang
     for _ in range(20):
         same(g.get("/")[0] in (200, 503), True)
@@ -351,7 +365,7 @@ def test_the_connections_of_checks_are_not_lent_and_take_no_place(gate):
 def test_nginx_is_checked_stopped_and_continued(gate):
     n = Nginx("location = /healthz { return 204; }")
     n.put("a.txt", b"from nginx")
-    g = start(gate, [n], f"GET /healthz {FAST}", workers=4)
+    g = start(gate, [n], f"GET /healthz interval=100ms timeout=1s", workers=4)
     same(g.get("/a.txt")[2], b"from nginx")
     n.process.send_signal(signal.SIGSTOP)
     says(g, "is down: upstream_head_timeout")
@@ -410,7 +424,7 @@ def test_checks_go_over_http2(gate):
         raise Skip("python3-hpack is not installed")
     for path, down in (("/x", None), ("/silent", "upstream_head_timeout"), ("/refuse", "upstream_unprocessed")):
         o = H2Origin()
-        g = gate(CONFIG, servers=f"server = h2c://127.0.0.1:{o.port}", check=f"GET {path} {FAST}",
+        g = gate(CONFIG, servers=f"server = h2c://127.0.0.1:{o.port}", check=f"GET {path} {HASTY if path == '/silent' else FAST}",
                  upstream="", workers=1)
         if down:
             says(g, f"is down: {down}")
@@ -445,8 +459,8 @@ def test_every_address_of_a_name_is_checked_and_whoever_comes_to_it(gate):
         says(g, f"(127.0.0.3:{well.port}) is down: status 503")
         time.sleep(0.3)
         asked = len(sick.checks)
-        time.sleep(0.4)
-        same(len(sick.checks), asked, "who has left is not asked any more")
+        time.sleep(0.5)
+        true(len(sick.checks) <= asked + 1, "who has left is not asked any more")
         g.stop()
     for o in (well, sick, late):
         o.end()
@@ -558,7 +572,7 @@ def test_a_share_of_requests_is_copied(gate):
             c.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             same(read_response(c)[0], 200)
     wait_for(lambda: len(s.requests) == g.counted()["mirrored"])
-    true(230 < len(s.requests) < 370, len(s.requests))  # 5 standard deviations
+    true(215 < len(s.requests) < 385, len(s.requests))  # 6 standard deviations
     g.stop()
     g, o, s = mirrored(gate, "0%")
     same(g.get("/")[0], 200)
