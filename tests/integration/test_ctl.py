@@ -2,6 +2,7 @@
 """The control socket and its client: what is shown, what is ordered, who is refused."""
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -502,12 +503,10 @@ def test_bad_clients_hold_up_nobody(gate):
         if i % 2:
             s.sendall(b"upstream ap")  # half a line
         silent.append(s)
-    began = time.monotonic()
-    for _ in range(5):
-        true("requests" in p.ctl("stats"), "it answers")
+    true("requests" in p.ctl("stats"), "it answers")
+    true(not select.select(silent[-1:], [], [], 0)[0], "before they have been given up")
     p.gate.signal(signal.SIGHUP)
     true(wait_for(lambda: "generation 2" in p.gate.said()), "and hears signals")
-    true(time.monotonic() - began < 4, "soon")
     for s in silent:
         s.close()
     answer = say(p.socket, b"x" * (1 << 20) + b"\n")
