@@ -78,6 +78,7 @@ class Handler(socketserver.BaseRequestHandler):
         try:
             while True:
                 self.one()
+                self.server.answered += 1
         except (Closed, ConnectionError, ValueError):
             pass
 
@@ -256,7 +257,7 @@ class Origin(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 1024
 
     def __init__(self, port=0, path=None):
-        self.requests = self.connections = self.gone = 0
+        self.requests = self.connections = self.answered = self.gone = 0
         self.held = self.most = 0
         self.ill = None # a function of the handler: True when it has answered
         self.lock = threading.Lock()

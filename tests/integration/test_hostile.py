@@ -181,7 +181,7 @@ listen = 127.0.0.1:{port}
 [route all]
 handler = respond
 """)
-    requests = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 200
+    requests, began = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 200, time.monotonic()
     for _ in range(12):
         with g.connect() as s:
             s.sendall(requests)
@@ -190,7 +190,7 @@ handler = respond
         time.sleep(0.25)
     true(wait_for(lambda: "lines lost: " in g.said(), 3), g.said())
     said = g.said().count("lines lost: ")
-    same(said, 1, "times it is said in three seconds")
+    true(said <= 1 + (time.monotonic() - began) // 10, f"it is said {said} times, not once in ten seconds")
     same(g.stop(), 0)
     lost = sum(int(l.split()[-1]) for l in g.said().splitlines()
                if "lines lost: " in l)
@@ -261,6 +261,7 @@ def test_what_an_idle_origin_says_answers_nobody(gate):
     for i in range(4):
         answer = g.get(f"/x{i}")
         same((answer[0], answer[2]), (200, b"ok"), i)
+        true(wait_for(lambda: o.answered == i + 1))
         time.sleep(0.2)
     same(o.connections, 4)
     o.end()
@@ -354,14 +355,15 @@ def test_a_pipe_is_not_waited_for_without_end(gate):
 
 def test_clients_cannot_fill_the_log_with_pauses(gate):
     g = gate(PLAIN.replace("workers = 2", "workers = 1\nmax_connections = 10"), log="off")
-    for _ in range(5):
+    began = time.monotonic()
+    for _ in range(20):
         held = [g.connect() for _ in range(40)]
         for s in held:
             s.close()
         time.sleep(0.02)
     same(g.get("/")[0], 200)
     lines = g.read("error").count("accepting pauses")
-    true(1 <= lines <= 4, f"{lines} lines\n" + g.read("error")[-500:])
+    true(1 <= lines <= 2 + time.monotonic() - began, f"{lines} lines\n" + g.read("error")[-500:])
 
 
 if __name__ == "__main__":

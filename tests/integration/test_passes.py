@@ -37,7 +37,7 @@ server = 127.0.0.1:{full}
 connect_timeout = 300ms
 [upstream one]
 server = 127.0.0.1:{origin} max_in_flight=1
-queue = 8 timeout=300ms
+queue = 8 timeout={queue}
 [route all]
 handler = forward
 upstream = {of}
@@ -50,7 +50,7 @@ max_body = 64m
 def start(gate, **names):
     first, second = Origin(), Origin()
     empty = dict.fromkeys(("server", "listener", "upstream", "canary", "route", "more"), "")
-    defaults = {"workers": 1, "trusted": "192.0.2.1", "of": "api", "full": 9}
+    defaults = {"workers": 1, "trusted": "192.0.2.1", "of": "api", "full": 9, "queue": "300ms"}
     g = gate(CONFIG, origin=first.port, second=second.port, **{**empty, **defaults, **names})
     return g, first, second
 
@@ -208,7 +208,7 @@ def late(g, path, cause, fields="", least=0.3):
 
 def test_every_timeout_has_its_own_name(gate):
     with full_port() as full:
-        g, a, b = start(gate, full=full, upstream="first_byte_timeout = 300ms\nidle_timeout = 300ms",
+        g, a, b = start(gate, full=full, upstream="first_byte_timeout = 800ms\nidle_timeout = 800ms",
                         more="[route full]\npath = /full\nhandler = forward\nupstream = full\n"
                              "[route one]\npath = /one/*\nhandler = forward\nstrip_prefix = /one\n"
                              "upstream = one\nfirst_byte_timeout = 3s\ntries = 1\n"
@@ -216,7 +216,7 @@ def test_every_timeout_has_its_own_name(gate):
                              "strip_prefix = /whole\nupstream = api\ntimeout = 300ms\n"
                              "first_byte_timeout = 2s\n")
         late(g, "/full", "upstream_connect_timeout")
-        late(g, "/silent", "upstream_head_timeout")
+        late(g, "/silent", "upstream_head_timeout", least=0.8)
         late(g, "/whole/silent", "upstream_timeout")
         same(g.get("/stall")[0], 200)
         with g.connect() as s:
@@ -232,31 +232,31 @@ def test_every_timeout_has_its_own_name(gate):
 
 def test_the_whole_has_a_time_in_a_queue_and_while_connecting(gate):
     with full_port() as full:
-        g, a, b = start(gate, of="one", full=full, route="timeout = 150ms",
+        g, a, b = start(gate, of="one", full=full, route="timeout = 800ms", queue="20s",
                         more="[route hold]\npath = /hold/{ms}\nhandler = forward\nupstream = one\n"
                              "[route full]\npath = /full\nhandler = forward\nupstream = full\n"
                              "timeout = 150ms\n")
         late(g, "/full", "upstream_timeout", least=0.15)
         with g.connect() as s:
-            s.sendall(b"GET /hold/600 HTTP/1.1\r\nHost: a\r\n\r\n")
+            s.sendall(b"GET /hold/3000 HTTP/1.1\r\nHost: a\r\n\r\n")
             true(wait_for(lambda: a.held == 1))
-            late(g, "/x", "upstream_timeout", least=0.15)
+            late(g, "/x", "upstream_timeout", least=0.8)
             same(read_response(s)[0], 200)
         same(g.get("/x")[0], 200)
 
 
 def test_a_response_is_cut_when_its_time_is_over(gate):
     """And one that is in time is not, however slow."""
-    g, a, b = start(gate, route="timeout = 400ms")
+    g, a, b = start(gate, route="timeout = 1s")
     with g.connect() as s:
         began = time.monotonic()
         s.sendall(b"GET /stall HTTP/1.1\r\nHost: a\r\n\r\n")
         got = read_all(s)
-        true(got.endswith(b"only this") and 0.3 < time.monotonic() - began < 3, got)
+        true(got.endswith(b"only this") and 0.9 < time.monotonic() - began < 6, got)
     same(g.get("/chunked")[2], b"piece0piece1piece2piece3piece4")
     with g.connect() as s: # each has a time of its own
         for _ in range(4):
-            s.sendall(b"GET /hold/200 HTTP/1.1\r\nHost: a\r\n\r\n")
+            s.sendall(b"GET /hold/400 HTTP/1.1\r\nHost: a\r\n\r\n")
             same(read_response(s)[0], 200)
     same([r.get("cause") for r in log(g)], ["upstream_timeout"] + [None] * 5)
 
@@ -274,7 +274,7 @@ def test_a_tunnel_outlives_the_timeout(gate):
 
 def test_the_whole_has_a_time_over_http2(gate):
     needs_hpack()
-    g, a, b = start(gate, route="timeout = 300ms")
+    g, a, b = start(gate, route="timeout = 1500ms")
     with Client(g.port) as c:
         c.send(headers(1, get("/silent")), headers(3, get("/stall")), headers(5, get("/chunked")))
         c.wait(1, 3, 5)
@@ -520,9 +520,8 @@ def test_a_slow_client_does_not_hold_the_origin(gate):
         s.settimeout(20)
         s.connect(("127.0.0.1", g.port))
         s.sendall(f"GET /large/{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-        true(wait_for(lambda: a.requests == 1))
-
-        time.sleep(0.7)
+        true(wait_for(lambda: a.answered == 1))
+        time.sleep(0.7)  # and what is still in the system
         same((g.get("/x")[0], a.connections), (200, 1))
         content = read_all(s).partition(b"\r\n\r\n")[2]
     want = (bytes(range(256)) * (n // 256 + 1))[:n]
@@ -536,7 +535,7 @@ def test_a_slow_stream_of_http2_does_not_hold_the_origin(gate):
     with Client(g.port) as c:
         c.automatic = False
         c.send(headers(1, get(f"/large/{n}")))
-        true(wait_for(lambda: a.requests == 1))
+        true(wait_for(lambda: a.answered == 1))
         time.sleep(0.5)
         same(g.get("/x")[0], 200)
         same(a.connections, 1)
@@ -557,13 +556,13 @@ def test_a_slow_client_keeps_no_place_at_an_origin_of_http2(gate):
         true(wait_for(lambda: listening(port)))
         g, a, b = start(gate, of="h2", route="buffer_response = 16m",
                         more=f"[upstream h2]\nserver = h2c://127.0.0.1:{port} max_in_flight=1\n"
-                             "queue = 8 timeout=300ms\n")
+                             "queue = 8 timeout=5s\n")
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
             s.settimeout(20)
             s.connect(("127.0.0.1", g.port))
             s.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            time.sleep(0.7)
+            time.sleep(0.5)
             same(g.get("/small")[::2], (200, b"small"))
             content = read_all(s).partition(b"\r\n\r\n")[2]
         true(content == (bytes(range(256)) * (n // 256 + 1))[:n], f"{len(content)} bytes, or others")
