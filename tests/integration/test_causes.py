@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import socket
-import time
 
 from h2client import (COMPRESSION, END, END_HEADERS, FLOW, GOAWAY, HEADERS, PROTOCOL, REFUSED, Client, frame, get,
                       headers, pack, window)
@@ -92,6 +91,7 @@ def running(gate, limit_files=None, **names):
     o = Origin()
     with full_port() as full:
         g = gate(CONFIG, limit_files=limit_files, **{"origin": o.port, "full": full, "dead": free_port(), "server": "", **names})
+        g.origin = o
         with open(os.path.join(g.dir, "file.txt"), "w") as f:
             f.write("text")
         os.symlink("/etc/passwd", os.path.join(g.dir, "out"))
@@ -160,7 +160,7 @@ def test_a_client_that_leaves_is_named(gate):
     with running(gate) as g:
         with g.connect() as s:
             s.sendall(b"GET /f/silent HTTP/1.1\r\nHost: a\r\n\r\n")
-            time.sleep(0.2)
+            true(wait_for(lambda: g.origin.requests == 1))
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         true(wait_for(lambda: g.counted().get("client_gone") == 1), g.counted())
 

@@ -385,7 +385,7 @@ def test_a_client_that_leaves_ends_the_origins_work(gate):
         s.sendall(b"GET /silent HTTP/1.1\r\nHost: a\r\n\r\n")
         true(wait_for(lambda: o.requests == 1))
         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    true(wait_for(lambda: o.gone == 1, 0.9), "the origin was not told")
+    true(wait_for(lambda: o.gone == 1), "the origin was not told")
     same([r["cause"] for r in log(g) if r["target"] == "/silent"], ["client_gone"])
     o.end()
 
@@ -412,7 +412,7 @@ def sips(listener, most):
         if most >= SIPPED:
             s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         else:
-            time.sleep(1.5)
+            time.sleep(4.5)
 
 
 SIPPED = 600_000
@@ -420,7 +420,6 @@ SIPPED = 600_000
 
 def test_an_origin_may_be_slow_to_take_an_upload_but_not_dead(gate):
     """Although nothing is taken from us for long, and all long before it has come."""
-    config = CONFIG.replace("= 1s", "= 500ms")
     for most in (SIPPED, 60_000):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
@@ -428,7 +427,7 @@ def test_an_origin_may_be_slow_to_take_an_upload_but_not_dead(gate):
             listener.listen()
             origin = threading.Thread(target=sips, args=(listener, most))
             origin.start()
-            g = gate(config, origin=listener.getsockname()[1], dead=free_port())
+            g = gate(CONFIG, origin=listener.getsockname()[1], dead=free_port())
             with g.connect(seconds=30) as s:
                 s.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIPPED)
                 s.sendall(b"x" * SIPPED)
@@ -437,7 +436,7 @@ def test_an_origin_may_be_slow_to_take_an_upload_but_not_dead(gate):
             same(status, 200 if most == SIPPED else 504, fields)
             if most < SIPPED:
                 true("timeout" in fields["proxy-status"], fields)
-                true(time.monotonic() - began < 2.5, "as soon as it is dead")
+                true(time.monotonic() - began < 4, "as soon as it is dead")
             g.stop()
             origin.join()
 

@@ -2,6 +2,7 @@
 """HTTP/1.1 at the edge, byte by byte: framing, limits, timeouts, the end of connections."""
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -207,7 +208,7 @@ def test_an_idle_connection_is_closed(gate):
         began = time.monotonic()
         same(read_all(s), b"")
         took = time.monotonic() - began
-        true(0.8 < took < 2.5, f"after {took}")
+        true(0.8 < took < 5, f"after {took}")
 
 
 def test_a_method_without_route_is_405_with_allow(gate):
@@ -266,24 +267,17 @@ body = hello
 def test_connections_beyond_the_limit_wait_for_room(gate):
     g = gate(FULL, workers=1, most=10)
     time.sleep(0.2)
-    clients = [g.connect(seconds=0.3) for _ in range(15)]
-
-    def answered():
-        count = 0
-        for c in clients:
-            try:
-                count += c.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
-            except socket.timeout:
-                pass
-        return count
-
+    clients = [g.connect() for _ in range(15)]
     for c in clients:
         c.sendall(GET)
-    same(answered(), 10)
+    for c in clients[:10]:
+        same(read_response(c)[0], 200)
+    time.sleep(0.5)
+    same(select.select(clients[10:], [], [], 0)[0], [], "they wait")
     for c in clients[:10]:
         c.close()
-    del clients[:10]
-    same(answered(), 5)
+    for c in clients[10:]:
+        same(read_response(c)[0], 200)
 
 
 def test_no_worker_is_left_full(gate):

@@ -62,7 +62,7 @@ def status(g, path, **more):
     return g.get(path, **more)[0]
 
 
-def becomes(what, seconds=5):
+def becomes(what, seconds=10):
     true(wait_for(what, seconds), "it did not come to that")
 
 
