@@ -11,15 +11,6 @@ static const char *const by_words[] = {"request", "client_ip", "header", "cookie
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-static void say_word(struct loading *l, const struct line *line, unsigned word, const char *key,
-                     const char *why)
-{
-    const struct line at = {.at = line->places[word]};
-
-    loading_say_line(l, SEVERITY_ERROR, &at, "%s: \"%.*s\": %s", key,
-                     SPAN_ARG(span_first(line->words.list[word], 60)), why);
-}
-
 /* NAME [WEIGHT] */
 static bool part_load(struct loading *l, const struct line *line, struct split_part *p)
 {
@@ -33,11 +24,11 @@ static bool part_load(struct loading *l, const struct line *line, struct split_p
     if (words->count == 1)
         return true;
     if (words->count > 2)
-        say_word(l, line, 2, "upstream", "NAME WEIGHT, and nothing behind it");
+        loading_say_word(l, line, 2, "upstream", "NAME WEIGHT, and nothing behind it");
     else if (value_count(words->list[1], &p->weight, &why) < 0)
-        say_word(l, line, 1, "upstream", why);
+        loading_say_word(l, line, 1, "upstream", why);
     else if (p->weight > WEIGHT_MAX)
-        say_word(l, line, 1, "upstream", "a weight is at most 10000");
+        loading_say_word(l, line, 1, "upstream", "a weight is at most 10000");
     else
         return true;
     return false;
@@ -59,7 +50,7 @@ static void upstreams_load(struct loading *l, const struct lines *lines, struct 
         }
         for (unsigned j = 0; j < s->count; j++)
             if (s->parts[j].upstream == p->upstream) {
-                say_word(l, &lines->list[i], 0, "upstream", "it stands there twice");
+                loading_say_word(l, &lines->list[i], 0, "upstream", "it stands there twice");
                 fine = false;
             }
         s->sum += p->weight;
@@ -80,13 +71,13 @@ static void by_load(struct loading *l, const struct line *line, struct split *s)
     s->by = (enum split_by)by;
     bool named = s->by == SPLIT_HEADER || s->by == SPLIT_COOKIE;
     if (by == COUNT_OF(by_words))
-        say_word(l, line, 0, "split_by", "request, client_ip, header NAME or cookie NAME");
+        loading_say_word(l, line, 0, "split_by", "request, client_ip, header NAME or cookie NAME");
     else if (named && words->count < 2)
-        say_word(l, line, 0, "split_by", "a name follows it");
+        loading_say_word(l, line, 0, "split_by", "a name follows it");
     else if (words->count > (named ? 2 : 1))
-        say_word(l, line, named ? 2 : 1, "split_by", "nothing follows there");
+        loading_say_word(l, line, named ? 2 : 1, "split_by", "nothing follows there");
     else if (named && !span_is_token(s->name = words->list[1]))
-        say_word(l, line, 1, "split_by", "it is no name");
+        loading_say_word(l, line, 1, "split_by", "it is no name");
 }
 
 void split_load(struct loading *l, struct forward_conf *conf)

@@ -15,12 +15,6 @@ enum { INTERVAL, TIMEOUT, FALL, RISE, NUMBERS, ROW_MAX = 1000 };
 
 #define INTERVAL_MIN_NS (10 * NS_PER_MS)
 
-static void say(struct loading *l, const struct line *line, unsigned word, const char *why)
-{
-    diagnostics_say(l->d, SEVERITY_ERROR, line->places[word], "check: \"%.*s\": %s",
-                    SPAN_ARG(line->words.list[word]), why);
-}
-
 /* NULL, or what is wrong with a number. */
 static const char *number_load(unsigned i, struct span value, uint64_t *n)
 {
@@ -99,7 +93,7 @@ static void option_load(struct loading *l, const struct line *line, unsigned wor
                         "check: there is no option \"%.*s\"%s", SPAN_ARG(text),
                         did_you_mean(l, name, options, COUNT_OF(options)));
     if (why)
-        say(l, line, word, why);
+        loading_say_word(l, line, word, "check", why);
 }
 
 /* The path as it is asked for: no byte that would end it. */
@@ -126,14 +120,14 @@ static unsigned what_load(struct loading *l, const struct line *line, struct che
     for (size_t i = 0; names && i < c->method.len; i++)
         names = c->method.ptr[i] < 'a' || c->method.ptr[i] > 'z';
     if (!names || words->count < 2) {
-        say(l, line, 0, "METHOD PATH, tcp or off");
+        loading_say_word(l, line, 0, "check", "METHOD PATH, tcp or off");
         return 0;
     }
     c->target = words->list[1];
     if (!is_target(c->target))
-        say(l, line, 1,
-            "a path, perhaps with a query, begins with / and has no other bytes than "
-            "may stand in a request");
+        loading_say_word(l, line, 1, "check",
+                         "a path, perhaps with a query, begins with / and has no other bytes than "
+                         "may stand in a request");
     return 2;
 }
 

@@ -21,14 +21,6 @@ static bool edit_refused(enum field_id id)
            field_hop_by_hop(id);
 }
 
-static bool say_word(struct loading *l, const struct line *line, unsigned word, const char *key,
-                     const char *why)
-{
-    diagnostics_say(l->d, SEVERITY_ERROR, line->places[word], "%s: \"%.*s\": %s", key,
-                    SPAN_ARG(span_first(line->words.list[word], 60)), why);
-    return false;
-}
-
 static bool edit_kind(struct loading *l, const struct line *line, const char *key,
                       struct edit *edit)
 {
@@ -57,15 +49,15 @@ static bool edit_name(struct loading *l, const struct line *line, const char *ke
         name.len--;
     }
     if (!span_is_token(name) || span_find(name, '*') < name.len)
-        return say_word(l, line, 1, key, "not a field name");
+        return loading_say_word(l, line, 1, key, "not a field name");
     edit->name = name;
     if (edit->kind == EDIT_REMOVE_PREFIX)
         return true;
     edit->id = (uint16_t)field_find(name);
     if (edit_refused(edit->id))
-        return say_word(l, line, 1, key, "this field belongs to the connection");
+        return loading_say_word(l, line, 1, key, "this field belongs to the connection");
     if (is_request && edit->id == FIELD_HOST)
-        return say_word(l, line, 1, key, "Host is set by host_header");
+        return loading_say_word(l, line, 1, key, "Host is set by host_header");
     return true;
 }
 
@@ -77,9 +69,10 @@ static bool edit_value(struct loading *l, const struct line *line, const char *k
     size_t where;
 
     if (removes)
-        return line->words.count == 2 || say_word(l, line, 2, key, "remove takes a name only");
+        return line->words.count == 2 ||
+               loading_say_word(l, line, 2, key, "remove takes a name only");
     if (line->words.count < 3)
-        return say_word(l, line, 1, key, "the value is missing; the empty text is \"\"");
+        return loading_say_word(l, line, 1, key, "the value is missing; the empty text is \"\"");
     int err = template_parse(&edit->value, &l->config->arena, line->words.list[2], &why, &where);
     if (err == FAIL_MEMORY)
         diagnostics_memory(l->d);
@@ -88,7 +81,7 @@ static bool edit_value(struct loading *l, const struct line *line, const char *k
     for (unsigned i = 0; err == 0 && i < edit->value->count; i++)
         if (edit->value->parts[i].variable == VARIABLE_NONE &&
             !span_is_field_value(edit->value->parts[i].text))
-            return say_word(l, line, 2, key, "a control character");
+            return loading_say_word(l, line, 2, key, "a control character");
     return err == 0;
 }
 
@@ -109,7 +102,7 @@ void edits_load(struct loading *l, const char *key, const struct lines *lines, s
         if (!edit_kind(l, line, key, &edit))
             continue;
         if (line->words.count < 2) {
-            say_word(l, line, 0, key, "the field's name is missing");
+            loading_say_word(l, line, 0, key, "the field's name is missing");
             continue;
         }
         if (!edit_name(l, line, key, &edit) || !edit_value(l, line, key, &edit))
@@ -157,8 +150,8 @@ void conditions_load(struct loading *l, const char *key, const struct lines *lin
         struct condition c = condition_split(line->words.list[0]);
         c.in_query = in_query;
         if (c.name.len == 0 || (!in_query && !span_is_token(c.name))) {
-            say_word(l, line, 0, key,
-                     "a condition is NAME, !NAME, NAME=V, NAME!=V or NAME^=PREFIX");
+            loading_say_word(l, line, 0, key,
+                             "a condition is NAME, !NAME, NAME=V, NAME!=V or NAME^=PREFIX");
             continue;
         }
         c.id = in_query ? 0 : (uint16_t)field_find(c.name);
@@ -213,7 +206,8 @@ static void error_page_load(struct loading *l, const struct line *line, struct e
         size_t end = span_find(rest, ',');
         uint64_t status;
         if (!span_number(span_first(rest, end), &status) || status < 400 || status > 599) {
-            say_word(l, line, 0, "error_page", "statuses from 400 to 599, with commas between");
+            loading_say_word(l, line, 0, "error_page",
+                             "statuses from 400 to 599, with commas between");
             return;
         }
         pages->list[pages->count++] = (struct error_page){

@@ -4,12 +4,6 @@
 #include "http/h2_hpack.h"
 #include "net/lookup.h"
 
-static void say_word(struct loading *l, const struct line *line, unsigned word, const char *why)
-{
-    diagnostics_say(l->d, SEVERITY_ERROR, line->places[word], "server: \"%.*s\": %s",
-                    SPAN_ARG(line->words.list[word]), why);
-}
-
 /* The number behind "name=" of an option. */
 static bool option_number(struct loading *l, const struct line *line, unsigned word, size_t skip,
                           uint64_t most, uint64_t *n)
@@ -17,11 +11,11 @@ static bool option_number(struct loading *l, const struct line *line, unsigned w
     const char *why;
 
     if (value_count(span_after(line->words.list[word], skip), n, &why) < 0) {
-        say_word(l, line, word, why);
+        loading_say_word(l, line, word, "server", why);
         return false;
     }
     if (*n > most) {
-        say_word(l, line, word, "too large");
+        loading_say_word(l, line, word, "server", "too large");
         return false;
     }
     return true;
@@ -48,17 +42,34 @@ static void option_load(struct loading *l, const struct line *line, unsigned wor
         if (option_number(l, line, word, name.len, UINT32_MAX, &n))
             e->max_in_flight = n;
         if (n == 0)
-            say_word(l, line, word, "at least 1; weight=0 or down give a server no work");
+            loading_say_word(l, line, word, "server",
+                             "at least 1; weight=0 or down give a server no work");
     } else if (span_equal(name, SPAN("max_connections="))) {
         if (option_number(l, line, word, name.len, UINT32_MAX, &n))
             e->max_connections = n;
         if (n == 0)
-            say_word(l, line, word, "at least 1; weight=0 or down give a server no work");
+            loading_say_word(l, line, word, "server",
+                             "at least 1; weight=0 or down give a server no work");
     } else {
         diagnostics_say(l->d, SEVERITY_ERROR, line->places[word],
                         "server: there is no option \"%.*s\"%s", SPAN_ARG(text),
                         did_you_mean(l, name, options, COUNT_OF(options)));
     }
+}
+
+/* ftp://, or a scheme that was meant to be one of ours. */
+static bool scheme_is_unknown(struct loading *l, const struct line *line, struct span text)
+{
+    static const char *const schemes[] = {"http", "https", "h2c"};
+    size_t end = span_find(text, ':');
+    struct span scheme = span_first(text, end);
+
+    if (!span_starts(span_after(text, end), SPAN("://")) || span_equal(scheme, SPAN("unix")))
+        return false;
+    diagnostics_say(
+        l->d, SEVERITY_ERROR, line->places[0], "server: \"%.*s\" is none of http, https, h2c%s",
+        SPAN_ARG(span_first(scheme, 60)), did_you_mean(l, scheme, schemes, COUNT_OF(schemes)));
+    return true;
 }
 
 /* Takes the scheme off the front; false: one we do not speak, and that was said. */
@@ -70,6 +81,8 @@ static bool scheme_load(struct loading *l, const struct line *line, struct span 
     *named = e->h2 || e->secure || span_starts(*rest, SPAN("http://"));
     if (*named)
         *rest = span_after(*rest, span_find(*rest, ':') + 3);
+    else if (scheme_is_unknown(l, line, *rest))
+        return false;
     e->services = span_starts(*rest, SPAN("srv:"));
     const char *missing = NULL;
     if (e->h2 && !hpack_available())
@@ -90,17 +103,18 @@ static bool host_split(struct loading *l, const struct line *line, struct span r
     uint64_t port = e->secure ? 443 : 80;
 
     if (span_find(rest, '/') < rest.len) {
-        say_word(l, line, 0, "a server has no path; a route has rewrite");
+        loading_say_word(l, line, 0, "server", "a server has no path; a route has rewrite");
         return false;
     }
     e->host = span_first(rest, end);
     if (end >= rest.len && !named) {
-        say_word(l, line, 0, "the port is missing: HOST:PORT");
+        loading_say_word(l, line, 0, "server", "the port is missing: HOST:PORT");
         return false;
     }
     if (end < rest.len && (rest.ptr[end] != ':' || !span_number(span_after(rest, end + 1), &port) ||
                            port == 0 || port > UINT16_MAX)) {
-        say_word(l, line, 0, "after the host stands : and a port from 1 to 65535");
+        loading_say_word(l, line, 0, "server",
+                         "after the host stands : and a port from 1 to 65535");
         return false;
     }
     e->port = (uint16_t)port;
@@ -132,7 +146,8 @@ static void service_load(struct loading *l, const struct line *line, struct span
     e->authority = fine ? span_after(service, second + 1) : (struct span){0};
     if (!fine || value_host(&l->config->arena, e->authority, false, &name, &why) < 0 ||
         service.len > LOOKUP_NAME_MAX || span_find(service, ':') < service.len) {
-        say_word(l, line, 0, "a service is srv:_SERVICE._tcp.NAME, without scheme and port");
+        loading_say_word(l, line, 0, "server",
+                         "a service is srv:_SERVICE._tcp.NAME, without scheme and port");
         return;
     }
     e->host = service;
@@ -164,7 +179,8 @@ static void address_load(struct loading *l, const struct line *line, struct serv
         return;
     if (span_starts(rest, SPAN("unix:"))) {
         if ((named && !e->h2) || address_parse(&a, rest) < 0)
-            say_word(l, line, 0, "a unix socket is unix:/path or unix:@name, at most 107 bytes");
+            loading_say_word(l, line, 0, "server",
+                             "a unix socket is unix:/path or unix:@name, at most 107 bytes");
         else
             one_address(l, e, &a);
         e->authority = SPAN("localhost");
@@ -185,11 +201,12 @@ static void address_load(struct loading *l, const struct line *line, struct serv
         return;
     }
     if (brackets || value_host(&l->config->arena, e->host, false, &name, &why) < 0) {
-        say_word(l, line, 0, "not a server: [http[s]://|h2c://]HOST:PORT, [v6]:PORT or unix:PATH");
+        loading_say_word(l, line, 0, "server",
+                         "not a server: [http[s]://|h2c://]HOST:PORT, [v6]:PORT or unix:PATH");
         return;
     }
     if (is_number(name)) {
-        say_word(l, line, 0, "neither an IPv4 address nor a name");
+        loading_say_word(l, line, 0, "server", "neither an IPv4 address nor a name");
         return;
     }
     e->host = name;
@@ -235,7 +252,7 @@ static void check_option_twice(struct loading *l, const struct line *line, unsig
     for (unsigned w = 1; w < word; w++) {
         struct span other = line->words.list[w];
         if (span_equal(span_first(other, span_find(other, '=')), name))
-            say_word(l, line, word, "this option is there twice");
+            loading_say_word(l, line, word, "server", "this option is there twice");
     }
 }
 
@@ -278,7 +295,8 @@ void loading_servers(struct loading *l, const struct lines *lines, struct upstre
         server_load(l, &lines->list[i], e);
         check_server_twice(l, lines, i);
         if (e->secure != servers[0].secure || e->h2 != servers[0].h2)
-            say_word(l, &lines->list[i], 0, "http, https and h2c together: one scheme for a group");
+            loading_say_word(l, &lines->list[i], 0, "server",
+                             "http, https and h2c together: one scheme for a group");
         may_be_used = may_be_used || (!e->down && e->weight > 0);
         slots += e->named ? SLOTS_PER_NAME : 1;
     }

@@ -144,13 +144,6 @@ const struct setting server_settings[] = {
     {0},
 };
 
-static void say(struct loading *l, const struct line *line, unsigned word, const char *key,
-                const char *why)
-{
-    diagnostics_say(l->d, SEVERITY_ERROR, line->places[word], "%s: \"%.*s\": %s", key,
-                    SPAN_ARG(line->words.list[word]), why);
-}
-
 struct format_word {
     const char *name;
     enum log_format format;
@@ -174,10 +167,10 @@ static void log_load(struct loading *l, const char *key, const struct line *line
         else
             f = count;
         if (f == count)
-            say(l, line, i, key,
-                count == 2 ? "after the file stands format=text or format=json"
-                           : "after the file stands format=json, format=common or "
-                             "format=combined");
+            loading_say_word(l, line, i, key,
+                             count == 2 ? "after the file stands format=text or format=json"
+                                        : "after the file stands format=json, format=common or "
+                                          "format=combined");
         else
             target->format = formats[f].format;
     }
@@ -209,13 +202,13 @@ static void resolver_load(struct loading *l, const struct lines *lines, struct s
         const struct line *line = &lines->list[i];
         bool system = span_equal(line->words.list[0], SPAN("system"));
         if (line->words.count > 1)
-            say(l, line, 1, "resolver", "nothing follows an address");
+            loading_say_word(l, line, 1, "resolver", "nothing follows an address");
         else if (system && lines->count > 1)
-            say(l, line, 0, "resolver", "stands alone; with others it is not asked");
+            loading_say_word(l, line, 0, "resolver", "stands alone; with others it is not asked");
         else if (!system && !resolver_library)
-            say(l, line, 0, "resolver", "not supported by this build; only system is");
+            loading_say_word(l, line, 0, "resolver", "not supported by this build; only system is");
         else if (!system && !dns_server(l, line->words.list[0], &list))
-            say(l, line, 0, "resolver", "neither system nor IP[:PORT]");
+            loading_say_word(l, line, 0, "resolver", "neither system nor IP[:PORT]");
     }
     if (list.len > 0 && !(conf->resolver = arena_text(&l->config->arena, list)))
         diagnostics_memory(l->d);
@@ -234,7 +227,7 @@ static void ttl_load(struct loading *l, const struct line *line, struct server_c
             value_duration(span_after(word, 4),
                            min ? &conf->resolver_ttl_min : &conf->resolver_ttl_max, &why) == 0)
             continue;
-        say(l, line, i, "resolver_ttl", why);
+        loading_say_word(l, line, i, "resolver_ttl", why);
         return;
     }
     if (conf->resolver_ttl_min < 100 * NS_PER_MS)

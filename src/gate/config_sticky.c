@@ -6,12 +6,6 @@
 
 #include <stdio.h>
 
-static void say(struct loading *l, const struct line *line, unsigned word, const char *why)
-{
-    diagnostics_say(l->d, SEVERITY_ERROR, line->places[word], "sticky: \"%.*s\": %s",
-                    SPAN_ARG(line->words.list[word]), why);
-}
-
 static bool max_age_load(struct loading *l, const struct line *line, unsigned word,
                          struct span text, uint64_t *seconds)
 {
@@ -19,11 +13,11 @@ static bool max_age_load(struct loading *l, const struct line *line, unsigned wo
     uint64_t ns;
 
     if (value_duration(text, &ns, &why) < 0) {
-        say(l, line, word, why);
+        loading_say_word(l, line, word, "sticky", why);
         return false;
     }
     if (ns % NS_PER_S != 0) {
-        say(l, line, word, "whole seconds: a cookie counts no others");
+        loading_say_word(l, line, word, "sticky", "whole seconds: a cookie counts no others");
         return false;
     }
     *seconds = ns / NS_PER_S;
@@ -48,7 +42,7 @@ void loading_sticky(struct loading *l, const struct line *line, struct upstream_
         return;
     struct span name = line->words.list[0];
     if (!span_is_token(name))
-        say(l, line, 0, "is no name for a cookie");
+        loading_say_word(l, line, 0, "sticky", "is no name for a cookie");
     for (unsigned i = 1; i < line->words.count; i++) {
         struct span word = line->words.list[i];
         if (span_equal(word, SPAN("insecure")))
@@ -62,7 +56,7 @@ void loading_sticky(struct loading *l, const struct line *line, struct upstream_
                                          COUNT_OF(options)));
     }
     if (!secure && promises_security(name))
-        say(l, line, 0, "browsers refuse it with insecure");
+        loading_say_word(l, line, 0, "sticky", "browsers refuse it with insecure");
     struct sticky_conf *sticky = loading_zalloc(l, sizeof *sticky);
     char age[40] = "";
     if (seconds > 0)

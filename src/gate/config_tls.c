@@ -117,18 +117,15 @@ static void hsts_load(struct loading *l, const struct line *line, struct tls_con
     if (line->words.count == 0)
         return;
     if (value_duration(line->words.list[0], &ns, &why) < 0 || ns < NS_PER_S)
-        loading_say_line(l, SEVERITY_ERROR, line, "hsts: \"%.*s\": %s",
-                         SPAN_ARG(line->words.list[0]), why ? why : "at least 1s");
+        loading_say_word(l, line, 0, "hsts", why ? why : "at least 1s");
     for (unsigned i = 1; i < line->words.count; i++)
         if (span_equal(line->words.list[i], SPAN("include_subdomains")))
             more = "; includeSubDomains";
         else if (span_equal(line->words.list[i], SPAN("preload")))
             preload = "; preload";
         else
-            loading_say_line(l, SEVERITY_ERROR, line,
-                             "hsts: \"%.*s\": after the duration stand include_subdomains and "
-                             "preload",
-                             SPAN_ARG(line->words.list[i]));
+            loading_say_word(l, line, i, "hsts",
+                             "after the duration stand include_subdomains and preload");
     c->hsts = arena_print(&l->config->arena, "max-age=%llu%s%s",
                           (unsigned long long)(ns / NS_PER_S), more, preload);
     if (!c->hsts.ptr)

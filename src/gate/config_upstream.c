@@ -272,23 +272,21 @@ static void queue_load(struct loading *l, const struct line *line, struct upstre
 {
     const struct spans *words = &line->words;
     const struct span option = SPAN("timeout=");
-    const char *why = "a count, and timeout=DURATION";
+    const char *why;
 
     u->queue_timeout = NS_PER_S;
     if (words->count == 0)
         return;
-    bool good = value_count(words->list[0], &u->queue, &why) == 0 && words->count <= 2;
-    if (good && u->queue > UINT32_MAX) {
-        good = false;
-        why = "too large";
+    if (value_count(words->list[0], &u->queue, &why) < 0)
+        loading_say_word(l, line, 0, "queue", why);
+    else if (u->queue > UINT32_MAX)
+        loading_say_word(l, line, 0, "queue", "too large");
+    for (unsigned i = 1; i < words->count; i++) {
+        why = "behind the count stands timeout=DURATION";
+        if (!span_starts(words->list[i], option) ||
+            value_duration(span_after(words->list[i], option.len), &u->queue_timeout, &why) < 0)
+            loading_say_word(l, line, i, "queue", why);
     }
-    if (good && words->count == 2) {
-        struct span second = words->list[1];
-        good = span_starts(second, option) &&
-               value_duration(span_after(second, option.len), &u->queue_timeout, &why) == 0;
-    }
-    if (!good)
-        loading_say(l, SEVERITY_ERROR, "queue", "%s", why);
 }
 
 /* "P%", "P% min=RATE" or "off". */
@@ -296,19 +294,19 @@ static void budget_load(struct loading *l, const struct line *line, struct upstr
 {
     const struct spans *words = &line->words;
     const struct span option = SPAN("min=");
-    const char *why = "a percentage, and min=RATE";
+    const char *why;
 
     u->retry_budget = VALUE_OFF;
     if (words->count == 0)
         return;
-    bool good = value_percent(words->list[0], &u->retry_budget, &why) == 0 && words->count <= 2;
-    if (good && words->count == 2) {
-        struct span second = words->list[1];
-        good = span_starts(second, option) &&
-               value_rate(span_after(second, option.len), &u->retry_min, &why) == 0;
+    if (value_percent(words->list[0], &u->retry_budget, &why) < 0)
+        loading_say_word(l, line, 0, "retry_budget", why);
+    for (unsigned i = 1; i < words->count; i++) {
+        why = "behind the percentage stands min=RATE";
+        if (!span_starts(words->list[i], option) ||
+            value_rate(span_after(words->list[i], option.len), &u->retry_min, &why) < 0)
+            loading_say_word(l, line, i, "retry_budget", why);
     }
-    if (!good)
-        loading_say(l, SEVERITY_ERROR, "retry_budget", "%s", why);
 }
 
 static bool links_are_limited(const struct upstream_conf *u)

@@ -83,6 +83,14 @@ void loading_say(struct loading *l, enum severity severity, const char *key, con
                     key ? ": " : "", text);
 }
 
+bool loading_say_word(struct loading *l, const struct line *line, unsigned word, const char *key,
+                      const char *why)
+{
+    diagnostics_say(l->d, SEVERITY_ERROR, line->places[word], "%s: \"%.*s\": %s", key,
+                    SPAN_ARG(span_first(line->words.list[word], 60)), why);
+    return false;
+}
+
 void loading_say_line(struct loading *l, enum severity severity, const struct line *line,
                       const char *format, ...)
 {

@@ -86,6 +86,9 @@ struct arena *loading_arena(struct loading *l); /* lives as long as the generati
 /* At the value of key, or at the section when key is NULL or absent. */
 void loading_say(struct loading *l, enum severity severity, const char *key, const char *format,
                  ...) PRINTF_LIKE(4, 5);
+/* The same of one word of a line, at its place.  Always false, to return it at once. */
+bool loading_say_word(struct loading *l, const struct line *line, unsigned word, const char *key,
+                      const char *why);
 void loading_say_line(struct loading *l, enum severity severity, const struct line *line,
                       const char *format, ...) PRINTF_LIKE(4, 5);
 

@@ -664,8 +664,12 @@ def test_a_mirror_that_points_back_ends(gate):
 
 
 def test_what_is_no_mirror_is_refused(gate):
-    for mirror, what in (("shadow", "the name of an upstream, and a percentage"), ("shadow 101%", "mirror: "),
-                         ("shadow x", "mirror: "), ("shadows 10%", 'did you mean "shadow"')):
+    """With the place of the very word that is wrong."""
+    for mirror, what in (("shadow", ':10: error: mirror: "shadow": behind the upstream stands a percentage'),
+                         ("shadow 101%", ':17: error: mirror: "101%": more than 100%'),
+                         ("shadow x", ':17: error: mirror: "x": '),
+                         ("shadow 1% 2%", ':20: error: mirror: "2%": '),
+                         ("shadows 10%", ':10: error: there is no [upstream shadows]; did you mean "shadow"')):
         g = gate(MIRROR.replace("shadow {share}", mirror), origin=1, shadow=2, upstream="", more="", workers=1,
                  wait=False)
         g.process.wait(10)

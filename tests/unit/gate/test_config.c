@@ -63,11 +63,12 @@ static const struct mistake mistakes[] = {
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash client-ip\n",
      "a.ini:5:11: error: balance: behind hash stands client_ip, path, header NAME or cookie NAME; "
      "did you mean \"client_ip\"?\n"},
-    {LISTENER "[upstream u]\nserver = [::1]:80\nsticky = s=1 max_age=0 max_age=1500ms insecur\n",
+    {LISTENER "[upstream u]\nserver = [::1]:80\nsticky = s=1 max_age=0 insecur\n",
      "a.ini:5:10: error: sticky: \"s=1\": is no name for a cookie\n"
      "a.ini:5:14: error: sticky: \"max_age=0\": a duration needs a unit: us, ms, s, m, h or d\n"
-     "a.ini:5:24: error: sticky: \"max_age=1500ms\": whole seconds: a cookie counts no others\n"
-     "a.ini:5:39: error: sticky: there is no option \"insecur\"; did you mean \"insecure\"?\n"},
+     "a.ini:5:24: error: sticky: there is no option \"insecur\"; did you mean \"insecure\"?\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nsticky = s max_age=1500ms\n",
+     "a.ini:5:12: error: sticky: \"max_age=1500ms\": whole seconds: a cookie counts no others\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nsticky = __Host-s insecure\n",
      "a.ini:5:10: error: sticky: \"__Host-s\": browsers refuse it with insecure\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = random 2\n",
@@ -92,7 +93,7 @@ static const struct mistake mistakes[] = {
     {LISTENER "[tls x]\ncertificate = x.pem\nhsts = 1\n",
      "a.ini:5:8: error: hsts: \"1\": a duration needs a unit: us, ms, s, m, h or d\n"},
     {LISTENER "[tls x]\ncertificate = x.pem\nhsts = 1d always\n",
-     "a.ini:5:8: error: hsts: \"always\": after the duration stand include_subdomains and "
+     "a.ini:5:11: error: hsts: \"always\": after the duration stand include_subdomains and "
      "preload\n"},
 #else
     {LISTENER "[tls x]\n",
@@ -179,6 +180,11 @@ static const struct mistake mistakes[] = {
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 weight=1 backup weight=2 backup\n",
      "a.ini:4:38: error: server: \"weight=2\": this option is there twice\n"
      "a.ini:4:47: error: server: \"backup\": this option is there twice\n"},
+    {LISTENER "[upstream u]\nserver = htps://10.0.0.1\ntls_ca = a.pem\n",
+     "a.ini:4:10: error: server: \"htps\" is none of http, https, h2c; did you mean "
+     "\"https\"?\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nserver = \\\n  ftp://10.0.0.1:21\n",
+     "a.ini:6:3: error: server: \"ftp\" is none of http, https, h2c; did you mean \"http\"?\n"},
     {LISTENER "[upstream u]\nserver = 256.1.1.1:80\nserver = 1.1:80\n",
      "a.ini:4:10: error: server: \"256.1.1.1:80\": neither an IPv4 address nor a name\n"
      "a.ini:5:10: error: server: \"1.1:80\": neither an IPv4 address nor a name\n"},
@@ -198,7 +204,16 @@ static const struct mistake mistakes[] = {
      "a.ini:5:25: error: retry_on: \"599-400\": a range goes from the smaller to the larger\n"
      "a.ini:5:34: error: retry_on: \"reset timeout\": commas stand between\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nqueue = 5 time=1s\n",
-     "a.ini:5:9: error: queue: a count, and timeout=DURATION\n"},
+     "a.ini:5:11: error: queue: \"time=1s\": behind the count stands timeout=DURATION\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nqueue = 5 timeout=1\n"
+              "retry_budget = 20 min=10\n[upstream v]\nserver = 10.0.0.1:80\n"
+              "queue = 5000000000 1s\nretry_budget = 20% 10/s\n",
+     "a.ini:5:11: error: queue: \"timeout=1\": a duration needs a unit: us, ms, s, m, h or d\n"
+     "a.ini:6:16: error: retry_budget: \"20\": a share is written 20% or 0.5%\n"
+     "a.ini:6:19: error: retry_budget: \"min=10\": a rate is written 128b/s or 500/10s\n"
+     "a.ini:9:9: error: queue: \"5000000000\": too large\n"
+     "a.ini:9:20: error: queue: \"1s\": behind the count stands timeout=DURATION\n"
+     "a.ini:10:20: error: retry_budget: \"10/s\": behind the percentage stands min=RATE\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 max_in_flight=0\n",
      "a.ini:4:22: error: server: \"max_in_flight=0\": at least 1; weight=0 or down give a server "
      "no "
