@@ -69,6 +69,9 @@ enum {
     SETTING_REST_FIRST = 1 << 9,
     SETTING_REST_THIRD = 1 << 10,
     SETTING_READER = 1 << 11, /* the reader's own (include): nothing to fill */
+    /* Of the same types: behind the first word stand options, name=value or bare, each once.
+     * The first may be one, too, if it is a name=value. */
+    SETTING_OPTIONS = 1 << 12,
 };
 
 struct rate {

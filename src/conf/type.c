@@ -339,6 +339,34 @@ static bool fill_net(struct filling *f, const struct item *item, void *out)
 
 /* --- lines ----------------------------------------------------------------- */
 
+static struct span option_name(struct span word)
+{
+    return span_first(word, span_find(word, '='));
+}
+
+static bool is_option(const struct line *line, unsigned word)
+{
+    return word > 0 || span_find(line->words.list[0], '=') < line->words.list[0].len;
+}
+
+static void check_options(struct filling *f, const struct line *line)
+{
+    for (unsigned i = 1; i < line->words.count; i++) {
+        struct span word = line->words.list[i], name = option_name(word);
+        unsigned first = 0;
+        while (!is_option(line, first) || !span_equal(option_name(line->words.list[first]), name))
+            first++;
+        if (first < i)
+            diagnostics_say(f->d, SEVERITY_ERROR, line->places[i],
+                            "%s: \"%.*s\": this option is there twice; the first is \"%.*s\" at "
+                            "%s:%u:%u",
+                            f->setting->name, SPAN_ARG(span_first(word, 60)),
+                            SPAN_ARG(span_first(line->words.list[first], 60)),
+                            line->places[first].file, line->places[first].line,
+                            line->places[first].column);
+    }
+}
+
 static bool fill_line(struct filling *f, const struct item *item, void *out)
 {
     struct arena *arena = f->conf->arena;
@@ -356,6 +384,8 @@ static bool fill_line(struct filling *f, const struct item *item, void *out)
         line->words.list[i] = item->words[i].text;
         line->places[i] = conf_value_at(item->value, item->words[i].offset);
     }
+    if (f->setting->flags & SETTING_OPTIONS)
+        check_options(f, line);
     return true;
 }
 

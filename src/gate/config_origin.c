@@ -245,17 +245,6 @@ static void slots_load(struct loading *l, struct upstream_conf *u, const struct 
         slot_load(l, u, e, n);
 }
 
-static void check_option_twice(struct loading *l, const struct line *line, unsigned word)
-{
-    struct span text = line->words.list[word], name = span_first(text, span_find(text, '='));
-
-    for (unsigned w = 1; w < word; w++) {
-        struct span other = line->words.list[w];
-        if (span_equal(span_first(other, span_find(other, '=')), name))
-            loading_say_word(l, line, word, "server", "this option is there twice");
-    }
-}
-
 /* What is known of a server, and ordered of it, is found by its text. */
 static void check_server_twice(struct loading *l, const struct lines *lines, unsigned n)
 {
@@ -276,10 +265,8 @@ static void server_load(struct loading *l, const struct line *line, struct serve
                                .max_in_flight = VALUE_OFF,
                                .max_connections = VALUE_OFF};
     address_load(l, line, e);
-    for (unsigned w = 1; w < line->words.count; w++) {
+    for (unsigned w = 1; w < line->words.count; w++)
         option_load(l, line, w, e);
-        check_option_twice(l, line, w);
-    }
 }
 
 void loading_servers(struct loading *l, const struct lines *lines, struct upstream_conf *u)

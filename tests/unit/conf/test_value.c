@@ -21,7 +21,7 @@ struct all {
     struct addresses addresses;
     struct nets nets;
     struct template *template;
-    struct line line;
+    struct line line, options;
     struct lines list, lines, edits, rest;
 };
 
@@ -60,6 +60,7 @@ static const struct setting table[] = {
     ROW(text, SETTING_TEXT, text, .flags = SETTING_OFF),
     ROW(template, SETTING_TEMPLATE, template, .flags = 0),
     ROW(line, SETTING_LINE, line, .flags = SETTING_OFF | SETTING_FILE_FIRST, .words = no_files),
+    ROW(options, SETTING_LINE, options, .flags = SETTING_OPTIONS),
     ROW(list, SETTING_LIST, list, .flags = 0),
     ROW(lines, SETTING_LINES, lines, .flags = SETTING_FILE_SECOND | SETTING_UNIX_FIRST),
     ROW(edits, SETTING_LINES, edits, .flags = SETTING_REST_THIRD),
@@ -438,6 +439,28 @@ START_TEST(edits_end_in_a_template_and_lines_know_their_places)
 }
 END_TEST
 
+START_TEST(an_option_is_written_once)
+{
+    ck_assert_str_eq(fill("line = a x=1 x=2 b b\n"
+                          "options = bare x=1 bare y=2 x=3 bare \\\n  x\n"),
+                     "a.ini:3:29: error: options: \"x=3\": this option is there twice; "
+                     "the first is \"x=1\" at a.ini:3:16\n"
+                     "a.ini:3:33: error: options: \"bare\": this option is there twice; "
+                     "the first is \"bare\" at a.ini:3:20\n"
+                     "a.ini:4:3: error: options: \"x\": this option is there twice; "
+                     "the first is \"x=1\" at a.ini:3:16\n");
+    ck_assert_uint_eq(all.options.words.count, 7); /* what else is wrong is found as well */
+}
+END_TEST
+
+START_TEST(the_first_word_is_an_option_if_it_has_a_value)
+{
+    ck_assert_str_eq(fill("options = min=1s max=2s min=3s\n"),
+                     "a.ini:2:25: error: options: \"min=3s\": this option is there twice; "
+                     "the first is \"min=1s\" at a.ini:2:11\n");
+}
+END_TEST
+
 START_TEST(a_template_is_literals_and_variables)
 {
     ck_assert_str_eq(
@@ -598,6 +621,8 @@ Suite *value_suite(void)
     tcase_add_test(test, files_begin_from_the_folder_they_are_written_in);
     tcase_add_test(test, quotes_and_escapes);
     tcase_add_test(test, edits_end_in_a_template_and_lines_know_their_places);
+    tcase_add_test(test, an_option_is_written_once);
+    tcase_add_test(test, the_first_word_is_an_option_if_it_has_a_value);
     tcase_add_test(test, a_template_is_literals_and_variables);
     tcase_add_test(test, what_the_environment_holds_is_literal);
     tcase_add_test(test, a_scalar_is_set_once);

@@ -95,6 +95,10 @@ static const struct mistake mistakes[] = {
     {LISTENER "[tls x]\ncertificate = x.pem\nhsts = 1d always\n",
      "a.ini:5:11: error: hsts: \"always\": after the duration stand include_subdomains and "
      "preload\n"},
+    {LISTENER "[tls x]\ncertificate = x.pem\nhsts = 1d preload preload\n",
+     "a.ini:5:19: error: hsts: \"preload\": this option is there twice; the first is \"preload\" "
+     "at "
+     "a.ini:5:11\n"},
 #else
     {LISTENER "[tls x]\n",
      "a.ini:3:1: error: [tls] is not supported by this build: it was configured without TLS\n"},
@@ -178,8 +182,29 @@ static const struct mistake mistakes[] = {
      "[upstream u]\nserver = 10.0.0.1:80\nserver = 10.0.0.2:80\nserver = 10.0.0.1:80 backup\n",
      "a.ini:6:10: error: server: \"10.0.0.1:80\" is there twice; the first is at a.ini:4\n"},
     {LISTENER "[upstream u]\nserver = 10.0.0.1:80 weight=1 backup weight=2 backup\n",
-     "a.ini:4:38: error: server: \"weight=2\": this option is there twice\n"
-     "a.ini:4:47: error: server: \"backup\": this option is there twice\n"},
+     "a.ini:4:38: error: server: \"weight=2\": this option is there twice; the first is "
+     "\"weight=1\" at a.ini:4:22\n"
+     "a.ini:4:47: error: server: \"backup\": this option is there twice; the first is \"backup\" "
+     "at a.ini:4:31\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80\nqueue = 256 timeout=1s timeout=2s\n"
+              "retry_budget = 20% min=1/s min=2/s\ncheck = GET / rise=1 rise=2\n"
+              "sticky = insecure max_age=1s insecure max_age=2s\n",
+     "a.ini:5:24: error: queue: \"timeout=2s\": this option is there twice; the first is "
+     "\"timeout=1s\" at a.ini:5:13\n"
+     "a.ini:6:28: error: retry_budget: \"min=2/s\": this option is there twice; the first is "
+     "\"min=1/s\" at a.ini:6:20\n"
+     "a.ini:7:22: error: check: \"rise=2\": this option is there twice; the first is "
+     "\"rise=1\" at a.ini:7:15\n"
+     "a.ini:8:39: error: sticky: \"max_age=2s\": this option is there twice; the first is "
+     "\"max_age=1s\" at a.ini:8:19\n"},
+    {"[server]\nresolver_ttl = min=1s min=2s\naccess_log = a format=json format=json\n"
+     "error_log = a format=text format=json\n" LISTENER,
+     "a.ini:2:23: error: resolver_ttl: \"min=2s\": this option is there twice; the first is "
+     "\"min=1s\" at a.ini:2:16\n"
+     "a.ini:3:28: error: access_log: \"format=json\": this option is there twice; the first is "
+     "\"format=json\" at a.ini:3:16\n"
+     "a.ini:4:27: error: error_log: \"format=json\": this option is there twice; the first is "
+     "\"format=text\" at a.ini:4:15\n"},
     {LISTENER "[upstream u]\nserver = htps://10.0.0.1\ntls_ca = a.pem\n",
      "a.ini:4:10: error: server: \"htps\" is none of http, https, h2c; did you mean "
      "\"https\"?\n"},
