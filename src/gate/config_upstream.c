@@ -353,6 +353,19 @@ static void protocols_load(struct loading *l, const struct spans *list, struct u
         u->servers[i].h2 = true;
 }
 
+/* tls_verify = yes is how things are without TLS, too, and what -T prints. */
+static void check_tls_unused(struct loading *l, const struct upstream_conf *u)
+{
+    static const char *const keys[] = {"tls_ca", "tls_name", "tls_certificate", "tls_key"};
+    static const char why[] = "does nothing, for no server of this group is https://";
+
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        if (conf_find(l->section, keys[i]))
+            loading_say(l, SEVERITY_ERROR, keys[i], "%s", why);
+    if (!u->tls_verify)
+        loading_say(l, SEVERITY_ERROR, "tls_verify", "%s", why);
+}
+
 static void upstream_load(struct loading *l, struct conf_section *s, struct upstream_conf *u)
 {
     struct upstream_raw raw = {0};
@@ -367,7 +380,10 @@ static void upstream_load(struct loading *l, struct conf_section *s, struct upst
     loading_sticky(l, &raw.sticky, u);
     u->family = (uint64_t)raw.family;
     u->proxy_protocol = (enum proxy_versions)raw.proxy;
+    unsigned errors = l->d->errors;
     loading_servers(l, &raw.servers, u);
+    if (!u->secure && u->server_count > 0 && l->d->errors == errors)
+        check_tls_unused(l, u);
     protocols_load(l, &raw.protocols, u);
     u->tls_by_host = span_equal(u->tls_name, span_of(request_host[0]));
     if (u->tls_by_host)

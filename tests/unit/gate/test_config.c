@@ -205,6 +205,15 @@ static const struct mistake mistakes[] = {
      "\"format=json\" at a.ini:3:16\n"
      "a.ini:4:27: error: error_log: \"format=json\": this option is there twice; the first is "
      "\"format=text\" at a.ini:4:15\n"},
+    {LISTENER "[upstream u]\nserver = 10.0.0.1:80\ntls_ca = a.pem\ntls_name = ${host}\n"
+              "tls_certificate = b.pem\ntls_key = b.key\ntls_verify = no\n"
+              "[upstream v]\nserver = unix:/x\ntls_verify = yes\n",
+     "a.ini:5:10: error: tls_ca: does nothing, for no server of this group is https://\n"
+     "a.ini:6:12: error: tls_name: does nothing, for no server of this group is https://\n"
+     "a.ini:7:19: error: tls_certificate: does nothing, for no server of this group is "
+     "https://\n"
+     "a.ini:8:11: error: tls_key: does nothing, for no server of this group is https://\n"
+     "a.ini:9:14: error: tls_verify: does nothing, for no server of this group is https://\n"},
     {LISTENER "[upstream u]\nserver = htps://10.0.0.1\ntls_ca = a.pem\n",
      "a.ini:4:10: error: server: \"htps\" is none of http, https, h2c; did you mean "
      "\"https\"?\n"},
