@@ -213,20 +213,25 @@ uint64_t names_due(const struct names *names)
     return due;
 }
 
-/* Once, until it goes well again. */
-static void say_failure(const struct name *n)
+/* Once, until it goes well again; `known`: there were addresses before. */
+static void say_failure(const struct name *n, bool known)
 {
     const char *why = n->lookup.why ? n->lookup.why : fail_text(n->lookup.fail);
+    bool some = n->lookup.fail == 0; /* of the addresses, say one family's */
 
     if (n->failures == 1)
-        log_say(LOG_WARNING, "name %s cannot be resolved: %s; %s", n->host, why,
-                n->count ? "the last answer stays in use" : "nothing is known of it yet");
+        log_say(LOG_WARNING, "name %s cannot be resolved%s: %s; %s", n->host,
+                some ? " in full" : "", why,
+                known  ? "the last answer stays in use"
+                : some ? "what came is used"
+                       : "nothing is known of it yet");
 }
 
 static void take(struct names *names, struct lookup *l, uint64_t now)
 {
     struct name *n = container_of(l, struct name, lookup);
     unsigned failures = n->failures;
+    bool known = n->count > 0;
 
     n->asked = false;
     if (n->gone) {
@@ -235,7 +240,7 @@ static void take(struct names *names, struct lookup *l, uint64_t now)
     }
     name_heard(n, names->bounds, now);
     if (n->failures > 0)
-        say_failure(n);
+        say_failure(n, known);
     else if (failures > 0)
         log_say(LOG_NOTICE, "name %s is resolved again", n->host);
 }

@@ -352,10 +352,27 @@ def test_a_family_is_chosen(gate):
         by(g, *who)
         if family == "any":
             dns.failing[("app.test", 28)] = "SERVFAIL"
-            true(wait_for(lambda: "cannot be resolved" in g.said()))
+            true(wait_for(lambda: "app.test cannot be resolved in full: " in g.said()), g.said())
+            true("; the last answer stays in use" in g.said(), g.said())
             same(set(served(g, 8)), {four.ip, six.ip})
             dns.failing.clear()
         g.stop()
+    dns.end()
+
+
+def test_half_a_first_answer_is_not_called_the_last(gate):
+    (one,) = shared_port("127.0.0.1")
+    dns = FakeDNS()
+    dns.says["app.test"] = [one.ip]
+    dns.failing[("app.test", 28)] = "SERVFAIL"
+    g = start(gate, dns, f"app.test:{one.port}")
+    by(g, one.ip)
+    said = [l for l in g.said().splitlines() if "cannot be resolved" in l]
+    same(len(said), 1, said)
+    true("app.test cannot be resolved in full: " in said[0] and said[0].endswith("; what came is used"), said)
+    dns.failing.clear()
+    true(wait_for(lambda: "app.test is resolved again" in g.said()), g.said())
+    g.stop()
     dns.end()
 
 
