@@ -243,11 +243,24 @@ static bool add_via(struct exchange *x, struct fields *out, int *err)
     return own <= OWN_VIAS_MAX;
 }
 
-static struct span forward_host(struct exchange *x, const struct forward_conf *conf)
+/* What a template's variables bring may be nothing, and leave no name: ":80", ".example.com". */
+static bool host_is_named(struct span host)
 {
-    if (!conf->host_header)
-        return x->request.host;
-    return template_text(conf->host_header, x);
+    return host.len > 0 && host.ptr[0] != ':' && host.ptr[0] != '.';
+}
+
+static enum cause forward_host(struct exchange *x, const struct forward_conf *conf,
+                               struct leg_request *out, struct span *host)
+{
+    *host = x->request.host;
+    if (conf->host_header) {
+        *host = template_text(conf->host_header, x);
+        if (!host->ptr)
+            return CAUSE_out_of_memory;
+        out->servers_host =
+            span_equal(conf->host_header->source, SPAN("server")) || !host_is_named(*host);
+    }
+    return out->servers_host || host_is_valid(*host) ? CAUSE_NONE : CAUSE_bad_host;
 }
 
 enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
@@ -268,10 +281,10 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
         return CAUSE_bad_path;
     if (x->request.protocol.len > 0 && out->upgrade.len == 0)
         return CAUSE_upgrade_not_allowed;
-    out->servers_host = conf->host_header && span_equal(conf->host_header->source, SPAN("server"));
-    struct span host = forward_host(x, conf);
-    if (!host_is_valid(host))
-        return CAUSE_bad_host;
+    struct span host;
+    enum cause cause = forward_host(x, conf, out, &host);
+    if (cause)
+        return cause;
     bool traced = trace_passes(x, conf);
     err = add(fields, FIELD_HOST, host.ptr ? host : SPAN(""));
     for (unsigned i = 0; err == 0 && i < x->request.fields.count; i++) {

@@ -118,6 +118,26 @@ def test_each_server_gets_its_own_name_if_asked_for(gate):
     second.end()
 
 
+def test_a_host_of_which_nothing_is_left_is_the_servers(gate):
+    """Also on the try after another server failed; a variable that brings what is no host is still refused."""
+    o, port = Origin(), free_port()
+    g = gate("[listener a]\nlisten = 127.0.0.1:{port}\n[upstream u]\nfamily = ipv4\n"
+             f"server = 127.0.0.1:{port}\nserver = localhost:{o.port} backup\n"
+             + "".join(f"[route {name}]\npath = /{name}\nhandler = forward\nupstream = u\nhost_header = {host}\n"
+                       for name, host in (("all", "${header.x-host}"), ("port", "${header.x-host}:81"),
+                                          ("under", "${header.x-host}.example.com"))))
+
+    def hosts(path, fields=""):
+        status, _, content = g.get(path, fields=fields)
+        return [line for line in content.decode().split("\n") if line.startswith("Host:")] if status == 200 else status
+    for path, whole in (("/all", "a.test"), ("/port", "a.test:81"), ("/under", "a.test.example.com")):
+        same(hosts(path), [f"Host: localhost:{o.port}"], path)
+        same(hosts(path, "X-Host:\r\n"), [f"Host: localhost:{o.port}"], path)
+        same(hosts(path, "X-Host: a.test\r\n"), [f"Host: {whole}"], path)
+        same(hosts(path, "X-Host: a b\r\n"), 400, path)
+    o.end()
+
+
 def test_a_trusted_peer_is_appended_to(gate):
     g, o = start(gate, CONFIG.replace("[upstream u]", "trusted = 127.0.0.0/8\n[upstream u]"))
     _, _, content = g.get("/x", fields="X-Forwarded-For: 9.9.9.9, 127.0.0.5\r\n"
