@@ -2,10 +2,10 @@
  *
  * Several accepts are posted at once, each with room for its own client's
  * address.  When a limit is reached none is posted again until a tenth of it
- * is free.  Those posted already, here and by other workers, may still bring a
- * client: it is held, unserved, until there is room, so that the limits of
- * connections are exact and a worker keeps LISTENER_ACCEPTS more descriptors
- * for each address at most.
+ * is free, of fewer than ten one.  Those posted already, here and by other
+ * workers, may still bring a client: it is held, unserved, until there is room,
+ * so that the limits of connections are exact and a worker keeps
+ * LISTENER_ACCEPTS more descriptors for each address at most.
  */
 #include "gate/listener.h"
 
@@ -73,8 +73,10 @@ void listener_adopt(struct listener *l, struct generation *g, const struct liste
 
 static uint64_t below(uint64_t n, uint64_t max, bool paused)
 {
-    if (paused)
-        max -= max / 10;
+    uint64_t tenth = max / 10;
+
+    if (paused && tenth > 0)
+        max -= tenth - 1; /* the place that makes it a tenth is one to accept for */
     return n < max ? max - n : 0;
 }
 

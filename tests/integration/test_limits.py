@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -349,6 +350,28 @@ def test_forwarding_without_descriptors_fails_by_name(gate):
 def test_max_connections_of_the_process(gate):
     g = start(gate, "max_connections = 50")
     crowd_at_a_limit(g, 150, (50, 50))
+
+
+def test_the_last_of_few_places_is_used_again(gate):
+    """Exactly so many are open, and when one leaves another comes in: a tenth of nineteen is one."""
+    for n, where in ((1, "server"), (2, "listener"), (5, "server"), (10, "listener"), (19, "server")):
+        g = start(gate, **{where: f"max_connections = {n}"})
+        with contextlib.ExitStack() as stack:
+            def comes():
+                s = stack.enter_context(g.connect())
+                s.sendall(HELLO)
+                return s
+            inside = [comes() for _ in range(n)]
+            for s in inside:
+                same(read_response(s)[2], b"hello")
+            for _ in range(3):
+                outside = comes()
+                true(not select.select([outside], [], [], 0.2)[0], f"more than {n} are served")
+                inside.pop(0).close()
+                true(select.select([outside], [], [], 5)[0], f"nobody comes in after one of {n} left")
+                same(read_response(outside)[2], b"hello")
+                inside.append(outside)
+        g.stop()
 
 
 def test_max_connections_of_a_listener(gate):
