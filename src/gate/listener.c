@@ -1,11 +1,15 @@
 /* Accepting: one per address and worker; see listener.h.
  *
  * Several accepts are posted at once, each with room for its own client's
- * address.  When a limit is reached none is posted again until a tenth of it
- * is free, of fewer than ten one.  Those posted already, here and by other
- * workers, may still bring a client: it is held, unserved, until there is room,
- * so that the limits of connections are exact and a worker keeps
+ * address.  When a limit is reached they are cancelled, and posted again when a
+ * tenth of it is free, of fewer than ten one.  Those posted still, here and by
+ * other workers, may bring more clients: they are held, unserved, until there is
+ * room, so that the limits of connections are exact and a worker keeps
  * LISTENER_ACCEPTS more descriptors for each address at most.
+ *
+ * Accepts are cancelled all together or not at all.  For a client the kernel
+ * wakes one of them; when that is the one which is being cancelled no other
+ * hears of the client, and only an accept that is posted anew finds it.
  */
 #include "gate/listener.h"
 
@@ -71,26 +75,24 @@ void listener_adopt(struct listener *l, struct generation *g, const struct liste
 
 /* --- limits --------------------------------------------------------------------- */
 
-static uint64_t below(uint64_t n, uint64_t max, bool paused)
+static bool below(uint64_t n, uint64_t max, bool paused)
 {
     uint64_t tenth = max / 10;
 
     if (paused && tenth > 0)
         max -= tenth - 1; /* the place that makes it a tenth is one to accept for */
-    return n < max ? max - n : 0;
+    return n < max;
 }
 
-/* How many may be accepted now. */
-static uint64_t listener_room(const struct listener *l)
+/* Whether somebody may be accepted now. */
+static bool listener_has_room(const struct listener *l)
 {
     struct gate *gate = l->worker->gate;
     uint64_t all = atomic_load_explicit(&gate->connections, memory_order_relaxed);
     uint64_t own = atomic_load_explicit(&l->port->connections, memory_order_relaxed);
     uint64_t all_max = atomic_load_explicit(&gate->connections_max, memory_order_relaxed);
-    uint64_t room = below(all, all_max, l->paused);
-    uint64_t own_room = below(own, l->conf->max_connections, l->paused);
 
-    return room < own_room ? room : own_room;
+    return below(all, all_max, l->paused) && below(own, l->conf->max_connections, l->paused);
 }
 
 static bool count_up(_Atomic uint64_t *count, uint64_t max)
@@ -209,9 +211,9 @@ static bool listener_busy(const struct listener *l)
     return false;
 }
 
-static void accepts_cancel(struct listener *l, uint64_t from)
+static void accepts_cancel(struct listener *l)
 {
-    for (uint64_t i = from; i < LISTENER_ACCEPTS; i++)
+    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
         if (io_busy(&l->accepts[i].op) && !l->accepts[i].op.cancelled)
             io_cancel(l->worker->io, &l->accepts[i].op);
 }
@@ -219,13 +221,12 @@ static void accepts_cancel(struct listener *l, uint64_t from)
 static void listener_post(struct listener *l, bool all_served)
 {
     struct io *io = l->worker->io;
-    uint64_t room = all_served ? listener_room(l) : 0;
 
     if (l->starved && l->timer.at != TIME_NEVER) /* waiting for descriptors */
         return;
     l->starved = false;
-    accepts_cancel(l, room);
-    if (room == 0) {
+    if (!all_served || !listener_has_room(l)) {
+        accepts_cancel(l);
         listener_pause(l);
         /* Room that another worker makes is told to nobody. */
         if (l->timer.at == TIME_NEVER)
@@ -238,7 +239,7 @@ static void listener_post(struct listener *l, bool all_served)
         log_say(LOG_NOTICE, "listen %.*s: accepting again", SPAN_ARG(l->port->at.text));
     }
     l->paused = false;
-    for (unsigned i = 0; i < LISTENER_ACCEPTS && i < room; i++)
+    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++)
         if (!io_busy(&l->accepts[i].op))
             io_accept(io, &l->accepts[i], &l->sock);
 }
@@ -276,7 +277,7 @@ static void listener_leaving(struct listener *l, unsigned taken)
             l->drains++;
         if (l->closing || listener_drained(l, taken)) {
             l->closing = true;
-            accepts_cancel(l, 0);
+            accepts_cancel(l);
             if (!listener_busy(l))
                 io_close(io, &l->sock);
         } else {
