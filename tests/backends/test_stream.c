@@ -198,36 +198,49 @@ static void half_closed_streams_still_carry_the_other_way(void)
     engine_close(io);
 }
 
-/* Whether a receive is under way or not, and whoever ends it. */
-static void what_has_more_to_come_leaves_with_the_end(void)
+/* How long the peer waits for it. */
+static uint64_t goodbye_takes(struct io *io, bool receives, bool shuts_down)
 {
-    struct io *io = engine_open();
     struct io_vec vec = {(void *)"goodbye", 7};
     struct peer p;
+    int fd = peer_pair(&p, io);
+    char text[16];
+
+    if (receives) {
+        peer_read(&p);
+        plain_write(fd, "a", 1);
+        TURN_UNTIL(io, p.got_len == 1);
+    }
+    io_send_more(io, &p.send, &p.sock, &vec, 1);
+    TURN_UNTIL(io, p.sends == 1);
+    CHECK_EQUAL(p.send_count, 7);
+    uint64_t before = real_ns();
+    if (shuts_down)
+        io_shutdown(io, &p.sock);
+    else
+        peer_close(&p);
+    turn_some(io);
+    CHECK_EQUAL(plain_read(fd, text, sizeof text), 7);
+    CHECK_EQUAL(plain_read(fd, text, sizeof text), 0);
+    uint64_t took = real_ns() - before;
+    close(fd);
+    if (shuts_down)
+        peer_close(&p);
+    return took;
+}
+
+/* Whether a receive is under way or not, and whoever ends it.  The machine may be held up, but not
+ * always. */
+static void what_has_more_to_come_leaves_with_the_end(void)
+{
+    const uint64_t kernel_waits = 200 * NS_PER_MS;
+    struct io *io = engine_open();
 
     for (int how = 0; how < 4; how++) {
-        int fd = peer_pair(&p, io);
-        char text[16];
-        if (how & 1) {
-            peer_read(&p);
-            plain_write(fd, "a", 1);
-            TURN_UNTIL(io, p.got_len == 1);
-        }
-        io_send_more(io, &p.send, &p.sock, &vec, 1);
-        TURN_UNTIL(io, p.sends == 1);
-        CHECK_EQUAL(p.send_count, 7);
-        uint64_t before = real_ns();
-        if (how & 2)
-            io_shutdown(io, &p.sock);
-        else
-            peer_close(&p);
-        turn_some(io);
-        CHECK_EQUAL(plain_read(fd, text, sizeof text), 7);
-        CHECK_EQUAL(plain_read(fd, text, sizeof text), 0);
-        CHECK(real_ns() - before < 150 * NS_PER_MS); /* 200 are what the kernel would wait */
-        close(fd);
-        if (how & 2)
-            peer_close(&p);
+        uint64_t took = kernel_waits;
+        for (int i = 0; i < 10 && took >= kernel_waits * 3 / 4; i++)
+            took = goodbye_takes(io, how & 1, how & 2);
+        CHECK(took < kernel_waits * 3 / 4);
     }
     engine_close(io);
 }
