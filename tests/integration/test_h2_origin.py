@@ -77,7 +77,7 @@ def test_a_connection_counts_as_one_whatever_it_carries(gate):
 def test_many_requests_share_one_connection(gate):
     g, o = start(gate)
     same(g.get("/")[0], 200)
-    answers = at_once(g, ["/hold/300"] * 40)
+    answers = at_once(g, ["/hold/1200"] * 40)
     same([a[0] for a in answers], [200] * 40)
     same(o.connections, 1)
     true(o.most >= 20, o.most)
