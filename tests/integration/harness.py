@@ -283,6 +283,20 @@ def read_response(s, head_only=False):
     return status, fields, rest[:length], rest[length:]
 
 
+def typed(process, *lines):
+    """All that a program says to whom types each line once it has said, since the last, what stands
+    before that.  openssl s_client takes a letter for a command only where it begins what it reads."""
+    said = b""
+    for sign, line in lines:
+        before = len(said)
+        while sign not in said[before:] and (piece := os.read(process.stdout.fileno(), 65536)):
+            said += piece
+        with contextlib.suppress(BrokenPipeError):  # it has given up
+            process.stdin.write(line)
+            process.stdin.flush()
+    return (said + process.communicate(timeout=20)[0]).decode("latin-1")
+
+
 def same(got, want, what=""):
     if got != want:
         raise AssertionError(f"{what}: got {got!r}, wanted {want!r}")

@@ -13,7 +13,7 @@ import threading
 import time
 
 from harness import (HEADGATE, Skip, needs_its_own_memory, parse_response, read_all, read_response, same, true,
-                     wait_for)
+                     typed, wait_for)
 from origin import Origin
 from tls import (DIR, HELLO, IS_CA, TLS, TWO, V12, V13, ask, certificate, connect, context, openssl, path,
                  run, s_client, serial, served, tls_gate)
@@ -440,12 +440,7 @@ def test_renegotiation_is_refused(gate):
     p = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{g.port}", "-tls1_2",
                           "-servername", "one.test"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, cwd=DIR)
-    for line in (b"R\n", HELLO):  # it takes a letter for a command where it begins what is typed
-        time.sleep(0.5)
-        with contextlib.suppress(BrokenPipeError):
-            p.stdin.write(line)
-            p.stdin.flush()
-    said = p.communicate(timeout=20)[0].decode("latin-1")
+    said = typed(p, (b"Verify return code", b"R\n"), (b"RENEGOTIATING", HELLO))
     true("RENEGOTIATING" in said, said)
     true("no renegotiation" in said and "HTTP/1.1" not in said, said)
     true(g.alive())
