@@ -238,7 +238,7 @@ def either(gate, *likes):
     return forwarded(gate, o, *EITHER), o
 
 
-def at_once(g, n, target="/hold/300"):
+def at_once(g, n, target="/hold/1500"):
     with concurrent.futures.ThreadPoolExecutor(n) as pool:
         return [a[0] for a in pool.map(g.get, [target] * n)]
 
