@@ -62,11 +62,11 @@ async def app(scope, receive, send):
             await say(b"data: %d\\n\\n" % i, True)
             await asyncio.sleep(0.05)
         await say(b"")
-    elif path == "/slow":
+    elif path in ("/slow", "/slower"):
         await head(fields=[(b"content-length", b"4")])
         for byte in b"slow":
             await say(bytes([byte]), True)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2 if path == "/slow" else 4)
         await say(b"")
     elif path == "/never":
         await asyncio.sleep(60)
@@ -154,7 +154,7 @@ def node_ws():
                    {"NODE_PATH": "/usr/share/nodejs"})
 
 
-def start(gate, origin, patience="1s", **more):
+def start(gate, origin, patience="10s", **more):
     return gate(CONFIG, origin=origin.port, patience=patience, **more)
 
 
@@ -232,7 +232,7 @@ def test_an_origin_that_is_killed(gate):
 def test_an_origin_that_is_stopped(gate):
     """The kernel still takes connections for it, and nobody answers; then it goes on."""
     o = http_server()
-    g = start(gate, o)
+    g = start(gate, o, patience="3s")
     got = cut_with(g, "/large", lambda: o.signal(signal.SIGSTOP))
     true(len(got) < LARGE)
     fails(g, "/a.txt", 504, "upstream_head_timeout")
@@ -244,10 +244,10 @@ def test_an_origin_that_is_stopped(gate):
 
 def test_an_origin_that_is_slow(gate):
     o = uvicorn()
-    g = start(gate, o, patience="100ms")
+    g = start(gate, o, patience="2s")
     fails(g, "/never", 504, "upstream_head_timeout")
     with g.connect() as s:
-        s.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        s.sendall(b"GET /slower HTTP/1.1\r\nHost: a\r\n\r\n")
         true(len(parse_response(read_all(s))[2]) < 4)
     same(causes(g), ["upstream_head_timeout", "upstream_idle_timeout"])
     o.end()
