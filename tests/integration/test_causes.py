@@ -22,7 +22,7 @@ https_redirect = no
 proxy_protocol = off
 [upstream u]
 server = 127.0.0.1:{origin}
-first_byte_timeout = 1s
+first_byte_timeout = 2s
 proxy_protocol = off
 [upstream full]
 server = 127.0.0.1:{full}

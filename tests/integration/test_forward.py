@@ -19,8 +19,8 @@ listen = 127.0.0.1:{port}
 [upstream u]
 server = 127.0.0.1:{origin}
 connect_timeout = 1s
-first_byte_timeout = 1s
-idle_timeout = 1s
+first_byte_timeout = 2s
+idle_timeout = 2s
 [upstream dead]
 server = 127.0.0.1:{dead}
 [upstream one-dead]
@@ -371,7 +371,7 @@ def test_a_tunnel_carries_bytes_both_ways(gate):
         got = b""
         while len(got) < 200000:
             got += s.recv(1 << 16)
-        time.sleep(1.5)  # longer than the idle timeout, which is not a tunnel's
+        time.sleep(2.5)  # longer than the idle timeout, which is not a tunnel's
         s.sendall(b"still there")
         same(s.recv(100), b"still there")
     o.end()

@@ -24,8 +24,8 @@ access_log = {dir}/access.log
 listen = 127.0.0.1:{port}, unix:{dir}/a.sock
 trusted = 127.0.0.1, unix
 proxy_protocol = {versions}
-handshake_timeout = 500ms
-header_timeout = 500ms
+handshake_timeout = 2s
+header_timeout = 2s
 [route who]
 handler = respond
 body = "client=${client_ip}:${client_port} scheme=${scheme}"

@@ -25,7 +25,7 @@ listen = 127.0.0.1:{port}
 {listener}
 [upstream u]
 server = 127.0.0.1:{origin}
-first_byte_timeout = 1s
+first_byte_timeout = 2s
 idle_timeout = 1s
 {upstream}
 [route forward]
@@ -388,7 +388,7 @@ def test_error_page(gate):
     page(g, "/f/reset", 502, sorry)
     same(g.get("/f/status/503")[2], b"status", "an origin's own error is left alone")
     same(g.get("/nowhere", method="HEAD")[1]["content-length"], "5", "HEAD has the length alone")
-    same(parse_response(g.say(b"GET /f/..%00 HTTP/1.1\r\nHost: a\r\n\r\n"))[2], b"<p>no", "400")
+    same(parse_response(g.say(b"GET /f/..%00 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))[2], b"<p>no", "400")
     g = gateway(forward=pages)
     page(g, "/f/silent", 504, sorry)
     true(g.get("/nowhere")[2] != b"<p>no", "without a route only [server]'s count")
