@@ -520,7 +520,7 @@ def test_a_slow_client_does_not_hold_the_origin(gate):
         s.settimeout(20)
         s.connect(("127.0.0.1", g.port))
         s.sendall(f"GET /large/{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-        true(wait_for(lambda: a.answered == 1))
+        true(wait_for(lambda: a.answered == 1, 60))
         time.sleep(0.7)  # and what is still in the system
         same((g.get("/x")[0], a.connections), (200, 1))
         content = read_all(s).partition(b"\r\n\r\n")[2]
@@ -535,7 +535,7 @@ def test_a_slow_stream_of_http2_does_not_hold_the_origin(gate):
     with Client(g.port) as c:
         c.automatic = False
         c.send(headers(1, get(f"/large/{n}")))
-        true(wait_for(lambda: a.answered == 1))
+        true(wait_for(lambda: a.answered == 1, 60))
         time.sleep(0.5)
         same(g.get("/x")[0], 200)
         same(a.connections, 1)
