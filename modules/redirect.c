@@ -76,7 +76,7 @@ static void redirect_answer(struct exchange *x)
     if (to.ptr && to.len == 0) /* variables of the request that are not there */
         respond_reason(x, CAUSE_bad_target, SPAN("the request does not say where to"));
     else if (!to.ptr || response_field(x, FIELD_LOCATION, to) < 0)
-        respond_failed(x, CAUSE_internal_error);
+        respond_failed(x, CAUSE_out_of_memory);
     else
         respond(x, redirect_codes[r->status], (struct span){0});
 }

@@ -18,7 +18,8 @@ void conn_drain(struct conn *c);
 /* Everything is cut, with this cause. */
 void conn_cut(struct conn *c, enum cause cause);
 
-/* reload_timeout is over: cuts what began under any other generation. */
+/* reload_timeout is over: what began under any other generation is answered 503, or cut
+ * where a response has begun. */
 void conn_reloaded(struct conn *c, const struct generation *current);
 
 const struct listener *conn_listener(const struct conn *c);

@@ -395,8 +395,18 @@ static bool h1_blame(struct conn *c, enum cause cause)
 
 static void h1_reloaded(struct conn *c, const struct generation *current)
 {
-    if (c->h1.x && c->h1.x->generation != current)
+    struct exchange *x = c->h1.x;
+
+    if (!x || x->generation == current)
+        return;
+    if (response_started(x) || !wire_has_room(&c->wire)) {
         conn_cut(c, CAUSE_reloaded);
+        return;
+    }
+    exchange_give_up(x, CAUSE_reloaded);
+    if (!h1_of(x)->content_done)
+        x->close_after = true; /* it holds its generation no longer for what nobody wants */
+    owner_wake(&c->owner);
 }
 
 static void h1_closing(struct conn *c)
@@ -408,7 +418,7 @@ static void h1_closing(struct conn *c)
     if (!h1_of(x)->writer.done) {
         x->client_gone = c->wire.fail != 0;
         if (!x->cause)
-            x->cause = c->wire.fail == FAIL_MEMORY ? CAUSE_out_of_memory : CAUSE_client_gone;
+            x->cause = conn_broken_by(c);
         /* What never left is not counted: a whole file may wait. */
         uint64_t left = wire_waiting(&c->wire);
         x->bytes_out -= left < x->bytes_out ? left : x->bytes_out;

@@ -152,8 +152,12 @@ static void leaving_go(struct conn *c, bool all)
     for (struct link_node *n = c->h2->leaving.next; n != &c->h2->leaving; n = next) {
         next = n->next;
         struct h2_exchange *h = container_of(n, struct h2_exchange, node);
-        if (all || h->file_mark <= h2_gone(c))
-            exchange_finish(c, h2_exchange_of(h));
+        struct exchange *x = h2_exchange_of(h);
+        bool gone = h->file_mark <= h2_gone(c);
+        if (!gone && c->wire.fail == FAIL_IO && !x->cause)
+            x->cause = CAUSE_file_error;
+        if (all || gone)
+            exchange_finish(c, x);
     }
 }
 
@@ -605,6 +609,11 @@ static void h2_reloaded(struct conn *c, const struct generation *current)
         struct exchange *x = h2_exchange_of(container_of(n, struct h2_exchange, node));
         if (x->generation == current)
             continue;
+        if (!response_started(x) && wire_has_room(&c->wire)) {
+            exchange_give_up(x, CAUSE_reloaded);
+            conn_h2_ready(c, x);
+            continue;
+        }
         if (!x->cause)
             x->cause = CAUSE_reloaded;
         conn_h2_reset(c, x, H2_CANCEL);
@@ -614,7 +623,7 @@ static void h2_reloaded(struct conn *c, const struct generation *current)
 
 static void h2_closing(struct conn *c)
 {
-    exchanges_cut(c, c->wire.fail == FAIL_MEMORY ? CAUSE_out_of_memory : CAUSE_client_gone);
+    exchanges_cut(c, conn_broken_by(c));
     if (!wire_busy(&c->wire))
         leaving_go(c, true);
 }

@@ -79,7 +79,7 @@ struct conn_kind {
      * could say so. */
     bool (*blame)(struct conn *c, enum cause cause);
 
-    /* reload_timeout is over: cuts what began under any other generation. */
+    /* reload_timeout is over: ends what began under any other generation. */
     void (*reloaded)(struct conn *c, const struct generation *current);
 
     /* The connection is closing, operations are still in flight: ends the
@@ -136,6 +136,20 @@ void conn_leave(struct conn *c);
 
 /* Nothing more is sent or read; it is gone as soon as nothing is in flight. */
 void conn_close(struct conn *c);
+
+/* Why exchanges end when the wire has failed.  No peer causes FAIL_IO: a file was shorter than
+ * it had been, or its disk failed. */
+static inline enum cause conn_broken_by(const struct conn *c)
+{
+    switch (c->wire.fail) {
+    case FAIL_MEMORY:
+        return CAUSE_out_of_memory;
+    case FAIL_IO:
+        return CAUSE_file_error;
+    default:
+        return CAUSE_client_gone;
+    }
+}
 
 /* Who is connected. */
 void conn_peer(const struct conn *c, struct address *peer);

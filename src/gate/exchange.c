@@ -252,12 +252,18 @@ int exchange_keep(struct exchange *x)
     return 0;
 }
 
+static void handler_ended(struct exchange *x)
+{
+    if (x->engaged && x->route->handler->ended)
+        x->route->handler->ended(x);
+    x->engaged = false;
+}
+
 void exchange_end(struct exchange *x)
 {
     struct worker *w = x->worker;
 
-    if (x->engaged && x->route->handler->ended)
-        x->route->handler->ended(x);
+    handler_ended(x);
     if (x->owner) { /* else it never began, as there was no whole head, or is no client's */
         if (x->cause)
             worker_counted(&w->stats.causes[x->cause]);
@@ -597,4 +603,10 @@ void respond_failed_with(struct exchange *x, enum cause cause, enum field_id id,
 void respond_failed(struct exchange *x, enum cause cause)
 {
     respond_failed_with(x, cause, FIELD_OTHER, (struct span){0});
+}
+
+void exchange_give_up(struct exchange *x, enum cause cause)
+{
+    handler_ended(x);
+    respond_failed(x, cause);
 }

@@ -255,6 +255,9 @@ void respond_interim(struct exchange *x, int status, const struct fields *fields
  * when one has begun. */
 void respond_failed(struct exchange *x, enum cause cause);
 
+/* The same, not by the handler, which is not asked again. */
+void exchange_give_up(struct exchange *x, enum cause cause);
+
 /* The same with one more field: Allow, Content-Range ... */
 void respond_failed_with(struct exchange *x, enum cause cause, enum field_id id, struct span value);
 

@@ -111,7 +111,7 @@ static void cut_if_old(void *conn, void *current)
     conn_reloaded(conn, current);
 }
 
-/* reload_timeout is over: what began under an earlier generation is cut. */
+/* reload_timeout is over: what began under an earlier generation ends. */
 static void worker_cut_old(struct worker *w)
 {
     slab_each(&w->conns, cut_if_old, w->current);

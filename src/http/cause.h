@@ -70,10 +70,10 @@
     ROW(forbidden, 403, "", "the file may not be served", "see links, hidden and permissions")     \
     ROW(range_not_satisfiable, 416, "", "the range lies outside the file", "normal")               \
     ROW(precondition_failed, 412, "", "If-Match or If-Unmodified-Since did not hold", "normal")    \
-    ROW(file_error, 500, "", "the file could not be read", "see the error log")                    \
+    ROW(file_error, 500, "", "a file could not be read, or was cut short while it was sent",       \
+        "see the disk; a file is replaced by renaming another over it")                            \
     ROW(out_of_memory, 503, "proxy_internal_error", "no memory for the exchange",                  \
         "raise buffer_memory or lower the limits")                                                 \
-    ROW(internal_error, 500, "proxy_internal_error", "our mistake", "please report it")            \
     ROW(loop_detected, 508, "proxy_loop_detected", "the request passed here too often",            \
         "an upstream points back at this gateway")                                                 \
     ROW(upstream_unresolved, 503, "dns_error", "no address is known for the origin's name",        \
@@ -141,7 +141,7 @@
         "hostile; raise h2_control if such clients are legitimate")                                \
     ROW(h2_header_flood, 0, "",                                                                    \
         "a field section of many times max_header, or in very many pieces", "hostile")             \
-    ROW(draining, 503, "", "the gateway is shutting down and drain_timeout has passed", "normal")  \
+    ROW(draining, 0, "", "the gateway is shutting down and drain_timeout has passed", "normal")    \
     ROW(reloaded, 503, "", "a reload came and reload_timeout has passed", "normal")
 
 #define CAUSE_ENUM(id, status, proxy, meaning, advice) CAUSE_##id,

@@ -6,9 +6,9 @@ import json
 import os
 import socket
 
-from h2client import (COMPRESSION, END, END_HEADERS, FLOW, GOAWAY, HEADERS, PROTOCOL, REFUSED, Client, frame, get,
+from h2client import (COMPRESSION, END, END_HEADERS, FLOW, Ended, GOAWAY, HEADERS, PROTOCOL, REFUSED, Client, frame, get,
                       headers, pack, window)
-from harness import free_port, main, needs, parse_response, read_all, read_response, same, true, wait_for
+from harness import Skip, free_port, main, needs, parse_response, read_all, read_response, same, true, wait_for
 from origin import Origin
 
 CONFIG = """
@@ -64,10 +64,11 @@ handler = static
 root = {dir}
 strip_prefix = /s
 hidden = yes
-[route location]
-path = /location
-handler = redirect
-to = /${query.to}
+[route link]
+path = /lo/*
+handler = static
+root = /sys/devices/virtual/net/lo
+strip_prefix = /lo
 """
 
 
@@ -182,6 +183,37 @@ def test_a_post_on_a_kept_connection_that_ends_is_not_proven(gate):
         same(answer[0], 502)
         true("upstream_closed_unproven" in answer[1]["proxy-status"], answer[1])
         same(g.counted()["upstream_closed_unproven"], 1)
+
+
+def test_a_file_that_holds_less_than_it_says_is_an_error(gate):
+    """The kernel says of its own that they have 4096 bytes, and gives a few."""
+    if not os.path.exists("/sys/devices/virtual/net/lo/mtu"):
+        raise Skip("no /sys")
+    with running(gate) as g:
+        status, _, content = g.get("/lo/mtu")
+        same((status, content), (500, b"500 Internal Server Error: file_error\n"))
+        same(g.counted().get("file_error"), 1)
+
+
+def test_a_file_that_is_cut_is_no_client_that_left(gate):
+    """It was long when it was opened, and what was known of it then is still believed."""
+    needs("http/2")
+    with running(gate) as g:
+        name = os.path.join(g.dir, "long")
+        for lap, protocol in enumerate((1, 2), 1):
+            with open(name, "wb") as f:
+                f.truncate(200_000)
+            same(len(g.get("/s/long")[2]), 200_000)
+            os.truncate(name, 1000)
+            if protocol == 1:
+                true(len(g.get("/s/long")[2]) < 200_000, "it made up the rest")
+            else:
+                with Client(g.port) as c, contextlib.suppress(Ended):
+                    c.ask(1, get("/s/long"))
+                true(len(c.content.get(1, b"")) < 200_000, "it made up the rest")
+            true(wait_for(lambda: g.counted().get("file_error") == lap), g.counted())
+            time.sleep(1.1) # until the cache looks again
+        same(g.counted().get("client_gone"), None)
 
 
 def test_without_descriptors_files_and_origins_fail_by_name(gate):

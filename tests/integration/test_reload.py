@@ -11,7 +11,8 @@ import tempfile
 import threading
 import time
 
-from harness import (BENCH, BUILD, HEADGATE, Gateway, free_port, listening, main, read_all,
+from h2client import Client, get, headers
+from harness import (BENCH, BUILD, HEADGATE, Gateway, free_port, listening, main, needs, read_all,
                      read_response, same, true, wait_for)
 from origin import Handler, Origin
 
@@ -303,17 +304,45 @@ def test_reloads_leave_nothing_behind(gate):
     o.end()
 
 
-def test_reload_timeout_cuts_what_stayed_behind(gate):
+def test_reload_timeout_ends_what_stayed_behind(gate):
+    """Who has heard nothing yet hears 503; a tunnel is cut."""
     g, o = start(gate, CONFIG.replace("drain_timeout", "reload_timeout = 1s\ndrain_timeout"))
-    with g.connect(seconds=20) as slow, g.connect() as idle:
+    with (g.connect(seconds=20) as slow, g.connect() as idle, g.connect(seconds=20) as tunnel,
+          g.connect(seconds=20) as upload):
         answer(idle)
+        tunnel.sendall(b"GET /switch/websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+                       b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                       b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        same(read_response(tunnel)[0], 101)
         slow.sendall(b"GET /slow/20 HTTP/1.1\r\nHost: a\r\n\r\n")
-        true(wait_for(lambda: o.requests == 1))
+        upload.sendall(b"POST /slow/20 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+        true(wait_for(lambda: o.requests == 3))
         began = time.monotonic()
         reload(g)
-        same(read_all(slow), b"")
-        true(time.monotonic() - began < 10, "it was not cut")
+        status, _, content = read_response(slow)[:3]
+        same((status, content), (503, b"503 Service Unavailable: reloaded\n"))
+        same(answer(slow)[0], 200, "the connection stays")
+        status, fields = read_response(upload)[:2]
+        same((status, fields.get("connection")), (503, "close"), "the rest of it is not waited for")
+        same(read_all(tunnel), b"")
+        true(time.monotonic() - began < 10, "it was not ended")
         same(answer(idle)[0], 200)
+    g.stop()
+    causes = [json.loads(l).get("cause") for l in g.read("access.log").splitlines()]
+    same(causes.count("reloaded"), 3, causes)
+    o.end()
+
+
+def test_over_http2_too_reload_timeout_is_503(gate):
+    needs("http/2")
+    g, o = start(gate, CONFIG.replace("drain_timeout", "reload_timeout = 1s\ndrain_timeout"))
+    with Client(g.port, seconds=20) as c:
+        c.send(headers(1, get("/slow/20")))
+        true(wait_for(lambda: o.requests == 1))
+        reload(g)
+        c.wait(1)
+        same((c.status.get(1), c.resets.get(1)), (503, None))
+        same(c.ask(3, get("/hello")), (200, b"one"))
     o.end()
 
 

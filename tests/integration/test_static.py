@@ -455,6 +455,7 @@ def test_a_file_cut_while_it_is_sent_cuts_the_answer(gate):
                 got += len(piece)
             true(got < LARGE, "it made up the rest")
         same(status(g, "/a.txt"), 200)
+        same(g.counted().get("file_error"), 1)
 
 
 def recv(s):

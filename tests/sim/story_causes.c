@@ -25,7 +25,6 @@ static const char config_text[] =
     "[route files]\npath = /files/*\nstrip_prefix = /files\nhandler = static\nroot = /site\n"
     "[route one]\npath = /one/*\nstrip_prefix = /one\nhandler = forward\nupstream = one\n"
     "[route secure]\npath = /secure\nhandler = forward\nupstream = secure\n"
-    "[route to]\npath = /to\nhandler = redirect\nto = /${header.x-to}\n"
     "[route all]\nhandler = forward\nupstream = u\n";
 
 struct row {
@@ -235,30 +234,7 @@ static uint64_t by_place(const struct telling *telling)
     expect_status(&s, peers[1], 504, CAUSE_queue_timeout);
     gateway_reload(&s.gateway, config_text); /* the first still waits for an answer */
     expect(&s, CAUSE_reloaded);
-    expect_status(&s, peers[0], 0, CAUSE_reloaded);
-    return scene_end(&s);
-}
-
-/* There is memory for a request, and then none for what it leads to. */
-static uint64_t by_memory(const struct telling *telling)
-{
-    char ask[9000];
-    size_t len = (size_t)snprintf(ask, sizeof ask, "GET /to HTTP/1.1\r\nHost: a\r\nX-To: ");
-    struct scene s;
-
-    memset(ask + len, 'x', sizeof ask - len); /* more than a request has room for at first */
-    memcpy(ask + sizeof ask - 4, "\r\n\r\n", 4);
-    scene_begin(&s, telling, 0);
-    /* Over TLS it is the connection that fails first, and later there is memory kept. */
-    for (unsigned n = 1; !s.gateway.tls && n < 100 && counted(&s, CAUSE_internal_error) == 0; n++) {
-        struct sim_peer *peer = client(&s, "192.0.2.1:80", (struct span){ask, sizeof ask});
-        mem_fail_at(n, 0);
-        sim_run_for(s.sim, NS_PER_S);
-        mem_fail_at(0, 0);
-        sim_reset(peer);
-    }
-    EXPECT(s.gateway.tls || counted(&s, CAUSE_internal_error) > 0,
-           "it is never at the last moment");
+    expect_status(&s, peers[0], 503, CAUSE_reloaded);
     return scene_end(&s);
 }
 
@@ -394,7 +370,6 @@ static uint64_t by_frames(const struct telling *telling)
 const struct story causes_stories[] = {
     {"causes.requests", "what is wrong with a request is named", by_request, 0},
     {"causes.places", "who has no place, or no time, is told which", by_place, 0},
-    {"causes.memory", "what fails at the last moment is our mistake", by_memory, 0},
     {"causes.handshakes", "who does not speak TLS where it is spoken is counted", by_handshake, 0},
 #ifdef HAVE_HTTP2
     {"causes.frames", "who breaks HTTP/2 is named for how", by_frames, 0},
