@@ -62,10 +62,17 @@ static void content_bad(struct conn *c, enum cause cause)
 
 static bool content_over(const struct exchange *x, uint64_t more)
 {
-    uint64_t max = x->route ? x->route->max_body : 0;
+    uint64_t max = x->route ? x->route->max_body : VALUE_OFF;
 
-    return max != VALUE_OFF && x->bytes_in + more > max &&
-           !h1_of((struct exchange *)x)->writer.done;
+    return max != VALUE_OFF && x->bytes_in + more > max;
+}
+
+/* It has been answered already: all that is left is to end the connection. */
+static void content_endless(struct exchange *x)
+{
+    x->close_after = true;
+    if (!x->cause)
+        x->cause = CAUSE_content_too_large;
 }
 
 /* Moves content from the wire to the exchange, or, when nobody will read it,
@@ -101,6 +108,10 @@ static void read_content(struct conn *c, bool discard)
             continue;
         if (!discard && content_over(x, piece.content)) {
             content_bad(c, CAUSE_content_too_large);
+            return;
+        }
+        if (discard && x->request.framing == FRAMING_CHUNKED && content_over(x, piece.content)) {
+            content_endless(x);
             return;
         }
         uint32_t n;

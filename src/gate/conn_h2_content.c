@@ -63,6 +63,13 @@ static void content_bad(struct conn *c, struct exchange *x, enum cause cause)
     conn_h2_ready(c, x);
 }
 
+static bool content_over(const struct exchange *x, uint64_t more)
+{
+    uint64_t max = x->route ? x->route->max_body : VALUE_OFF;
+
+    return max != VALUE_OFF && x->bytes_in + more > max;
+}
+
 /* Nobody wants it: a little is thrown away, then the client is told. */
 static void content_drop(struct conn *c, struct exchange *x, uint32_t n)
 {
@@ -74,7 +81,10 @@ static void content_drop(struct conn *c, struct exchange *x, uint32_t n)
     h2_credit(s, NULL, n);
     x->bytes_in += n;
     h->rest += n;
-    if (h->done && h->rest > REST_MAX)
+    bool over = !x->cause && content_over(x, 0);
+    if (over)
+        x->cause = CAUSE_content_too_large;
+    if (h->done && (over || h->rest > REST_MAX))
         conn_h2_reset(c, x, H2_NO_ERROR);
 }
 
@@ -83,9 +93,8 @@ bool conn_h2_content(struct conn *c, struct exchange *x, const struct h2_event *
     struct h2_exchange *h = h2_of(x);
     struct flow *f = &x->request_content;
     uint32_t n = ev->content;
-    uint64_t max = x->route ? x->route->max_body : 0;
 
-    if (!h->done && !h->content_done && max != VALUE_OFF && x->bytes_in + n > max && x->route)
+    if (!h->done && !h->content_done && content_over(x, n))
         content_bad(c, x, CAUSE_content_too_large);
     if (h->done || (h->content_done && !x->tunnel) || !x->route) {
         content_drop(c, x, n);

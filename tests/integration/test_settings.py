@@ -12,7 +12,8 @@ import stat
 import subprocess
 import time
 
-from harness import HEADGATE, Skip, main, parse_response, read_all, read_response, same, true, wait_for
+from h2client import Client, data, headers, post
+from harness import HEADGATE, Skip, main, needs, parse_response, read_all, read_response, same, true, wait_for
 from origin import Origin
 
 CONFIG = """
@@ -426,6 +427,43 @@ def test_max_body(gate):
     g = start(gate, server="max_body = 10b", route="max_body = off", origin=o.port)
     same(g.get("/", method="POST", body=b"x" * (3 << 20))[0], 200, "off")
     o.end()
+
+
+def test_max_body_of_content_that_nobody_reads(gate):
+    """It is answered before its length is known; then the connection ends, and it is said why."""
+    def ask(chunks):
+        with g.connect() as s:
+            s.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            same(read_response(s)[0], 200)
+            for chunk in chunks:
+                s.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+                time.sleep(0.05)
+            if sum(map(len, chunks)) > 10:
+                same(read_all(s), b"")
+            else:
+                s.sendall(b"0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                same(read_response(s)[0], 200)
+
+    g = start(gate, route="max_body = 10b")
+    ask([b"123456", b"7890"])
+    same(g.counted().get("content_too_large"), None)
+    ask([b"123456", b"78901"])
+    same(g.counted().get("content_too_large"), 1)
+
+
+def test_max_body_of_a_stream_that_nobody_reads(gate):
+    needs("http/2")
+    g = start(gate, route="max_body = 10b")
+    with Client(g.port) as c:
+        same(c.ask(1, post(), b"1234567890")[0], 200)
+        same(g.counted().get("content_too_large"), None)
+        c.send(headers(3, post(), end=False))
+        c.wait(3)
+        same((c.status[3], c.content[3]), (200, b"fine"))
+        c.send(data(3, b"123456"), data(3, b"78901"))
+        true(wait_for(lambda: 3 in c.resets or not c.next()), "its stream is not reset")
+        same((c.resets[3], g.counted().get("content_too_large")), (0, 1))
+        same(c.ask(5, post(), b"x")[0], 200, "the others go on")
 
 
 def test_body_min_rate(gate):
