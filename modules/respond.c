@@ -40,12 +40,21 @@ static bool is_constant(const struct template *body)
     return !body || (body->constant && body->count > 0);
 }
 
+static bool has_no_content(uint64_t status)
+{
+    return status == 204 || status == 205 || status == 304;
+}
+
 static void respond_load(struct loading *l, void *conf)
 {
     struct respond_conf *r = conf;
     struct prepared *p = &r->prepared;
 
-    if (r->body && r->body_file.len > 0)
+    if ((r->body || r->body_file.len > 0) && has_no_content(r->status))
+        loading_say(l, SEVERITY_ERROR, r->body ? "body" : "body_file",
+                    "an answer with status %d has no content (RFC 9110, %s)", (int)r->status,
+                    r->status == 205 ? "15.3.6" : "6.4.1");
+    else if (r->body && r->body_file.len > 0)
         loading_say(l, SEVERITY_ERROR, "body_file", "body is set too: one of them");
     else if (r->body_file.len > 0)
         loading_read(l, "body_file", r->body_file, 1024 * 1024, &r->content);

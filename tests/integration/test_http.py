@@ -103,6 +103,19 @@ body = <p>gone
 """
 
 
+def test_a_status_without_content_has_no_body(gate):
+    """What would be dropped in silence is refused where it is written (RFC 9110, 6.4.1)."""
+    g = gate(PREPARED)
+    for status, key in ((204, "body"), (205, "body"), (304, "body_file")):
+        text = PREPARED.replace("status = 204", f"status = {status}\n{key} = headgate.ini")
+        g.write(text)
+        p = subprocess.run([HEADGATE, "-t", "-c", g.ini], capture_output=True, text=True)
+        line = open(g.ini).read().split("\n").index(f"{key} = headgate.ini") + 1
+        true(f"headgate.ini:{line}:" in p.stderr and
+             f"an answer with status {status} has no content (RFC 9110" in p.stderr, p.stderr)
+        same(p.returncode, 1)
+
+
 def test_an_answer_prepared_with_the_configuration_is_said_once_and_edited(gate):
     g = gate(PREPARED)
     for path in (b"/plain", b"/edited"):
