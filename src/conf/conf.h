@@ -10,12 +10,22 @@
 #include "conf/setting.h"
 #include "conf/template.h"
 
+enum { SOURCE_GROUPS_MAX = 64 };
+
 /* What tells whether a file is another, or has changed, and who may read it. */
 struct source_look {
     uint64_t device, inode, size;
     int64_t mtime_ns;
     uint32_t uid, gid, mode;
 };
+
+/* Who reads them: a process with that user, its group and those that the user is in beside it. */
+struct source_identity {
+    uint32_t uid;
+    uint32_t groups[SOURCE_GROUPS_MAX];
+    unsigned group_count;
+};
+bool identity_has_group(const struct source_identity *who, uint32_t gid);
 
 /* Where files come from: the disk, or a test.  Returns FAIL_NOT_FOUND etc. */
 struct source {
@@ -30,8 +40,8 @@ struct source {
     struct span (*folder)(void *data, struct arena *arena);
     /* What a file is, through links; NULL: nobody knows. */
     int (*look)(void *data, const char *path, struct source_look *look);
-    /* The numbers of a user and a group; NULL for our own, and the user's. May be NULL. */
-    int (*identity)(void *data, const char *user, const char *group, uint32_t *uid, uint32_t *gid);
+    /* Who a user with a group is; NULL for ourselves, and for the user's own. May be NULL. */
+    int (*identity)(void *data, const char *user, const char *group, struct source_identity *who);
     void *data;
 };
 extern const struct source source_disk;

@@ -182,18 +182,34 @@ static int disk_look(void *data, const char *path, struct source_look *look)
     return 0;
 }
 
-static int disk_identity(void *data, const char *user, const char *group, uint32_t *uid,
-                         uint32_t *gid)
+static int disk_identity(void *data, const char *user, const char *group,
+                         struct source_identity *who)
 {
     const struct passwd *pw = user ? getpwnam(user) : NULL;
     const struct group *gr = group ? getgrnam(group) : NULL;
+    int count = SOURCE_GROUPS_MAX;
 
     (void)data;
     if ((user && !pw) || (group && !gr))
         return FAIL_NOT_FOUND;
-    *uid = pw ? pw->pw_uid : geteuid();
-    *gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getegid();
+    who->uid = pw ? pw->pw_uid : geteuid();
+    gid_t gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getegid();
+    if (pw && getgrouplist(pw->pw_name, gid, who->groups, &count) < 0)
+        count = SOURCE_GROUPS_MAX; /* there are more */
+    else if (!pw && (count = 1 + getgroups(SOURCE_GROUPS_MAX - 1, who->groups + 1)) < 1)
+        count = 1;
+    if (!pw)
+        who->groups[0] = gid;
+    who->group_count = (unsigned)count;
     return 0;
+}
+
+bool identity_has_group(const struct source_identity *who, uint32_t gid)
+{
+    for (unsigned i = 0; i < who->group_count; i++)
+        if (who->groups[i] == gid)
+            return true;
+    return false;
 }
 
 const struct source source_disk = {

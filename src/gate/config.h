@@ -93,7 +93,7 @@ struct tls_conf {
     enum tls_verify verify;
     bool modern, tickets, loose_keys;
     uint64_t ticket_rotation, watch;
-    uint32_t uid, gid;           /* who we shall be; 0: as we are */
+    struct source_identity who;  /* we shall be */
     struct source_look *looks;   /* at tls_conf_file(), before they were read; may be NULL */
     struct tls_context *context; /* main's to change, as listener_conf.tls_set */
 };

@@ -103,7 +103,7 @@ const struct setting tls_settings[] = {
      .type = SETTING_BOOL,
      .fallback = "no",
      .offset = AT(conf.loose_keys, bool),
-     .help = "Whether keys may be readable by others than their owner and our group."},
+     .help = "Whether keys may be readable by others than their owner and our groups."},
     {0},
 };
 
@@ -192,24 +192,24 @@ static void looks_load(struct loading *l, struct tls_conf *c)
         if (!name || source->look(source->data, name, &c->looks[i]) < 0)
             c->looks[i] = (struct source_look){0};
         else if (!c->loose_keys && tls_conf_file_is_key(c, i) &&
-                 tls_key_is_loose(&c->looks[i], c->gid))
+                 tls_key_is_loose(&c->looks[i], &c->who))
             loading_say(l, SEVERITY_ERROR, tls_about_key(tls_conf_file_about(c, i)),
-                        "%s: mode %04o: a key readable by others; chmod 0600 (or 0640 for our "
-                        "group), or set loose_keys",
+                        "%s: mode %04o: a key readable by others; chmod 0600 (or 0640 for a "
+                        "group of ours), or set loose_keys",
                         name, c->looks[i].mode & 07777);
     }
 }
 
-static bool readable_by(const struct source_look *look, uint32_t uid, uint32_t gid)
+static bool readable_by(const struct source_look *look, const struct source_identity *who)
 {
-    if (uid == 0)
+    if (who->uid == 0)
         return true;
-    uint32_t bit = look->uid == uid ? 0400 : look->gid == gid ? 0040 : 0004;
+    uint32_t bit = look->uid == who->uid ? 0400 : identity_has_group(who, look->gid) ? 0040 : 0004;
     return look->mode & bit;
 }
 
-/* Who we shall be; 0: as we are. */
-static void identity_of(const struct config *config, uint32_t *uid, uint32_t *gid)
+/* Who we shall be; as long as nobody knows, root alone. */
+static void identity_of(const struct config *config, struct source_identity *who)
 {
     const struct source *source = config->conf.source;
     const struct server_conf *server = &config->server;
@@ -217,16 +217,16 @@ static void identity_of(const struct config *config, uint32_t *uid, uint32_t *gi
     const char *user = arena_text(&arena, server->user);
     const char *group = arena_text(&arena, server->group);
 
-    *uid = *gid = 0;
+    *who = (struct source_identity){.group_count = 1};
     if (user && group && source->identity)
         source->identity(source->data, server->user.len > 0 ? user : NULL,
-                         server->group.len > 0 ? group : NULL, uid, gid);
+                         server->group.len > 0 ? group : NULL, who);
     arena_free(&arena);
 }
 
 struct readers {
     const struct config *config;
-    uint32_t uid, gid;
+    struct source_identity who;
     void (*line)(void *data, struct span text);
     void *data;
 };
@@ -238,7 +238,7 @@ static void say_readers(const struct readers *r, struct span path, const struct 
     struct span text = arena_print(
         &arena, "key %.*s: mode %04o, read by root at start and by %.*s at reload%s",
         SPAN_ARG(path), look->mode & 07777, SPAN_ARG(user),
-        readable_by(look, r->uid, r->gid) ? "" : ", who cannot: give it to the group with 0640");
+        readable_by(look, &r->who) ? "" : ", who cannot: give it to the group with 0640");
 
     if (user.len == 0)
         text = arena_print(&arena, "key %.*s: mode %04o, read by whoever starts headgate",
@@ -253,7 +253,7 @@ void config_tls_readers(const struct config *config, void (*line)(void *data, st
 {
     struct readers r = {.config = config, .line = line, .data = data};
 
-    identity_of(config, &r.uid, &r.gid);
+    identity_of(config, &r.who);
     for (unsigned i = 0; i < config->tls_count; i++) {
         const struct tls_conf *c = &config->tls[i];
         for (unsigned f = 0; c->looks && f < tls_conf_files(c); f++)
@@ -326,7 +326,7 @@ static void tls_load(struct loading *l, struct conf_section *s, struct tls_conf 
     c->cipher_list = list_join(l, &c->ciphers, false);
     c->suite_list = list_join(l, &c->ciphers, true);
     c->group_list = list_join(l, &c->groups, false);
-    identity_of(l->config, &c->uid, &c->gid);
+    identity_of(l->config, &c->who);
     looks_load(l, c);
     if (l->d->errors == errors)
         context_load(l, c);
@@ -401,15 +401,16 @@ static void client_key_look(struct loading *l, struct upstream_conf *u)
 {
     const struct source *source = l->config->conf.source;
     const char *name = arena_text(&l->config->arena, tls_client_key(u));
-    uint32_t uid, gid;
+    struct source_identity who;
 
-    identity_of(l->config, &uid, &gid);
+    identity_of(l->config, &who);
     if (!source->look || !name || source->look(source->data, name, &u->tls_key_look) < 0)
         u->tls_key_look = (struct source_look){0};
-    else if (tls_key_is_loose(&u->tls_key_look, gid))
-        loading_say(l, SEVERITY_WARNING, u->tls_key.len > 0 ? "tls_key" : "tls_certificate",
-                    "%s: mode %04o: a key readable by others; chmod 0600 (or 0640 for our group)",
-                    name, u->tls_key_look.mode & 07777);
+    else if (tls_key_is_loose(&u->tls_key_look, &who))
+        loading_say(
+            l, SEVERITY_WARNING, u->tls_key.len > 0 ? "tls_key" : "tls_certificate",
+            "%s: mode %04o: a key readable by others; chmod 0600 (or 0640 for a group of ours)",
+            name, u->tls_key_look.mode & 07777);
 }
 
 static void client_remark(void *data, enum tls_about about, bool warning, struct span text)

@@ -192,9 +192,10 @@ bool tls_conf_file_is_key(const struct tls_conf *c, unsigned i)
            (about == TLS_ABOUT_CERTIFICATE && c->keys.count == 0);
 }
 
-bool tls_key_is_loose(const struct source_look *look, uint32_t our_gid)
+bool tls_key_is_loose(const struct source_look *look, const struct source_identity *us)
 {
-    return (look->mode & 0006) || ((look->mode & 0060) && look->gid != 0 && look->gid != our_gid);
+    return (look->mode & 0006) ||
+           ((look->mode & 0060) && look->gid != 0 && !identity_has_group(us, look->gid));
 }
 
 int listener_set_new(const struct config *config, const struct listener_conf *c,

@@ -32,8 +32,8 @@ enum tls_about tls_conf_file_about(const struct tls_conf *c, unsigned i);
 /* Whether it holds a key: that of a certificate, or one of tickets. */
 bool tls_conf_file_is_key(const struct tls_conf *c, unsigned i);
 
-/* May others than its owner and our group read it? */
-bool tls_key_is_loose(const struct source_look *look, uint32_t our_gid);
+/* May others than its owner and our groups read it? */
+bool tls_key_is_loose(const struct source_look *look, const struct source_identity *us);
 
 /* The contexts of a listener's sections as they are now. */
 MUST_USE int listener_set_new(const struct config *config, const struct listener_conf *c,

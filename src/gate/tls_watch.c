@@ -114,7 +114,7 @@ static unsigned loose_key(const struct watched *each)
     const struct tls_conf *c = each->conf;
 
     for (unsigned i = 0; !c->loose_keys && i < each->count; i++)
-        if (tls_conf_file_is_key(c, i) && tls_key_is_loose(&each->looks[i], c->gid))
+        if (tls_conf_file_is_key(c, i) && tls_key_is_loose(&each->looks[i], &c->who))
             return i;
     return each->count;
 }

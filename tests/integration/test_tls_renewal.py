@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """New certificates: by reload, by watching the files, as another user."""
+import grp
 import os
 import pwd
 import re
@@ -205,6 +206,40 @@ def test_who_serves_as_nobody_reads_new_keys_and_binds_low_ports(gate):
                 same(ask(s)[0], 200)
         with open(f"/proc/{g.process.pid}/limits") as f:
             true(re.search(r"Max core file size +0 +0", f.read()), "it would dump its keys")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_key_may_be_for_a_group_that_the_user_is_in(gate):
+    """Which is not the user's own, as with ssl-cert on Debian."""
+    member = next(((p.pw_name, g.gr_name) for g in grp.getgrall() for m in g.gr_mem for p in pwd.getpwall()
+                   if p.pw_name == m and p.pw_uid != 0 and g.gr_gid not in (0, p.pw_gid)), None)
+    if os.geteuid() != 0 or not member:
+        raise Skip("needs root, and a user who is in a second group")
+    user, group = member
+    folder = tempfile.mkdtemp(prefix="hg-tls.", dir="/tmp")
+    os.chmod(folder, 0o755)
+    try:
+        for name in ("one.pem", "one.key", "two.pem", "two.key"):
+            shutil.copy(path(name), folder)
+        for name in ("one.key", "two.key"):
+            shutil.chown(f"{folder}/{name}", "root", group)
+            os.chmod(f"{folder}/{name}", 0o640)
+        g = tls_gate(gate, TLS.replace("[server]\n", f"[server]\nuser = {user}\n").replace("watch = off", "watch = 200ms")
+                     .replace("{pki}", folder)
+                     .replace("access_log = {dir}/access.log\n", "").replace("root = {dir}", "root = /"))
+        now_served(g)
+        p = subprocess.run([HEADGATE, "-t", "-c", g.ini], capture_output=True, text=True)
+        true(f"read by root at start and by {user} at reload\n" in p.stdout, p.stdout + p.stderr)
+        for end in ("pem", "key"):
+            with open(f"{folder}/two.{end}") as f, open(f"{folder}/one.{end}", "w") as to:
+                to.write(f.read())
+        true(wait_for(lambda: "are in use" in g.said()), g.said())
+        with connect(g, "two.test") as s:
+            same(ask(s)[0], 200)
+        shutil.chown(f"{folder}/one.key", "root", "daemon" if group != "daemon" else "bin")
+        p = subprocess.run([HEADGATE, "-t", "-c", g.ini], capture_output=True, text=True)
+        true(p.returncode == 1 and "readable by others" in p.stderr, p.stdout + p.stderr)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
