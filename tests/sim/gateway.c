@@ -249,6 +249,8 @@ bool gateway_done(void *data)
     return !gate_busy(&g->gate);
 }
 
+void (*gateway_ended)(const struct gate *gate);
+
 static void causes_note(const struct gate *gate)
 {
     for (unsigned i = 0; i < gate->worker_count; i++)
@@ -263,6 +265,8 @@ void gateway_close(struct gateway *g, uint64_t most_ns)
 
     EXPECT(done, "the workers end");
     causes_note(&g->gate);
+    if (gateway_ended)
+        gateway_ended(&g->gate);
     for (unsigned i = 0; i < g->gate.worker_count; i++)
         worker_close(&g->gate.workers[i]);
     gate_close(&g->gate);

@@ -38,6 +38,9 @@ void gateway_drain(struct gateway *g);
 void gateway_stop(struct gateway *g);
 bool gateway_done(void *gateway); /* all workers have ended; for sim_run() */
 
+/* Called when one has ended; or NULL. */
+extern void (*gateway_ended)(const struct gate *gate);
+
 /* Waits for that, and closes all.  Then sim_end() shows whether anything is left. */
 void gateway_close(struct gateway *g, uint64_t most_ns);
 

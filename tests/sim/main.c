@@ -9,6 +9,8 @@
  * progress bar on a terminal.
  */
 #include "config.h"
+#include "tests/sim/gateway.h"
+#include "tests/sim/promises.h"
 #include "tests/sim/story.h"
 
 #include <errno.h>
@@ -261,6 +263,7 @@ int main(int argc, char **argv)
     if (run.count == 0 || run.progress == MAP_FAILED)
         usage();
     story_causes = run.progress->causes;
+    gateway_ended = promises_kept;
     bool whole = !run.only && !run.one && run.seeds >= SEEDS;
     printf("1..%zu\n", run.count + whole);
     for (size_t i = 0; i < run.count; i++)

@@ -233,10 +233,14 @@ static void news(struct sim_peer *peer)
             continue;
         }
         check(v, &a);
+        v->tunnel = a.status == 101;
         v->answered++;
         send_next(v);
     }
     free(room);
+    EXPECT(v->answered < v->sent || v->tunnel || v->at == peer->len,
+           "client %u: %.*s behind the last answer", peer->from.port,
+           (int)(peer->len - v->at < 60 ? peer->len - v->at : 60), peer->text + v->at);
 }
 
 void visitor_start(struct visitor *v, struct sim *sim, const struct address *to,

@@ -63,6 +63,7 @@ struct visitor {
     size_t at; /* of what was heard: the first unread byte */
     bool pipelines;
     bool finishes; /* says FIN after the last request */
+    bool tunnel;   /* the last answer was 101 */
     bool tolerant; /* the connection may end at any time, and answers be errors of the gateway */
     void (*sending)(struct visitor *v, const struct ask *ask); /* is about to be said; or NULL */
     void (*checked)(struct visitor *v, const struct ask *ask, const struct answer *a); /* or NULL */
