@@ -340,7 +340,8 @@ static uint64_t pairs(const struct telling *telling)
     enum { CLIENTS = 4, EACH = 30 };
     struct traffic t;
 
-    group_open(&t, telling, SIM_SHORT | SIM_RACES, SERVERS, "retry_budget = 20% min=1/s\n");
+    group_open(&t, telling, SIM_SHORT | SIM_RACES, SERVERS,
+               "retry_budget = 20% min=1/s\nretry_on = connect, unprocessed, reset, timeout\n");
     const struct fault *f = &faults[telling->seed / BALANCES % FAULTS]; /* each with each */
     bool all = sim_random(t.sim, 4) == 0;
     for (unsigned i = 0; i < (all ? SERVERS : 1u); i++) {
