@@ -46,8 +46,32 @@ wrong=$({
         if (all < 100 || all != planted) print all " bugs, " planted " that somebody is to notice"
     }')
 
-echo 1..1
+# A small tree with one bug, and a player who knows no story.
+unplayed() {
+    work=$(mktemp -d "${HG_BUILDDIR:-.}/mutants.XXXXXX") || return 1
+    mkdir -p "$work/tree/build-aux" "$work/tree/tests/sim" "$work/bin" "$work/mutants/out/tests/sim"
+    echo 'one' >"$work/tree/one.c"
+    printf '%s\n' 'mutant a bug' 'file one.c' 'from one' 'to two' 'plays no.story' >"$work/tree/tests/sim/mutants.txt"
+    printf '#!/bin/sh\nexit 0\n' >"$work/bin/make"
+    printf '#!/bin/sh\ncase $1 in --story) exit 2 ;; esac\n' >"$work/mutants/out/tests/sim/sim"
+    chmod +x "$work/bin/make" "$work/mutants/out/tests/sim/sim"
+    : >"$work/mutants/out/Makefile"
+    PATH=$work/bin:$PATH HG_SRCDIR=$work/tree HG_BUILDDIR=$work "$src/tests/sim/mutants.sh" bug 2>&1
+    status=$?
+    rm -rf "$work"
+    return $status
+}
+said=$(unplayed)
+case $?:$said in
+0:*) noticed=not ;;
+*'a bug '*' no.story cannot be played'*) noticed= ;;
+*) noticed=not ;;
+esac
+
+echo 1..2
 [ -z "$wrong" ] || echo "$wrong" | sed 's/^/# /'
 [ -n "$wrong" ] && printf 'not '
 echo "ok 1 - every_bug_can_be_planted"
-[ -z "$wrong" ]
+[ -z "$noticed" ] || { echo "$said" | sed 's/^/# /'; printf 'not '; }
+echo "ok 2 - a_story_that_cannot_be_played_notices_nothing"
+[ -z "$wrong$noticed" ]
