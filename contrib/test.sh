@@ -94,10 +94,10 @@ build_in() { # DIR CONFIGURE-OPTION...
     generate && configure_in "$@" && in_dir "$1" all
 }
 
-seeds() { # COUNT DIR
+seeds() { # COUNT DIR TARGET
     HG_SIM_SEEDS=$1
     export HG_SIM_SEEDS
-    in_dir "$2" check-sim
+    in_dir "$2" "$3"
 }
 
 # Unoptimised: this is about what is in the archive, not about speed.
@@ -112,13 +112,13 @@ with_clang() {
 # Whatever can be left out is left out.
 without_options() {
     build_in least CFLAGS=-O0 --enable-werror --without-tls --without-http2 --without-cares --without-uring &&
-        in_dir least check-unit && seeds 100 least
+        seeds 100 least check-alone
 }
 
 # Without -Werror: gcc under UBSan warns of conversions that it otherwise sees through.
 with_sanitizers() {
     build_in asan --enable-sanitizers CFLAGS="-O1 -g" &&
-        in_dir asan check-unit && seeds 500 asan
+        seeds 500 asan check-alone
 }
 
 # OpenSSL, and HTTP/2 both ways, where a byte too many or too few is seen.
@@ -148,7 +148,7 @@ instructions() {
 
 mutants() { in_dir gcc mutants; }
 
-long_seeds() { seeds "${HG_LONG_SEEDS:-200000}" gcc; }
+long_seeds() { seeds "${HG_LONG_SEEDS:-200000}" gcc check-sim; }
 
 # The whole suite in a fresh Debian 13, from what is checked out here.
 debian13() {
