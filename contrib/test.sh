@@ -90,8 +90,29 @@ in_dir() { # DIR TARGET
     make -C "$top/build/$1" -j"$jobs" "$2"
 }
 
-build_in() { # DIR CONFIGURE-OPTION...
-    generate && configure_in "$@" && in_dir "$1" all
+configured() { # DIR
+    case $1 in
+    default) configure_in default ;;
+    gcc) configure_in gcc --enable-werror ;;
+    clang) configure_in clang CC=clang CFLAGS=-O1 --enable-werror ;;
+    # Whatever can be left out is left out.
+    least) configure_in least CFLAGS=-O0 --enable-werror --without-tls --without-http2 --without-cares \
+        --without-uring ;;
+    # Without -Werror: gcc under UBSan warns of conversions that it otherwise sees through.
+    asan) configure_in asan --enable-sanitizers CFLAGS="-O1 -g" ;;
+    tsan) configure_in tsan --enable-tsan CFLAGS="-O1 -g" ;;
+    esac
+}
+
+# configure uses one processor, whatever it is given.
+configure_all() {
+    generate || return
+    { configured clang && configured least; } &
+    configured gcc && configured asan && configured tsan && wait $!
+}
+
+build_in() { # DIR
+    generate && configured "$1" && in_dir "$1" all
 }
 
 seeds() { # COUNT DIR TARGET
@@ -105,21 +126,11 @@ distribution() {
     make -C "$top/build/gcc" -j"$jobs" distcheck-unit DISTCHECK_CONFIGURE_FLAGS=CFLAGS=-O0
 }
 
-with_clang() {
-    build_in clang CC=clang CFLAGS="-O1" --enable-werror && in_dir clang check-unit
-}
+with_clang() { build_in clang && in_dir clang check-unit; }
 
-# Whatever can be left out is left out.
-without_options() {
-    build_in least CFLAGS=-O0 --enable-werror --without-tls --without-http2 --without-cares --without-uring &&
-        seeds 100 least check-alone
-}
+without_options() { build_in least && seeds 100 least check-alone; }
 
-# Without -Werror: gcc under UBSan warns of conversions that it otherwise sees through.
-with_sanitizers() {
-    build_in asan --enable-sanitizers CFLAGS="-O1 -g" &&
-        seeds 500 asan check-alone
-}
+with_sanitizers() { build_in asan && seeds 500 asan check-alone; }
 
 # OpenSSL, and HTTP/2 both ways, where a byte too many or too few is seen.
 tls_with_sanitizers() {
@@ -133,9 +144,7 @@ testssl() {
     HG_LONG=1 make -C "$top/build/gcc" check check_PROGRAMS= TESTS=tests/integration/test_testssl.py
 }
 
-with_tsan() {
-    generate && configure_in tsan --enable-tsan CFLAGS="-O1 -g" && in_dir tsan check-threads
-}
+with_tsan() { in_dir tsan check-threads; }
 
 # Where the figures are from, being unable to compare with them is a failure.
 instructions() {
@@ -181,7 +190,8 @@ if [ $mode = suite ]; then
     finish 0
 fi
 
-stage gcc build_in gcc --enable-werror
+stage configure configure_all
+stage gcc build_in gcc
 stage check in_dir gcc check
 stage instructions instructions
 stage distcheck distribution
