@@ -63,8 +63,8 @@ static void respond_load(struct loading *l, void *conf)
     p->status = (int)r->status;
     p->content = r->body ? r->body->parts[0].text : r->content;
     if (p->content.len > 0)
-        p->fields[p->count++] =
-            (struct field){field_name(FIELD_CONTENT_TYPE), r->type, FIELD_CONTENT_TYPE};
+        p->fields[p->count++] = (struct field){
+            .name = field_name(FIELD_CONTENT_TYPE), .value = r->type, .id = FIELD_CONTENT_TYPE};
     r->is_prepared = prepared_make(p, loading_arena(l)) == 0;
 }
 

@@ -235,7 +235,7 @@ static bool add_via(struct exchange *x, struct fields *out, int *err)
             continue;
         while (field_item(&rest, &item))
             own += is_own_via(item);
-        *err = fields_add(out, FIELD_VIA, f->name, f->value);
+        *err = fields_pass(out, f);
         if (*err < 0)
             return true;
     }
@@ -290,7 +290,7 @@ enum cause forward_request(struct exchange *x, const struct forward_conf *conf,
     for (unsigned i = 0; err == 0 && i < x->request.fields.count; i++) {
         const struct field *f = &x->request.fields.list[i];
         if (field_passes(x, f, traced))
-            err = fields_add(fields, (enum field_id)f->id, f->name, f->value);
+            err = fields_pass(fields, f);
     }
     if (err == 0 && x->request.protocol.len)
         err = forward_websocket_key(x, out);

@@ -400,15 +400,20 @@ static int response_fields_grow(struct exchange *x)
     return 0;
 }
 
-static int response_add(struct exchange *x, enum field_id id, struct span name, struct span value)
+int response_field_passed(struct exchange *x, const struct field *f)
 {
     int err;
 
-    if (field_is_framing(id))
+    if (field_is_framing((enum field_id)f->id))
         return FAIL_BAD;
     if (x->response.fields.count == x->response.fields.max && (err = response_fields_grow(x)) < 0)
         return err;
-    return fields_add(&x->response.fields, id, name, value);
+    return fields_pass(&x->response.fields, f);
+}
+
+static int response_add(struct exchange *x, enum field_id id, struct span name, struct span value)
+{
+    return response_field_passed(x, &(struct field){name, value, (uint16_t)id, false});
 }
 
 int response_field(struct exchange *x, enum field_id id, struct span value)
@@ -421,11 +426,6 @@ int response_field_named(struct exchange *x, struct span name, struct span value
     if (!span_is_token(name) || !span_is_field_value(value))
         return FAIL_BAD;
     return response_add(x, field_find(name), name, value);
-}
-
-int response_field_passed(struct exchange *x, const struct field *f)
-{
-    return response_add(x, (enum field_id)f->id, f->name, f->value);
 }
 
 static void response_begin(struct exchange *x, int status)

@@ -5,7 +5,6 @@
  */
 #include "http/field.h"
 
-#include "base/fail.h"
 #include "http/chars.h"
 #include "http/field_slots.h"
 
@@ -185,11 +184,7 @@ unsigned fields_number(const struct fields *f, enum field_id id)
 
 int fields_add(struct fields *f, enum field_id id, struct span name, struct span value)
 {
-    if (f->count == f->max)
-        return FAIL_FULL;
-    f->list[f->count++] = (struct field){name, value, (uint16_t)id};
-    f->seen |= (uint64_t)1 << id;
-    return 0;
+    return fields_pass(f, &(struct field){name, value, (uint16_t)id, false});
 }
 
 /* The length of the member at the start of s: to the comma that is in no

@@ -5,6 +5,7 @@
 #ifndef HEADGATE_HTTP_FIELD_H
 #define HEADGATE_HTTP_FIELD_H
 
+#include "base/fail.h"
 #include "base/span.h"
 
 /* id, name as we write it */
@@ -75,6 +76,8 @@ bool field_may_trail(enum field_id id, struct span name);
 struct field {
     struct span name, value; /* value without surrounding whitespace */
     uint16_t id;             /* enum field_id */
+    bool parsed;             /* part of a line of HTTP/1, each byte of which has been looked at;
+                              * whoever changes a field takes this back */
 };
 
 /* X_Forwarded_For is X-Forwarded-For to an origin that hands fields on as CGI variables (RFC
@@ -97,6 +100,16 @@ unsigned fields_number(const struct fields *f, enum field_id id);
 
 /* FAIL_FULL when the array is. */
 MUST_USE int fields_add(struct fields *f, enum field_id id, struct span name, struct span value);
+
+/* One of another message, as it is. */
+MUST_USE static inline int fields_pass(struct fields *f, const struct field *other)
+{
+    if (f->count == f->max)
+        return FAIL_FULL;
+    f->list[f->count++] = *other;
+    f->seen |= (uint64_t)1 << other->id;
+    return 0;
+}
 
 /* Iterates over a comma-separated list, quotes respected, empty members
  * skipped (RFC 9110, 5.6.1): while (field_item(&rest, &item)) ... */

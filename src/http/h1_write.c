@@ -84,19 +84,54 @@ static bool is_name(const struct field *f)
     return f->name.ptr == field_names[f->id].ptr ? f->id != FIELD_OTHER : span_is_token(f->name);
 }
 
+static bool is_good(const struct field *f)
+{
+    return f->parsed || (is_name(f) && span_is_field_value(f->value));
+}
+
+/* Does it stand in memory as put_field() would write it, but perhaps for the end of the line? */
+static bool is_line(const struct field *f)
+{
+    const char *colon = f->name.ptr + f->name.len;
+
+    return f->parsed && f->value.ptr == colon + 2 && colon[1] == ' ';
+}
+
+/* The lines from *at on that stand one behind the other, without the last CRLF; goes past them. */
+static struct span lines_at(const struct field **at, const struct field *end)
+{
+    const struct field *f = *at;
+    const char *begin = f->name.ptr, *stop;
+
+    do {
+        stop = f->value.ptr + f->value.len;
+        f++;
+    } while (f < end && f->name.ptr == stop + 2 && is_line(f));
+    *at = f;
+    return (struct span){begin, (size_t)(stop - begin)};
+}
+
 /* All or nothing: looks at every field before it writes the first. */
 size_t h1_write_fields(char *at, size_t room, const struct fields *fields)
 {
-    size_t need = h1_fields_bytes(fields);
+    const struct field *f = fields->list, *const end = f + fields->count;
+    size_t need = 0;
 
-    if (need > room)
-        return 0;
-    for (uint32_t i = 0; i < fields->count; i++) {
-        const struct field *f = &fields->list[i];
-        if (!is_name(f) || !span_is_field_value(f->value))
+    for (; f < end; f++) {
+        need += field_bytes(f->name, f->value);
+        if (!is_good(f))
             return 0;
     }
-    for (uint32_t i = 0; i < fields->count; i++)
-        at = put_field(at, fields->list[i].name, fields->list[i].value);
+    if (need > room)
+        return 0;
+    for (f = fields->list; f < end;) {
+        if (is_line(f)) {
+            at = span_put(at, lines_at(&f, end));
+            at = span_put(at, SPAN("\r\n"));
+        } else {
+            at = put_field(at, f->name, f->value);
+            f++;
+        }
+    }
     return need;
 }

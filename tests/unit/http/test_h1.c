@@ -292,9 +292,9 @@ END_TEST
 
 START_TEST(what_is_written_reads_back)
 {
-    struct field list[] = {{SPAN("Host"), SPAN("a"), FIELD_HOST},
-                           {SPAN("X-Empty"), SPAN(""), FIELD_OTHER},
-                           {SPAN("X-Text"), SPAN("a\tb \xff"), FIELD_OTHER}};
+    struct field list[] = {{.name = SPAN("Host"), .value = SPAN("a"), .id = FIELD_HOST},
+                           {.name = SPAN("X-Empty"), .value = SPAN("")},
+                           {.name = SPAN("X-Text"), .value = SPAN("a\tb \xff")}};
     struct fields f = {.list = list, .count = 3, .max = 3};
     char out[256] = "BREW /pot?a HTTP/1.1\r\n";
     size_t n = strlen(out);
@@ -333,8 +333,8 @@ END_TEST
 
 START_TEST(what_could_split_a_message_is_not_written)
 {
-    struct field list[] = {{SPAN("A"), SPAN("b"), FIELD_OTHER},
-                           {SPAN("C"), SPAN("d\r\nE: f"), FIELD_OTHER}};
+    struct field list[] = {{.name = SPAN("A"), .value = SPAN("b")},
+                           {.name = SPAN("C"), .value = SPAN("d\r\nE: f")}};
     struct fields f = {.list = list, .count = 2, .max = 2};
     char out[256] = "untouched";
 
