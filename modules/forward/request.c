@@ -165,9 +165,10 @@ static struct span forwarded_first(const struct exchange *x, enum field_id id, s
     return f && f->value.len ? f->value : ours;
 }
 
+/* Our own words, and what the request's head has said, which was looked at when it came. */
 static int add(struct fields *f, enum field_id id, struct span value)
 {
-    return fields_add(f, id, field_name(id), value);
+    return fields_pass(f, &(struct field){field_name(id), value, (uint16_t)id, .checked = true});
 }
 
 static int add_x_forwarded(struct exchange *x, struct fields *out, struct span ip)

@@ -413,7 +413,7 @@ int response_field_passed(struct exchange *x, const struct field *f)
 
 static int response_add(struct exchange *x, enum field_id id, struct span name, struct span value)
 {
-    return response_field_passed(x, &(struct field){name, value, (uint16_t)id, false});
+    return response_field_passed(x, &(struct field){name, value, (uint16_t)id, .checked = true});
 }
 
 int response_field(struct exchange *x, enum field_id id, struct span value)

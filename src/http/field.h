@@ -76,7 +76,7 @@ bool field_may_trail(enum field_id id, struct span name);
 struct field {
     struct span name, value; /* value without surrounding whitespace */
     uint16_t id;             /* enum field_id */
-    bool parsed;             /* part of a line of HTTP/1, each byte of which has been looked at;
+    bool checked;            /* every byte of both has been looked at, or is our own word;
                               * whoever changes a field takes this back */
 };
 

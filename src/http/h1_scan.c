@@ -121,7 +121,7 @@ static ALWAYS_INLINE enum h1_lines_end lines(struct h1_lines *l, find_fn *find, 
         out->value = value_of(m.mark + 1, m.stop);
         enum field_id id = field_look_up(out->name);
         out->id = (uint16_t)id;
-        out->parsed = true;
+        out->checked = true;
         twice |= seen & (uint64_t)1 << id;
         seen |= (uint64_t)1 << id;
         if (id == FIELD_HOST)

@@ -86,7 +86,7 @@ static bool is_name(const struct field *f)
 
 static bool is_good(const struct field *f)
 {
-    return f->parsed || (is_name(f) && span_is_field_value(f->value));
+    return f->checked || (is_name(f) && span_is_field_value(f->value));
 }
 
 /* Does it stand in memory as put_field() would write it, but perhaps for the end of the line? */
@@ -94,7 +94,7 @@ static bool is_line(const struct field *f)
 {
     const char *colon = f->name.ptr + f->name.len;
 
-    return f->parsed && f->value.ptr == colon + 2 && colon[1] == ' ';
+    return f->checked && f->value.ptr == colon + 2 && colon[0] == ':' && colon[1] == ' ';
 }
 
 /* The lines from *at on that stand one behind the other, without the last CRLF; goes past them. */

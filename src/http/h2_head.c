@@ -268,7 +268,8 @@ int h2_head_add(struct h2_head *h, struct span name, struct span value)
     if (id == FIELD_OTHER && span_equal(name, SPAN("priority")))
         h2_priority_parse(value, &h->priority);
     struct span kept = keep(h, name);
-    return fields_add(&h->fields, id, kept, keep(h, value));
+    return fields_pass(&h->fields,
+                       &(struct field){kept, keep(h, value), (uint16_t)id, .checked = true});
 }
 
 /* --- all of them ------------------------------------------------------------------------ */

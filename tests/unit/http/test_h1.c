@@ -331,6 +331,41 @@ START_TEST(status_lines_are_written_for_any_three_digits)
 }
 END_TEST
 
+/* Lines are copied as they stand, several at once, but never with what is between those that
+ * stay, nor with other blanks than ours. */
+START_TEST(lines_of_a_head_are_written_as_any_other)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nA: one\r\nLong-Name: two three\r\nTight:four\r\n"
+                               "Tab:\tfive\r\nTwice:  six\r\nBehind: seven \r\nEmpty: \r\nNone:\r\n"
+                               "Content-Length: 0\r\nZ: end\r\n\r\n";
+    struct field parsed[16], chosen[16], plain[16];
+    struct response r = {.fields = {.list = parsed, .max = COUNT_OF(parsed)}};
+    struct h1_limits limits = {.request_line_max = 8192, .head_max = 32768, .fields_max = 100};
+    struct h1_parser p;
+
+    h1_parser_init(&p, &limits);
+    ck_assert_int_eq(h1_parse_response(&p, span_of(head), METHOD_GET, &r), PARSE_DONE);
+    ck_assert_uint_eq(r.fields.count, 10);
+    for (unsigned some = 0; some < 1u << 10; some++) { /* every subset */
+        struct fields lines = {.list = chosen, .max = COUNT_OF(chosen)};
+        struct fields others = {.list = plain, .max = COUNT_OF(plain)};
+        char out[256], wanted[256];
+        for (unsigned i = 0; i < 10; i++) {
+            const struct field *f = &parsed[i];
+            if (!(some >> i & 1))
+                continue;
+            ck_assert_int_eq(fields_pass(&lines, f), 0);
+            ck_assert_int_eq(fields_add(&others, (enum field_id)f->id, f->name, f->value), 0);
+        }
+        size_t n = h1_write_fields(out, sizeof out, &lines);
+        ck_assert_uint_eq(n, h1_fields_bytes(&others));
+        ck_assert_uint_eq(h1_write_fields(wanted, sizeof wanted, &others), n);
+        ck_assert(memcmp(out, wanted, n) == 0);
+        ck_assert(n == 0 || h1_write_fields(out, n - 1, &lines) == 0);
+    }
+}
+END_TEST
+
 START_TEST(what_could_split_a_message_is_not_written)
 {
     struct field list[] = {{.name = SPAN("A"), .value = SPAN("b")},
@@ -405,6 +440,7 @@ Suite *h1_suite(void)
     tcase_add_test(t, chunk_heads_are_the_shortest_hexadecimal_numbers);
     tcase_add_test(t, what_is_written_reads_back);
     tcase_add_test(t, status_lines_are_written_for_any_three_digits);
+    tcase_add_test(t, lines_of_a_head_are_written_as_any_other);
     tcase_add_test(t, what_could_split_a_message_is_not_written);
     tcase_add_test(t, nothing_is_written_beyond_the_room);
     tcase_add_test(t, what_is_like_nothing_in_http_is_told_apart);
