@@ -96,7 +96,7 @@ static int read_all(int fd, char *to, size_t len)
 int state_file_load(const char *path, struct span *content)
 {
     struct stat stat;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), err = 0; /* no pipe is waited for */
     char *bytes = NULL;
 
     if (fd < 0)
@@ -104,7 +104,7 @@ int state_file_load(const char *path, struct span *content)
     if (fstat(fd, &stat) < 0)
         err = failed();
     else if (!S_ISREG(stat.st_mode))
-        err = FAIL_UNSUPPORTED;
+        err = FAIL_NOT_FILE;
     else if (!(bytes = mem_alloc((size_t)stat.st_size)))
         err = FAIL_MEMORY;
     else

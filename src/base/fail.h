@@ -28,7 +28,9 @@
     ROW(EXISTS, -17, "already exists")                                                            \
     ROW(NOT_DIR, -18, "not a directory")                                                          \
     ROW(IS_DIR, -19, "is a directory")                                                            \
-    ROW(LOOP, -20, "too many or forbidden links")
+    ROW(LOOP, -20, "too many or forbidden links")                                                 \
+    ROW(NOT_FILE, -21, "not a regular file")                                                      \
+    ROW(NO_READER, -22, "a pipe that nobody reads")
 
 #define FAIL_ENUM(name, number, text) FAIL_##name = (number),
 enum fail { FAIL_LIST(FAIL_ENUM) };

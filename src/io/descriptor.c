@@ -15,8 +15,16 @@
 
 int descriptor_append(const char *path, int *fd)
 {
-    *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
-    return *fd < 0 ? fail_from_errno(errno) : 0;
+    /* Opening a pipe must not wait for a reader; writing to it then waits, as to a file. */
+    *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    if (*fd < 0)
+        return errno == ENXIO ? FAIL_NO_READER : fail_from_errno(errno);
+    if (fcntl(*fd, F_SETFL, O_APPEND) == 0)
+        return 0;
+    int err = fail_from_errno(errno);
+    close(*fd);
+    *fd = -1;
+    return err;
 }
 
 int descriptor_copy(int fd, int *copy)

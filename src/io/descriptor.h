@@ -5,7 +5,8 @@
 
 #include "base/span.h"
 
-/* Opened for appending, made when it is not there, mode 0640. */
+/* Opened for appending, made when it is not there, mode 0640.  Never waits: FAIL_NO_READER is a
+ * named pipe that nobody has open. */
 MUST_USE int descriptor_append(const char *path, int *fd);
 MUST_USE int descriptor_copy(int fd, int *copy);
 /* The same, of a file that is not there yet, not even as a link that leads

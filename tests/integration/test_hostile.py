@@ -2,6 +2,7 @@
 """What a hostile client or origin tries, and does not get."""
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -313,6 +314,29 @@ def test_a_log_that_nobody_reads_does_not_keep_it_alive(gate):
     os.close(stdout)
     g.start()
     same(json.loads(g.get("/stats")[2])["sum"], 7, "what was counted is kept all the same")
+
+
+def test_a_pipe_without_a_reader_is_no_log(gate):
+    """Opening one would wait for somebody who reads it, with a whole worker."""
+    g = gate(PLAIN, log="{dir}/log")
+    g.get("/")
+    os.rename(os.path.join(g.dir, "log"), os.path.join(g.dir, "old"))
+    os.mkfifo(os.path.join(g.dir, "log"))
+    g.signal(signal.SIGUSR1)
+    why = "a pipe that nobody reads"
+    true(wait_for(lambda: f"{why}, the old file stays in use" in g.read("error")), g.read("error"))
+    same(g.get("/after")[0], 200)
+    true(wait_for(lambda: "/after" in g.read("old")), "the old one")
+    reader = os.open(os.path.join(g.dir, "log"), os.O_RDONLY | os.O_NONBLOCK)
+    g.signal(signal.SIGUSR1)
+    same(g.get("/read")[0], 200)
+    true(wait_for(lambda: g.get("/read")[0] == 200 and select.select([reader], [], [], 0)[0]))
+    true(b"/read" in os.read(reader, 1 << 16), "who reads gets it")
+    same(g.stop(), 0)
+    os.close(reader)
+    g.start(wait=False)
+    same(g.process.wait(5), 1)
+    true(f"{g.dir}/log: {why}\n" in g.read("error"), g.read("error"))
 
 
 def test_an_identity_can_reopen_its_log_and_owns_nothing_else(gate):

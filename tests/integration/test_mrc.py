@@ -245,6 +245,20 @@ def test_a_torn_state_file_is_refused_and_stays(gate):
             same(f.read(), torn)
 
 
+def test_a_state_file_is_a_file(gate):
+    g = gate(KEPT, workers=2)
+    same(g.stop(), 0)
+    path = os.path.join(g.dir, "1mrc.state")
+    for n, make in enumerate((os.mkfifo, os.mkdir), 1):
+        if os.path.isfile(path):
+            os.unlink(path)
+        make(path)
+        g.start(wait=False)
+        same(g.process.wait(5), 1)
+        same(g.said().count(f"{path}: not a regular file"), n)
+        os.rename(path, f"{path}.{n}")
+
+
 def test_a_state_file_that_cannot_be_written_is_said_once(gate):
     g = gate(CONFIG + "state_file = {dir}/none/1mrc.state\nstate_interval = 100ms\n", workers=2)
     count(g, "a", 1)

@@ -253,7 +253,7 @@ START_TEST(a_file_is_replaced_whole_or_not_at_all)
     ck_assert_uint_eq(back.total, 7);
     ck_assert_uint_eq(back.user_count, 3000);
     mem_free((void *)(uintptr_t)content.ptr);
-    ck_assert_int_eq(state_file_load(dir, &content), FAIL_UNSUPPORTED);
+    ck_assert_int_eq(state_file_load(dir, &content), FAIL_NOT_FILE);
     unlink(fresh);
     unlink(path);
     rmdir(dir);
