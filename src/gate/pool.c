@@ -298,6 +298,8 @@ static void server_look(const struct pool_server *s, struct server_state *state)
 
     for (struct link_node *n = s->busy.next; n != &s->busy; n = n->next) {
         const struct link *l = link_of(n);
+        if (l->single) /* a check's, which is no request */
+            continue;
         busy += l->state != LINK_CLOSING;
         legs += l->protocol->legs(l);
     }

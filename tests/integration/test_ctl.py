@@ -285,6 +285,17 @@ def test_it_waits_until_nothing_is_in_flight(gate):
     p.end()
 
 
+def test_a_check_is_nothing_in_flight(gate):
+    """One that hangs is under way most of the time, on a server that is to be taken out."""
+    p = Pair(gate, 2, "check = GET /hold/60000 interval=10ms timeout=1m")
+    true(wait_for(lambda: all(o.held for o in p.origins)), "both are being checked")
+    for order in ("drain", "down"):
+        p.ctl("upstream", "api", p.names[0], order, "--wait", "2s")
+    shown = p.server(0)
+    same((shown["in_flight"], shown["connections_busy"]), (0, 0))
+    p.end()
+
+
 def test_down_closes_what_is_idle_and_drain_does_not(gate):
     for workers in (1, 4):
         p = Pair(gate, workers)
