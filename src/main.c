@@ -12,6 +12,7 @@
 #include "serve.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -142,9 +143,24 @@ static int print(const char *path)
     return config ? EXIT_FINE : EXIT_FAILED;
 }
 
+/* Whoever tells it to reload, or to open its logs anew, while it reads a long configuration must
+ * not end it: serve() hears of that. */
+static void signals_wait(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
 static int run(const char *path)
 {
     struct arena arena = {0};
+
+    signals_wait();
     struct config *config = load(path, &arena, TESTS_REQUIRED);
 
     arena_free(&arena);

@@ -357,6 +357,27 @@ def keeps_open(g, end):
     return True
 
 
+def test_who_is_told_to_reload_while_it_starts_does_so(gate):
+    more = "".join(f"[route r{i}]\npath = /r{i}\nhandler = respond\n" for i in range(20000))
+    g = gate("[server]\n[listener a]\nlisten = 127.0.0.1:{port}\n" + more)
+    same(g.stop(), 0)
+
+    def has_worked():
+        """It is in the middle of reading that, which takes some 300 ms of a CPU."""
+        with open(f"/proc/{g.process.pid}/stat") as f:
+            return int(f.read().split()[13]) >= 5
+
+    for n, number in enumerate((signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP), 1):
+        g.start(wait=False)
+        true(wait_for(has_worked, step=0.002), "it reads")
+        g.signal(number)
+        true(wait_for(lambda: g.said().count(" serving\n") == 1 + n or not g.alive(), 20), "it starts")
+        true(g.alive(), f"{number.name}: " + g.said()[-300:])
+        if number != signal.SIGHUP:
+            same(g.stop(), 0)
+    true(wait_for(lambda: "generation 2" in g.said()), g.said()[-300:])
+
+
 def test_sigusr1_reopens_both_logs(gate):
     g, o = start(gate, CONFIG.replace("[server]", "[server]\nlog_level = info"))
     g.get("/hello?before")
