@@ -10,6 +10,11 @@
 MUST_USE int identity_drop(struct span user, struct span group, const int *files, unsigned count,
                            const char **why);
 
+/* Calls act() as who identity_drop() would make of us, and is who we were again.  Before any thread
+ * exists.  0, or a failure with *why: it was not called. */
+MUST_USE int identity_try(struct span user, struct span group, void (*act)(void *data), void *data,
+                          const char **why);
+
 /* Are we root, and about to stay it? */
 bool identity_is_root(void);
 

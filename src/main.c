@@ -9,6 +9,7 @@
 #include "io/io.h"
 #include "modules/modules_table.h"
 #include "net/lookup.h"
+#include "rehearsal.h"
 #include "serve.h"
 
 #include <getopt.h>
@@ -71,17 +72,20 @@ static int version(void)
     return EXIT_FINE;
 }
 
-enum { TESTS_NEVER, TESTS_REQUIRED, TESTS_ALWAYS };
+/* What it is loaded for: -T, to serve, -t. */
+enum purpose { TO_PRINT, TO_SERVE, TO_CHECK };
 
 /* Everything that is wrong with it goes to stderr.  NULL when it may not be used. */
-static struct config *load(const char *path, struct arena *arena, int tests)
+static struct config *load(const char *path, struct arena *arena, enum purpose purpose)
 {
     struct diagnostics d = {.arena = arena};
     struct config *config = config_load(path, &source_disk, modules_table, &d);
 
     if (config && d.errors == 0 &&
-        (tests == TESTS_ALWAYS || (tests == TESTS_REQUIRED && config->server.tests_required)))
+        (purpose == TO_CHECK || (purpose == TO_SERVE && config->server.tests_required)))
         config_run_tests(config, &d);
+    if (config && purpose == TO_CHECK)
+        rehearse(config, &d);
     diagnostics_print(&d, print_line, stderr);
     if (d.errors > 0) {
         config_free(config);
@@ -111,7 +115,7 @@ static void print_count(unsigned n, const char *noun, const char *after)
 static int check(const char *path)
 {
     struct arena arena = {0};
-    struct config *config = load(path, &arena, TESTS_ALWAYS);
+    struct config *config = load(path, &arena, TO_CHECK);
 
     if (config) {
         printf("%s: fine: ", path);
@@ -133,7 +137,7 @@ static int check(const char *path)
 static int print(const char *path)
 {
     struct arena arena = {0};
-    struct config *config = load(path, &arena, TESTS_NEVER);
+    struct config *config = load(path, &arena, TO_PRINT);
 
     if (config) {
         config_print(config, print_line, stdout);
@@ -161,7 +165,7 @@ static int run(const char *path)
     struct arena arena = {0};
 
     signals_wait();
-    struct config *config = load(path, &arena, TESTS_REQUIRED);
+    struct config *config = load(path, &arena, TO_SERVE);
 
     arena_free(&arena);
     return config ? serve(config) : EXIT_FAILED;

@@ -163,21 +163,52 @@ static void post(struct count *from, unsigned to, struct count_message *m)
     worker_post(shard->worker, to, &m->io);
 }
 
+enum { PATH_ROOM = 4096 };
+
+/* NULL: it was read, or is not there, and *file is empty. */
+static const char *state_open(const char *name, struct span *file, struct state *state,
+                              struct estimate *estimate)
+{
+    int err = state_file_load(name, file);
+
+    if (err == FAIL_NOT_FOUND)
+        return NULL;
+    return err ? fail_text(err) : state_read(*file, state, estimate);
+}
+
+static void mrc_rehearse(struct loading *l, const void *conf, bool serving)
+{
+    const struct mrc_conf *m = conf;
+    char name[PATH_ROOM];
+    struct process *p;
+
+    if (serving || m->state_file.len == 0)
+        return;
+    snprintf(name, sizeof name, "%.*s", SPAN_ARG(m->state_file));
+    const char *why = (p = mem_zalloc(sizeof *p))
+                          ? state_open(name, &p->file, &p->restored, &p->estimate)
+                          : fail_text(FAIL_MEMORY);
+    if (why)
+        loading_say(l, SEVERITY_ERROR, "state_file", "%s: %s; move it away to begin anew", name,
+                    why);
+    mem_free(p ? (void *)(uintptr_t)p->file.ptr : NULL);
+    mem_free(p);
+}
+
 static int restore_file(struct process *p, struct span path)
 {
-    char name[4096];
+    char name[PATH_ROOM];
 
     if (path.len == 0)
         return 0;
     snprintf(name, sizeof name, "%.*s", SPAN_ARG(path));
-    int err = state_file_load(name, &p->file);
-    if (err == FAIL_NOT_FOUND)
-        return 0;
-    const char *why = err ? fail_text(err) : state_read(p->file, &p->restored, &p->estimate);
+    const char *why = state_open(name, &p->file, &p->restored, &p->estimate);
     if (why) {
         log_say(LOG_ERROR, "1mrc: state_file %s: %s; move it away to begin anew", name, why);
-        return err ? err : FAIL_BAD;
+        return FAIL_BAD;
     }
+    if (!p->file.ptr)
+        return 0;
     p->key = p->restored.key;
     log_say(LOG_NOTICE, "1mrc: state_file %s: going on from %llu events", name,
             (unsigned long long)p->restored.total);
@@ -495,6 +526,7 @@ const struct module mrc_module = {
     .settings = mrc_settings,
     .conf_size = sizeof(struct mrc_conf),
     .load = mrc_load,
+    .rehearse = mrc_rehearse,
     .memory_max = mrc_memory_max,
     .process_size = sizeof(struct process),
     .worker_size = sizeof(struct shard),

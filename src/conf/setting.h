@@ -93,21 +93,22 @@ struct nets {
     unsigned count;
 };
 
+/* Where a value was written; file is NULL for a default. */
+struct position {
+    const char *file;
+    unsigned line, column; /* from 1; column in bytes */
+};
+
 /* ":80" is all IPv4 and IPv6: `any` is set, and address.port. */
 struct listen_address {
     struct address address;
     bool any;
     struct span text;
+    struct position at;
 };
 struct addresses {
     struct listen_address *list;
     unsigned count;
-};
-
-/* Where a value was written; file is NULL for a default. */
-struct position {
-    const char *file;
-    unsigned line, column; /* from 1; column in bytes */
 };
 
 /* A value for a parser of its own: its text, and the same split into words

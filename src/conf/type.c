@@ -312,7 +312,8 @@ static bool fill_address(struct filling *f, const struct item *item, void *out)
     struct listen_address *a = out;
     struct span text = item->words[0].text;
 
-    *a = (struct listen_address){.text = text};
+    *a = (struct listen_address){.text = text,
+                                 .at = conf_value_at(item->value, item->words[0].offset)};
     a->any = text.len > 0 && text.ptr[0] == ':';
     if (a->any) {
         uint64_t port;

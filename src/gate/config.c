@@ -160,13 +160,27 @@ void config_check_keys(struct loading *l)
 
 /* --- modules ------------------------------------------------------------------- */
 
+static struct conf_section *section_find(const struct config *config, const char *type,
+                                         struct span name)
+{
+    struct conf_section *s = sections_of(config->conf.sections, type);
+
+    while (s && !span_equal(s->name, name))
+        s = sections_of(s->next, type);
+    return s;
+}
+
+const struct conf_section *config_section(const struct config *config, const char *type,
+                                          struct span name)
+{
+    return section_find(config, type, name);
+}
+
 static struct conf_section *module_section(struct loading *l, const struct module *module)
 {
     struct span name = span_of(module->name);
-    struct conf_section *s = sections_of(l->config->conf.sections, "module");
+    struct conf_section *s = section_find(l->config, "module", name);
 
-    while (s && !span_equal(s->name, name))
-        s = sections_of(s->next, "module");
     if (!s && (s = loading_zalloc(l, sizeof *s)))
         *s = (struct conf_section){
             .type = SPAN("module"), .name = name, .at = {l->config->conf.path, 1, 1}};
@@ -201,6 +215,17 @@ void config_load_modules(struct loading *l)
         module_load(l, l->modules[i], &config->modules[config->module_count++]);
 }
 
+void config_rehearse(struct config *config, bool serving, struct diagnostics *d)
+{
+    struct loading l = {.config = config, .modules = config->modules_all, .d = d};
+
+    for (unsigned i = 0; i < config->module_count; i++) {
+        l.module = config->modules[i].module;
+        if (l.module->rehearse && (l.section = module_section(&l, l.module)))
+            l.module->rehearse(&l, config->modules[i].conf, serving);
+    }
+}
+
 /* --- the whole ------------------------------------------------------------------- */
 
 /* Routes that something is wrong with would only clash for the wrong reasons. */
@@ -231,10 +256,8 @@ static void router_load(struct loading *l)
 
 static bool server_section(struct loading *l)
 {
-    struct conf_section *s = sections_of(l->config->conf.sections, "server");
+    struct conf_section *s = section_find(l->config, "server", (struct span){0});
 
-    while (s && s->name.len > 0)
-        s = sections_of(s->next, "server");
     if (!s && (s = loading_zalloc(l, sizeof *s)))
         *s = (struct conf_section){.type = SPAN("server"), .at = {l->config->conf.path, 1, 1}};
     l->server = s;

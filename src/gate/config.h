@@ -354,6 +354,13 @@ unsigned config_descriptors_spare(void); /* that modules may keep */
 /* Bytes in use when every connection, exchange and buffer there may be is there. */
 uint64_t config_worst_case_bytes(const struct config *config);
 
+/* The first section of a type with a name; NULL: there is none. */
+const struct conf_section *config_section(const struct config *config, const char *type,
+                                          struct span name);
+
+/* Says what modules would not start with: see struct module.  For -t. */
+void config_rehearse(struct config *config, bool serving, struct diagnostics *d);
+
 /* Who will read each key, a line each; for -t. */
 void config_tls_readers(const struct config *config, void (*line)(void *data, struct span text),
                         void *data);

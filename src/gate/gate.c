@@ -74,6 +74,7 @@ static struct port *port_new(struct gate *gate, const struct listen_address *at)
     if (!port)
         return NULL;
     port->at = *at;
+    port->at.at = (struct position){0};
     char *text = mem_alloc(at->text.len);
     port->at.text.ptr = text;
     port->fds = mem_alloc(gate->worker_count * sizeof *port->fds);

@@ -65,6 +65,10 @@ struct module {
     /* Bytes that all its state may come to, for headgate -t. */
     uint64_t (*memory_max)(const void *conf, unsigned workers);
 
+    /* For headgate -t: says what process_start() and worker_start() would refuse, as who
+     * starts, then once more for the latter, as the user who serves.  May be NULL. */
+    void (*rehearse)(struct loading *l, const void *conf, bool serving);
+
     /* State of one worker, and of the process.  Started in this order before
      * the first connection: process_start on main, worker_start on each
      * worker's thread.  At the end: worker_stop on each thread, then

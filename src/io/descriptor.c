@@ -3,9 +3,11 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "io/posix.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -36,6 +38,43 @@ int descriptor_copy(int fd, int *copy)
 int descriptor_create(const char *path, unsigned mode)
 {
     return open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, (mode_t)mode);
+}
+
+int descriptor_may_create(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX] = ".";
+    size_t len = slash ? (size_t)(slash - path) + 1 : 0; /* with its slash: a file is no folder */
+
+    if (len >= sizeof folder)
+        return FAIL_BAD;
+    if (len > 0) {
+        memcpy(folder, path, len);
+        folder[len] = '\0';
+    }
+    return access(folder, W_OK | X_OK) < 0 ? fail_from_errno(errno) : 0;
+}
+
+int descriptor_may_append(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return errno == ENOENT ? descriptor_may_create(path) : fail_from_errno(errno);
+    if (S_ISDIR(st.st_mode))
+        return FAIL_IS_DIR;
+    if (S_ISSOCK(st.st_mode))
+        return FAIL_NOT_FILE;
+    return access(path, W_OK) < 0 ? fail_from_errno(errno) : 0;
+}
+
+int descriptor_may_listen(const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return FAIL_IN_USE;
+    return descriptor_may_create(path);
 }
 
 void descriptor_standard(void)
@@ -118,6 +157,23 @@ static int numbers_in(const char *path, unsigned long long *a, unsigned long lon
     n = fscanf(file, "%llu %llu", a, b);
     fclose(file);
     return n < 0 ? 0 : n;
+}
+
+int machine_address(const struct address *a)
+{
+    struct sockaddr_storage name;
+    struct address some_port = *a;
+    int fd;
+
+    some_port.port = 0;
+    socklen_t len = posix_sockaddr(&name, &some_port);
+    int err = posix_stream(&some_port, &fd);
+    if (err < 0)
+        return err;
+    if (bind(fd, (const struct sockaddr *)&name, len) < 0 && errno != EADDRINUSE)
+        err = fail_from_errno(errno);
+    close(fd);
+    return err;
 }
 
 unsigned machine_cpus(void)

@@ -3,6 +3,7 @@
 #ifndef HEADGATE_IO_DESCRIPTOR_H
 #define HEADGATE_IO_DESCRIPTOR_H
 
+#include "base/address.h"
 #include "base/span.h"
 
 /* Opened for appending, made when it is not there, mode 0640.  Never waits: FAIL_NO_READER is a
@@ -13,6 +14,12 @@ MUST_USE int descriptor_copy(int fd, int *copy);
  * elsewhere; -1: it is there, or cannot be made. */
 int descriptor_create(const char *path, unsigned mode);
 void descriptor_close(int fd);
+
+/* Whether that would go well, told without a trace: nothing is made, and no pipe opened, whose
+ * reader would take our leaving for the end. */
+MUST_USE int descriptor_may_append(const char *path);
+MUST_USE int descriptor_may_create(const char *path); /* or take the place of what is there */
+MUST_USE int descriptor_may_listen(const char *path); /* also if a socket is there already */
 
 /* Which file a name leads to now, so that it is removed later only if it still does. */
 struct descriptor_mark {
@@ -30,6 +37,9 @@ void descriptor_pause(uint64_t ns); /* sleeps */
 
 /* Raises the limit of open descriptors to what is allowed; returns it. */
 uint64_t descriptor_limit(void);
+
+/* Whether it is an address of this machine's: some port of it can be had. */
+MUST_USE int machine_address(const struct address *a);
 
 unsigned machine_cpus(void);   /* in the affinity mask, at most the cgroup's quota rounded up */
 uint64_t machine_memory(void); /* bytes: the cgroup's limit or the machine's */

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """The command line: what -t and -T say, and how long they take to say it."""
 import os
+import pwd
 import resource
+import select
+import socket
 import subprocess
 import tempfile
 
-from harness import BUILD, HEADGATE, main, needs, same, true
+from harness import BUILD, HEADGATE, Skip, main, needs, same, true
 
 PLAIN = """[server]
 [listener a]
@@ -28,6 +31,10 @@ def run(flag, config):
         return done.returncode, done.stdout, done.stderr.replace(where + "/", ""), took
 
 
+def version():
+    return subprocess.run([HEADGATE, "-V"], capture_output=True, text=True, check=True).stdout
+
+
 def test_one_of_a_thing_is_one(gate):
     del gate
     code, said, _, _ = run("-t", PLAIN)
@@ -39,7 +46,7 @@ def test_one_of_a_thing_is_one(gate):
 
 def test_the_version_names_what_is_spoken(gate):
     g = gate("[server]\n[listener a]\nlisten = 127.0.0.1:{port}\n[route r]\nhandler = respond\n")
-    said = subprocess.run([HEADGATE, "-V"], capture_output=True, text=True, check=True).stdout
+    said = version()
     true(said.startswith("headgate ") and "\nengine   epoll\n" in said
          and "\nmodule   respond: " in said and "\nfeature  http/1.1\n" in said, said)
     with g.connect() as s:
@@ -113,6 +120,168 @@ def test_reading_keys_that_are_all_different_ends(gate):
     same(status, 1)
     same(said.count("more than 500 different keys"), 1, said)
     true(took < 5, f"{took:.1f} s")
+
+
+# --- what a start would refuse -----------------------------------------------------------------
+
+class Place:
+    """A folder to check configurations in, whose name is {dir} in them."""
+    def __init__(self, where):
+        self.dir = where
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def check(self, config, flag="-t"):
+        with open(self.path("headgate.ini"), "w") as f:
+            f.write(config.replace("{dir}", self.dir))
+        before = sorted(os.listdir(self.dir))
+        done = subprocess.run([HEADGATE, flag, "-c", self.path("headgate.ini")], capture_output=True,
+                              text=True, timeout=20, check=False)
+        same(sorted(os.listdir(self.dir)), before, "no trace is left")
+        return done.returncode, done.stderr.replace(self.dir, "{dir}")
+
+    def refuses(self, at, text, config):
+        same(self.check(config), (1, f"{{dir}}/headgate.ini:{at}: error: {text}\n"), config)
+
+    def takes(self, config, warning=""):
+        warning = warning and "{dir}/headgate.ini:" + warning + "\n"
+        same(self.check(config), (0, warning), config)
+
+
+def place(test):
+    def with_place(gate):
+        del gate
+        with tempfile.TemporaryDirectory(dir="/tmp") as where: # short enough for a socket
+            os.chmod(where, 0o755)
+            test(Place(where))
+    with_place.__name__ = test.__name__
+    return with_place
+
+
+def server(*lines):
+    return PLAIN.replace("[server]", "\n".join(("[server]",) + lines))
+
+
+@place
+def test_a_log_that_cannot_be_opened_is_an_error_at_its_place(p):
+    os.mkdir(p.path("folder"))
+    for log in ("access_log", "error_log"):
+        at = f"2:{len(log) + 4}"
+        for name, why in (("none/log", "not found"), ("folder", "is a directory"),
+                          ("headgate.ini/log", "not a directory")):
+            p.refuses(at, f"{log}: {{dir}}/{name}: {why}", server(f"{log} = {{dir}}/{name}"))
+        for name in ("log", "headgate.ini", "folder/log"):
+            p.takes(server(f"{log} = {{dir}}/{name}"))
+        p.takes(server(f"{log} = stderr"))
+
+
+@place
+def test_a_pipe_for_a_log_is_not_opened(p):
+    """Neither does it wait for a reader, nor is its leaving the end for one."""
+    os.mkfifo(p.path("pipe"))
+    p.takes(server("access_log = {dir}/pipe"))
+    reader = os.open(p.path("pipe"), os.O_RDONLY | os.O_NONBLOCK)
+    p.takes(server("access_log = {dir}/pipe", "error_log = {dir}/pipe"))
+    ends = select.poll()
+    ends.register(reader, select.POLLIN | select.POLLHUP)
+    same(ends.poll(0), [])
+    os.close(reader)
+
+
+@place
+def test_a_socket_that_cannot_be_made_is_an_error_at_its_place(p):
+    p.refuses("2:11", "control: {dir}/none/s: not found", server("control = {dir}/none/s"))
+    p.refuses("2:11", "control: {dir}/headgate.ini: already in use",
+              server("control = {dir}/headgate.ini"))
+    more = PLAIN.replace("127.0.0.1:8080", "127.0.0.1:8080, unix:{dir}/%s")
+    p.refuses("3:26", "listen unix:{dir}/none/s: not found", more % "none/s")
+    p.refuses("3:26", "listen unix:{dir}/headgate.ini: already in use", more % "headgate.ini")
+    p.takes(server("control = {dir}/s"))
+    with socket.socket(socket.AF_UNIX) as s: # perhaps that of one that runs
+        s.bind(p.path("s"))
+        s.listen()
+        p.takes(server("control = {dir}/s"))
+        p.takes(more % "s")
+
+
+@place
+def test_an_address_of_another_machine_is_an_error_at_its_place(p):
+    p.refuses("4:10", "listen 192.0.2.1:80: no address of this machine",
+              PLAIN.replace("127.0.0.1:8080", "127.0.0.1:8080\nlisten = 192.0.2.1:80"))
+    with socket.socket() as s: # a port that is taken may be that of one that runs
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        p.takes(PLAIN.replace("8080", str(s.getsockname()[1])))
+
+
+@place
+def test_a_pid_file_that_cannot_be_written_is_a_warning(p):
+    p.takes(server("pid_file = {dir}/none/pid"), "2:12: warning: pid_file: {dir}/none/pid: not found")
+    p.takes(server("pid_file = {dir}/pid"))
+
+
+@place
+def test_a_user_that_is_not_there_is_an_error_at_its_place(p):
+    p.refuses("2:8", "user: headgate-none: there is no such user", server("user = headgate-none"))
+    if os.getuid() == 0:
+        p.refuses("3:9", "group: headgate-none: there is no such group",
+                  server("user = nobody", "group = headgate-none"))
+
+
+@place
+def test_logs_are_tried_as_the_user_who_will_open_them(p):
+    """The error log by who starts, the access log by who serves."""
+    if os.getuid() != 0:
+        raise Skip("only root can become somebody else")
+    nobody = pwd.getpwnam("nobody")
+    os.mkdir(p.path("roots"), 0o700)
+    os.mkdir(p.path("nobodys"), 0o700)
+    os.chown(p.path("nobodys"), nobody.pw_uid, nobody.pw_gid)
+    for log in ("roots/log", "headgate.ini"):
+        p.refuses("3:14", f"access_log: {{dir}}/{log}: permission denied",
+                  server("user = nobody", f"access_log = {{dir}}/{log}"))
+    p.takes(server("user = nobody", "access_log = {dir}/nobodys/log", "error_log = {dir}/roots/log",
+                   "control = {dir}/roots/s"))
+    p.takes(server("access_log = {dir}/roots/log"))
+
+
+@place
+def test_who_is_not_root_is_told_what_was_not_tried(p):
+    if os.getuid() != 0:
+        raise Skip("only root can become somebody else")
+    with open(p.path("headgate.ini"), "w") as f:
+        f.write(server("user = daemon", f"access_log = {p.dir}/log", f"control = {p.dir}/s",
+                       f"pid_file = {p.dir}/pid"))
+    def become_nobody():
+        os.setgid(pwd.getpwnam("nobody").pw_gid)
+        os.setuid(pwd.getpwnam("nobody").pw_uid)
+    done = subprocess.run([HEADGATE, "-t", "-c", p.path("headgate.ini")], capture_output=True,
+                          text=True, timeout=20, check=False, preexec_fn=become_nobody)
+    same((done.returncode, done.stderr.partition(": ")[2]),
+         (0, "warning: user: daemon: only root may become another user; what it may open was not "
+             "tried\n"))
+
+
+@place
+def test_an_engine_that_cannot_run_is_an_error_at_its_place(p):
+    if "engine   uring\n" in version():
+        p.takes(server("engine = uring"))
+    else:
+        code, said = p.check(server("engine = uring"))
+        true(code == 1 and said.startswith("{dir}/headgate.ini:2:10: error: engine: uring cannot"), said)
+
+
+@place
+def test_a_state_that_is_damaged_is_an_error_at_its_place(p):
+    if "module   1mrc:" not in version():
+        raise Skip("built without 1mrc")
+    config = PLAIN + "[module 1mrc]\nenabled = yes\nstate_file = {dir}/state\n"
+    p.takes(config)
+    with open(p.path("state"), "w") as f:
+        f.write("no state")
+    p.refuses("9:14", "state_file: {dir}/state: is no state of 1mrc; move it away to begin anew",
+              config)
 
 
 if __name__ == "__main__":
