@@ -139,6 +139,7 @@ struct process {
     struct shard **shards;
     _Atomic bool closing; /* engines are being closed: nothing is sent any more */
 
+    bool kept;        /* what state_file held was read, or there was none to lose */
     struct span file; /* what the count begins with, if ptr */
     struct state restored;
     struct estimate estimate;
@@ -182,7 +183,7 @@ static void mrc_rehearse(struct loading *l, const void *conf, bool serving)
     char name[PATH_ROOM];
     struct process *p;
 
-    if (serving || m->state_file.len == 0)
+    if (serving || !m->enabled || m->state_file.len == 0)
         return;
     snprintf(name, sizeof name, "%.*s", SPAN_ARG(m->state_file));
     const char *why = (p = mem_zalloc(sizeof *p))
@@ -199,14 +200,13 @@ static int restore_file(struct process *p, struct span path)
 {
     char name[PATH_ROOM];
 
-    if (path.len == 0)
-        return 0;
     snprintf(name, sizeof name, "%.*s", SPAN_ARG(path));
     const char *why = state_open(name, &p->file, &p->restored, &p->estimate);
     if (why) {
         log_say(LOG_ERROR, "1mrc: state_file %s: %s; move it away to begin anew", name, why);
         return FAIL_BAD;
     }
+    p->kept = true;
     if (!p->file.ptr)
         return 0;
     p->key = p->restored.key;
@@ -224,7 +224,7 @@ static int mrc_process_start(void *process, const void *conf, unsigned workers)
     p->shards = mem_zalloc(workers * sizeof *p->shards);
     if (!p->shards)
         return FAIL_MEMORY;
-    return restore_file(p, m->state_file);
+    return m->enabled && m->state_file.len > 0 ? restore_file(p, m->state_file) : 0;
 }
 
 /* Each worker takes its own users, worker 0 the rest. */
@@ -245,6 +245,26 @@ static int restore(struct shard *shard)
     return err;
 }
 
+/* A file that no start has read belongs to whoever counted before: a reload does not write over it.
+ */
+static void keep(struct shard *shard, const struct mrc_conf *m)
+{
+    char name[PATH_ROOM];
+
+    if (!m->enabled) /* no more is counted, and what was is still written */
+        return;
+    snprintf(name, sizeof name, "%.*s", SPAN_ARG(m->state_file));
+    if (m->state_file.len > 0 && !shard->process->kept && state_file_there(name)) {
+        log_say(LOG_ERROR,
+                "1mrc: state_file %s: is there and was not read: nothing is kept until a "
+                "restart reads it",
+                name);
+        return;
+    }
+    shard->process->kept = shard->process->kept || m->state_file.len > 0;
+    keeper_set(&shard->keeper, m->state_file, m->state_interval);
+}
+
 static int mrc_worker_start(struct worker *w, void *state, void *process, const void *conf)
 {
     const struct mrc_conf *m = conf;
@@ -263,7 +283,7 @@ static int mrc_worker_start(struct worker *w, void *state, void *process, const 
     if (!p->file.ptr)
         io_entropy(worker_io(w), &p->key, sizeof p->key);
     keeper_start(&shard->keeper, worker_io(w), &shard->count, &p->key);
-    keeper_set(&shard->keeper, m->state_file, m->state_interval);
+    keep(shard, m);
     return 0;
 }
 
@@ -284,7 +304,7 @@ static void mrc_worker_adopt(struct worker *w, void *state, const void *conf)
     if (shard->count.users_max != m->users_max)
         count_limit(&shard->count, m->users_max);
     if (worker_index(w) == 0)
-        keeper_set(&shard->keeper, m->state_file, m->state_interval);
+        keep(shard, m);
 }
 
 static void mrc_worker_stop(struct worker *w, void *state)

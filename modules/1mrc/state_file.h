@@ -12,4 +12,7 @@ MUST_USE int state_file_save(const char *path, const struct state *state);
 /* The whole file: to be freed with mem_free().  FAIL_NOT_FOUND if there is none. */
 MUST_USE int state_file_load(const char *path, struct span *content);
 
+/* Whether there is anything of that name. */
+bool state_file_there(const char *path);
+
 #endif

@@ -282,6 +282,7 @@ def test_a_state_that_is_damaged_is_an_error_at_its_place(p):
         f.write("no state")
     p.refuses("9:14", "state_file: {dir}/state: is no state of 1mrc; move it away to begin anew",
               config)
+    p.takes(config.replace("enabled = yes", "enabled = no"))
 
 
 if __name__ == "__main__":

@@ -245,6 +245,39 @@ def test_a_torn_state_file_is_refused_and_stays(gate):
             same(f.read(), torn)
 
 
+def test_the_state_file_of_a_module_that_is_off_is_left_alone(gate):
+    g = gate(KEPT, workers=2)
+    count(g, "a", 1)
+    same(g.stop(), 0)
+    path = os.path.join(g.dir, "1mrc.state")
+    with open(path, "rb") as f:
+        whole = f.read()
+    off = KEPT.replace("enabled = yes", "enabled = no")
+    for content in (whole[:-1], whole):
+        with open(path, "wb") as f:
+            f.write(content)
+        g.write(off)
+        g.start()
+        g.write(KEPT)
+        g.signal(signal.SIGHUP)
+        true(wait_for(lambda: g.get("/stats")[0] == 200))
+        count(g, "b", 1)
+        true(wait_for(lambda: "is there and was not read" in g.said()))
+        same(g.stop(), 0)
+        with open(path, "rb") as f:
+            same(f.read(), content, "a reload does not write over it")
+    g.start()
+    same(stats(g)["totalRequests"], 1)
+    g.write(off)
+    count(g, "b", 1)
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: g.get("/stats")[0] == 404))
+    same(g.stop(), 0)
+    g.write(KEPT)
+    g.start()
+    same(stats(g)["totalRequests"], 2, "what was counted before it was switched off is kept")
+
+
 def test_a_state_file_is_a_file(gate):
     g = gate(KEPT, workers=2)
     same(g.stop(), 0)
