@@ -177,23 +177,32 @@ static const char *state_open(const char *name, struct span *file, struct state 
     return err ? fail_text(err) : state_read(*file, state, estimate);
 }
 
-static void mrc_rehearse(struct loading *l, const void *conf, bool serving)
+static void rehearse_reading(struct loading *l, const char *name)
 {
-    const struct mrc_conf *m = conf;
-    char name[PATH_ROOM];
-    struct process *p;
+    struct process *p = mem_zalloc(sizeof *p);
+    const char *why =
+        p ? state_open(name, &p->file, &p->restored, &p->estimate) : fail_text(FAIL_MEMORY);
 
-    if (serving || !m->enabled || m->state_file.len == 0)
-        return;
-    snprintf(name, sizeof name, "%.*s", SPAN_ARG(m->state_file));
-    const char *why = (p = mem_zalloc(sizeof *p))
-                          ? state_open(name, &p->file, &p->restored, &p->estimate)
-                          : fail_text(FAIL_MEMORY);
     if (why)
         loading_say(l, SEVERITY_ERROR, "state_file", "%s: %s; move it away to begin anew", name,
                     why);
     mem_free(p ? (void *)(uintptr_t)p->file.ptr : NULL);
     mem_free(p);
+}
+
+static void mrc_rehearse(struct loading *l, const void *conf, bool serving)
+{
+    const struct mrc_conf *m = conf;
+    char name[PATH_ROOM];
+    int err;
+
+    if (!m->enabled || m->state_file.len == 0)
+        return;
+    snprintf(name, sizeof name, "%.*s", SPAN_ARG(m->state_file));
+    if (!serving)
+        rehearse_reading(l, name);
+    else if ((err = state_file_may_save(name)) < 0)
+        loading_say(l, SEVERITY_ERROR, "state_file", "%s: its folder: %s", name, fail_text(err));
 }
 
 static int restore_file(struct process *p, struct span path)
@@ -265,6 +274,21 @@ static void keep(struct shard *shard, const struct mrc_conf *m)
     keeper_set(&shard->keeper, m->state_file, m->state_interval);
 }
 
+/* As the user who will write it.  Better no start than one whose count is lost. */
+static int keep_from_start(struct shard *shard, const struct mrc_conf *m)
+{
+    char name[PATH_ROOM];
+    int err;
+
+    snprintf(name, sizeof name, "%.*s", SPAN_ARG(m->state_file));
+    if (m->enabled && m->state_file.len > 0 && (err = state_file_may_save(name)) < 0) {
+        log_say(LOG_ERROR, "1mrc: state_file %s: its folder: %s", name, fail_text(err));
+        return err;
+    }
+    keep(shard, m);
+    return 0;
+}
+
 static int mrc_worker_start(struct worker *w, void *state, void *process, const void *conf)
 {
     const struct mrc_conf *m = conf;
@@ -283,8 +307,7 @@ static int mrc_worker_start(struct worker *w, void *state, void *process, const 
     if (!p->file.ptr)
         io_entropy(worker_io(w), &p->key, sizeof p->key);
     keeper_start(&shard->keeper, worker_io(w), &shard->count, &p->key);
-    keep(shard, m);
-    return 0;
+    return keep_from_start(shard, m);
 }
 
 /* Each worker has the users it owns, and those of others that it has seen. */

@@ -46,15 +46,33 @@ static int write_file(const char *path, const struct state *state)
     return err;
 }
 
-/* Makes the rename last: it is the directory that changed. */
-static int sync_directory(char *path)
+/* Cuts the path. */
+static const char *directory_of(char *path)
 {
     char *slash = strrchr(path, '/');
-    const char *dir = slash == path ? "/" : slash ? path : ".";
 
     if (slash)
         *slash = '\0';
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return slash == path ? "/" : slash ? path : ".";
+}
+
+int state_file_may_save(const char *path)
+{
+    size_t size = strlen(path) + 1;
+    char *copy = mem_alloc(size);
+
+    if (!copy)
+        return FAIL_MEMORY;
+    memcpy(copy, path, size);
+    int err = access(directory_of(copy), W_OK | X_OK) < 0 ? failed() : 0;
+    mem_free(copy);
+    return err;
+}
+
+/* Makes the rename last: it is the directory that changed. */
+static int sync_directory(char *path)
+{
+    int fd = open(directory_of(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return failed();
     int err = fsync(fd) < 0 ? failed() : 0;

@@ -12,6 +12,9 @@ MUST_USE int state_file_save(const char *path, const struct state *state);
 /* The whole file: to be freed with mem_free().  FAIL_NOT_FOUND if there is none. */
 MUST_USE int state_file_load(const char *path, struct span *content);
 
+/* Whether a file can be made beside it, and take its place. */
+MUST_USE int state_file_may_save(const char *path);
+
 /* Whether there is anything of that name. */
 bool state_file_there(const char *path);
 

@@ -116,6 +116,7 @@ static void static_load(struct loading *l, void *data)
     if (all->cache_size < conf->cache_size)
         all->cache_size = conf->cache_size;
     loading_check_prefix(l, "strip_prefix", conf->strip_prefix);
+    loading_check_folder(l, "root", conf->root);
     for (unsigned i = 0; i < conf->mime.count; i++)
         if (conf->mime.list[i].words.count != 2) {
             loading_say_line(l, SEVERITY_ERROR, &conf->mime.list[i],

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 void *loading_zalloc(struct loading *l, size_t size)
 {
@@ -184,6 +185,25 @@ bool loading_check_prefix(struct loading *l, const char *key, struct span prefix
         fine = false;
     }
     return fine;
+}
+
+void loading_check_folder(struct loading *l, const char *key, struct span path)
+{
+    const struct source *source = l->config->conf.source;
+    struct source_look look;
+    char *name;
+
+    if (!source->look)
+        return;
+    if (!(name = arena_text(&l->config->arena, path))) {
+        diagnostics_memory(l->d);
+        return;
+    }
+    int err = source->look(source->data, name, &look);
+    if (err == 0 && !S_ISDIR(look.mode))
+        err = FAIL_NOT_DIR;
+    if (err < 0)
+        loading_say(l, SEVERITY_WARNING, key, "%s: %s", name, fail_text(err));
 }
 
 const struct upstream_conf *loading_upstream(struct loading *l, struct span name,

@@ -113,6 +113,9 @@ const struct spans *loading_paths(const struct loading *l);
 /* Whole segments at the start of every path of the route; says so where not. */
 bool loading_check_prefix(struct loading *l, const char *key, struct span prefix);
 
+/* A folder that may still come, or be made: a warning if there is none. */
+void loading_check_folder(struct loading *l, const char *key, struct span path);
+
 /* Finds an upstream; NULL, said with a suggestion at `at`, when there is none. */
 const struct upstream_conf *loading_upstream(struct loading *l, struct span name,
                                              struct position at);

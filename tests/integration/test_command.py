@@ -285,6 +285,29 @@ def test_a_state_that_is_damaged_is_an_error_at_its_place(p):
     p.takes(config.replace("enabled = yes", "enabled = no"))
 
 
+@place
+def test_a_state_that_cannot_be_written_is_an_error_at_its_place(p):
+    if "module   1mrc:" not in version():
+        raise Skip("built without 1mrc")
+    config = PLAIN + "[module 1mrc]\nenabled = yes\nstate_file = {dir}/none/state\n"
+    p.refuses("9:14", "state_file: {dir}/none/state: its folder: not found", config)
+    p.takes(config.replace("enabled = yes", "enabled = no"))
+    os.mkdir(p.path("none"), 0o755)
+    p.takes(config)
+    if os.getuid() == 0:
+        p.refuses("10:14", "state_file: {dir}/none/state: its folder: permission denied",
+                  config.replace("[server]", "[server]\nuser = nobody"))
+
+
+@place
+def test_a_root_that_is_missing_is_a_warning_at_its_place(p):
+    config = PLAIN + "[route files]\npath = /f/*\nhandler = static\nroot = {dir}/%s\n"
+    p.takes(config % "none", "10:8: warning: root: {dir}/none: not found")
+    p.takes(config % "headgate.ini", "10:8: warning: root: {dir}/headgate.ini: not a directory")
+    os.mkdir(p.path("none"))
+    p.takes(config % "none")
+
+
 if __name__ == "__main__":
     tests = [t for n, t in sorted(globals().items()) if n.startswith("test_")]
     for each in tests:

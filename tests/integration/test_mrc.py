@@ -293,12 +293,18 @@ def test_a_state_file_is_a_file(gate):
 
 
 def test_a_state_file_that_cannot_be_written_is_said_once(gate):
-    g = gate(CONFIG + "state_file = {dir}/none/1mrc.state\nstate_interval = 100ms\n", workers=2)
+    g = gate(CONFIG + "state_file = {dir}/none/1mrc.state\nstate_interval = 100ms\n", workers=2,
+             wait=False)
+    same(g.process.wait(10), 1)
+    true("none/1mrc.state: its folder: not found" in g.said(), g.said())
+    os.mkdir(os.path.join(g.dir, "none"))
+    g.start()
+    os.rename(os.path.join(g.dir, "none"), os.path.join(g.dir, "gone"))
     count(g, "a", 1)
     true(wait_for(lambda: "cannot be written" in g.said()))
     time.sleep(0.5)
     same(g.said().count("cannot be written"), 1)
-    os.mkdir(os.path.join(g.dir, "none"))
+    os.rename(os.path.join(g.dir, "gone"), os.path.join(g.dir, "none"))
     true(wait_for(lambda: "is written again" in g.said()))
     same(stats(g)["totalRequests"], 1)
 
