@@ -564,8 +564,8 @@ int serve(struct config *config)
     leave_files();
     descriptor_close(crew.signals);
     tls_watch_free(crew.watch);
-    gate_close(&crew.gate);
+    int err = gate_close(&crew.gate);
     free(hands);
     log_say(LOG_NOTICE, "done");
-    return 0;
+    return err < 0 ? 1 : 0;
 }

@@ -374,7 +374,7 @@ static int save_last(struct process *p, const char *path)
     return err;
 }
 
-static void mrc_process_stop(void *process, void *const *states, unsigned workers)
+static int mrc_process_stop(void *process, void *const *states, unsigned workers)
 {
     struct process *p = process;
     bool all = p->shards != NULL;
@@ -382,12 +382,10 @@ static void mrc_process_stop(void *process, void *const *states, unsigned worker
     for (unsigned i = 0; i < workers; i++)
         all = all && p->shards[i];
     struct keeper *keeper = all ? &p->shards[0]->keeper : NULL;
-    if (keeper && keeper->path) {
-        int err = save_last(p, keeper->path);
-        if (err < 0)
-            log_say(LOG_ERROR, "1mrc: state_file %s cannot be written: %s", keeper->path,
-                    fail_text(err));
-    }
+    int err = keeper && keeper->path ? save_last(p, keeper->path) : 0;
+    if (err < 0)
+        log_say(LOG_ERROR, "1mrc: state_file %s cannot be written: %s", keeper->path,
+                fail_text(err));
     if (keeper)
         mem_free(keeper->path);
     for (unsigned i = 0; i < workers; i++)
@@ -395,6 +393,7 @@ static void mrc_process_stop(void *process, void *const *states, unsigned worker
             count_free(&((struct shard *)states[i])->count);
     mem_free((void *)(uintptr_t)p->file.ptr);
     mem_free(p->shards);
+    return err;
 }
 
 /* --- event ------------------------------------------------------------------------- */

@@ -32,6 +32,7 @@ static int put_to_file(void *data, const void *bytes, size_t len)
     return 0;
 }
 
+/* All of it, or nothing: a part would take what a full disk has left. */
 static int write_file(const char *path, const struct state *state)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -43,6 +44,8 @@ static int write_file(const char *path, const struct state *state)
         err = failed();
     if (close(fd) < 0 && err == 0)
         err = failed();
+    if (err < 0)
+        (void)unlink(path);
     return err;
 }
 
@@ -89,8 +92,10 @@ int state_file_save(const char *path, const struct state *state)
         return FAIL_MEMORY;
     snprintf(fresh, room, "%s.new", path);
     int err = write_file(fresh, state);
-    if (err == 0 && rename(fresh, path) < 0)
+    if (err == 0 && rename(fresh, path) < 0) {
         err = failed();
+        (void)unlink(fresh);
+    }
     if (err == 0)
         err = sync_directory(fresh);
     mem_free(fresh);

@@ -490,16 +490,19 @@ int gate_open(struct gate *gate, struct config *config, const struct gate_option
     return err;
 }
 
-void gate_modules_stop(struct gate *gate)
+int gate_modules_stop(struct gate *gate)
 {
     void **states = mem_zalloc((gate->worker_count + 1) * sizeof(void *));
+    int worst = states ? 0 : FAIL_MEMORY;
 
     for (unsigned i = 0; gate->module_processes && i < gate->module_count; i++) {
         const struct module *m = gate->modules[i];
         for (unsigned w = 0; states && w < gate->worker_count; w++)
             states[w] = gate->workers[w].module_states ? gate->workers[w].module_states[i] : NULL;
+        int err = 0;
         if (m->process_stop && gate->module_processes[i] && states)
-            m->process_stop(gate->module_processes[i], states, gate->worker_count);
+            err = m->process_stop(gate->module_processes[i], states, gate->worker_count);
+        worst = err < 0 ? err : worst;
         for (unsigned w = 0; states && w < gate->worker_count; w++)
             mem_free(states[w]);
         mem_free(gate->module_processes[i]);
@@ -508,11 +511,13 @@ void gate_modules_stop(struct gate *gate)
         mem_free(gate->workers[w].module_states);
     mem_free(gate->module_processes);
     mem_free(states);
+    return worst;
 }
 
-void gate_close(struct gate *gate)
+int gate_close(struct gate *gate)
 {
-    gate_modules_stop(gate);
+    int err = gate_modules_stop(gate);
+
     names_free(gate->names);
     while (!list_empty(&gate->ports))
         port_free(gate, container_of(gate->ports.next, struct port, node));
@@ -526,4 +531,5 @@ void gate_close(struct gate *gate)
     *gate = (struct gate){0};
     list_init(&gate->ports);
     list_init(&gate->groups);
+    return err;
 }

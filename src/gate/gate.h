@@ -94,13 +94,14 @@ MUST_USE int gate_look(struct gate *gate);
  * and to touch nothing more. */
 void gate_stand(struct gate *gate);
 
-/* What modules keep is written down: no worker runs any more. Part of gate_close(). */
-void gate_modules_stop(struct gate *gate);
+/* What modules keep is written down: no worker runs any more.  Part of gate_close().
+ * 0, or the failure of one that could not. */
+int gate_modules_stop(struct gate *gate);
 
 /* Frees generations that no worker uses any more. */
 void gate_sweep(struct gate *gate);
 
-/* All workers are closed. */
-void gate_close(struct gate *gate);
+/* All workers are closed.  As gate_modules_stop(). */
+int gate_close(struct gate *gate);
 
 #endif

@@ -72,14 +72,15 @@ struct module {
     /* State of one worker, and of the process.  Started in this order before
      * the first connection: process_start on main, worker_start on each
      * worker's thread.  At the end: worker_stop on each thread, then
-     * process_stop on main with all workers' states. */
+     * process_stop on main with all workers' states; a failure of it, which it has
+     * logged, is the process's. */
     size_t process_size, worker_size; /* zeroed */
     int (*process_start)(void *process, const void *conf, unsigned workers);
     int (*worker_start)(struct worker *w, void *state, void *process, const void *conf);
     /* A reload: the state stays, the settings changed. */
     void (*worker_adopt)(struct worker *w, void *state, const void *conf);
     void (*worker_stop)(struct worker *w, void *state);
-    void (*process_stop)(void *process, void *const *worker_states, unsigned workers);
+    int (*process_stop)(void *process, void *const *worker_states, unsigned workers);
 };
 
 /* --- while a configuration is being read ----------------------------------- */

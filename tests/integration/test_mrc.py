@@ -309,6 +309,21 @@ def test_a_state_file_that_cannot_be_written_is_said_once(gate):
     same(stats(g)["totalRequests"], 1)
 
 
+def test_a_state_that_cannot_be_written_at_the_end_is_a_failure(gate):
+    g = gate(KEPT.replace("200ms", "1h"), workers=2)
+    path = os.path.join(g.dir, "1mrc.state")
+    count(g, "a", 1)
+    same(g.stop(), 0)
+    g.start()
+    count(g, "a", 1)
+    os.symlink("/dev/full", path + ".new")
+    same(g.stop(), 1)
+    true(f"error: 1mrc: state_file {path} cannot be written: no space left" in g.said(), g.said())
+    true(not os.path.lexists(path + ".new"), "what was begun is removed")
+    g.start()
+    same(stats(g)["totalRequests"], 1, "the old file has stayed")
+
+
 def test_stats_are_answered_while_draining(gate):
     g = gate(CONFIG, workers=4)
     count(g, "a", 1)

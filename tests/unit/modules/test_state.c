@@ -248,6 +248,7 @@ START_TEST(a_file_is_replaced_whole_or_not_at_all)
     s.total = 8;
     ck_assert_int_eq(state_file_save(path, &s), FAIL_MEMORY);
     mem_fail_at(0, 0);
+    ck_assert_int_ne(access(fresh, F_OK), 0);
     ck_assert_int_eq(state_file_load(path, &content), 0);
     ck_assert_ptr_null(state_read(content, &back, &estimate));
     ck_assert_uint_eq(back.total, 7);
