@@ -23,7 +23,7 @@ static struct {
     _Atomic int format;    /* enum log_format */
     _Atomic bool starting; /* errors are for whoever started us, too */
     bool made;             /* by the last opening: it was not there before */
-    char path[PATH_ROOM];  /* empty: stderr */
+    char path[PATH_ROOM];  /* empty: stderr, or stdout */
 } out = {.fd = -1};
 
 static uint64_t wall_ns(void)
@@ -83,11 +83,19 @@ static void error_log_write(void *data, enum log_level level, struct span line)
         descriptor_write(2, text, n);
 }
 
+/* 1 or 2; -1: a file. */
+static int standard_of(struct span path)
+{
+    if (path.len == 0 || span_equal(path, SPAN("stderr")))
+        return 2;
+    return span_equal(path, SPAN("stdout")) ? 1 : -1;
+}
+
 static int path_open(struct span path, char name[PATH_ROOM], int *fd)
 {
     name[0] = '\0';
-    if (path.len == 0 || span_equal(path, SPAN("stderr")))
-        return descriptor_copy(2, fd);
+    if (standard_of(path) > 0)
+        return descriptor_copy(standard_of(path), fd);
     if (path.len >= PATH_ROOM)
         return FAIL_BAD;
     memcpy(name, path.ptr, path.len);
@@ -119,7 +127,7 @@ int error_log_open(const struct log_target *target, int level)
         return 0;
     }
     out.fd = fd;
-    atomic_store_explicit(&out.starting, name[0] != '\0', memory_order_relaxed);
+    atomic_store_explicit(&out.starting, standard_of(target->path) != 2, memory_order_relaxed);
     log_set((struct log_sink){.write = error_log_write}, (enum log_level)level);
     return 0;
 }

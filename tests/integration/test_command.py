@@ -311,6 +311,18 @@ def test_a_root_that_is_missing_is_a_warning_at_its_place(p):
     p.takes(config % "none")
 
 
+@place
+def test_messages_go_to_stdout_and_a_starts_errors_to_stderr_too(p):
+    with socket.create_server(("127.0.0.1", 0)) as s, open(p.path("headgate.ini"), "w") as f:
+        f.write(server("error_log = stdout").replace("8080", str(s.getsockname()[1])))
+        f.flush()
+        done = subprocess.run([HEADGATE, "-c", f.name], capture_output=True, text=True, timeout=20,
+                              check=False, cwd=p.dir)
+    same(done.returncode, 1)
+    true("already in use" in done.stdout and "already in use" in done.stderr, str(done))
+    same(os.listdir(p.dir), ["headgate.ini"], "it is no file's name")
+
+
 if __name__ == "__main__":
     tests = [t for n, t in sorted(globals().items()) if n.startswith("test_")]
     for each in tests:
