@@ -143,16 +143,22 @@ static int trace_begin(struct exchange *x, struct fields *out)
                       (struct span){text, TRACE_LEN});
 }
 
+/* A malformed hop would swallow ours: it is left out, and with it what stands before, which
+ * would be taken for its neighbour's word. */
 static struct span forwarded_append(struct exchange *x, enum field_id id, struct span ours)
 {
     struct span all = {0};
 
     for (unsigned i = 0; x->peer_trusted && i < x->request.fields.count; i++) {
         const struct field *f = &x->request.fields.list[i];
-        if (f->id != id || f->value.len == 0)
+        if (f->id != id)
             continue;
-        all = all.len ? arena_print(&x->arena, "%.*s, %.*s", SPAN_ARG(all), SPAN_ARG(f->value))
-                      : f->value;
+        struct span hops = field_hops(f);
+        if (hops.len < f->value.len)
+            all = (struct span){0};
+        if (hops.len > 0)
+            all = all.len ? arena_print(&x->arena, "%.*s, %.*s", SPAN_ARG(all), SPAN_ARG(hops))
+                          : hops;
     }
     return all.len ? arena_print(&x->arena, "%.*s, %.*s", SPAN_ARG(all), SPAN_ARG(ours)) : ours;
 }

@@ -29,22 +29,26 @@ static bool hop_parse(struct span text, struct address *a)
 /* A parameter of one element of Forwarded, without quotes (RFC 7239, 4). */
 static struct span forwarded_parameter(struct span element, struct span name)
 {
-    while (element.len > 0) {
-        size_t end = span_find(element, ';');
-        struct span pair = span_trim(span_first(element, end));
+    struct span pair;
+
+    while (field_parameter(&element, &pair)) {
         if (pair.len > name.len && pair.ptr[name.len] == '=' &&
             span_equal_nocase(span_first(pair, name.len), name)) {
             struct span value = span_after(pair, name.len + 1);
             bool quoted = value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"';
             return quoted ? (struct span){value.ptr + 1, value.len - 2} : value;
         }
-        element = end < element.len ? span_after(element, end + 1) : (struct span){0};
     }
     return (struct span){0};
 }
 
-/* Collects the hops of all fields of a name, in order.  When there are more
- * than fit, the last ones count: they are nearest to us. */
+static bool next_member(enum field_id id, struct span *rest, struct span *item)
+{
+    return id == FIELD_FORWARDED ? field_item(rest, item) : field_piece(rest, item);
+}
+
+/* Collects the hops of all fields of a name, in order, from the last malformed one on.  When
+ * there are more than fit, the last ones count: they are nearest to us. */
 static unsigned hops_collect(const struct exchange *x, struct span hops[HOPS_MAX])
 {
     const struct listener_conf *l = x->listener;
@@ -55,10 +59,12 @@ static unsigned hops_collect(const struct exchange *x, struct span hops[HOPS_MAX
 
     for (unsigned i = 0; i < fields->count; i++) {
         const struct field *f = &fields->list[i];
-        struct span rest = f->value, item;
         if (f->id != id)
             continue;
-        while (field_item(&rest, &item)) {
+        struct span rest = field_hops(f), item;
+        if (rest.len < f->value.len)
+            n = 0;
+        while (next_member(id, &rest, &item)) {
             if (n == HOPS_MAX)
                 memmove(hops, hops + 1, --n * sizeof *hops);
             hops[n++] = forwarded ? forwarded_parameter(item, SPAN("for")) : item;
@@ -113,15 +119,19 @@ void client_find(struct exchange *x)
 
 /* --- what the client asked with and for ---------------------------------------------------- */
 
-/* The last member of all fields of that id: it is the peer's own. */
+/* The last member of all fields of that id: it is the peer's own.  None, if that is malformed. */
 static struct span last_member(const struct exchange *x, enum field_id id)
 {
     const struct fields *fields = &x->request.fields;
     struct span last = {0}, item;
 
     for (unsigned i = 0; i < fields->count; i++) {
-        struct span rest = fields->list[i].value;
-        while (fields->list[i].id == id && field_item(&rest, &item))
+        if (fields->list[i].id != id)
+            continue;
+        struct span rest = field_hops(&fields->list[i]);
+        if (rest.len < fields->list[i].value.len)
+            last = (struct span){0};
+        while (next_member(id, &rest, &item))
             last = item;
     }
     return last;

@@ -187,9 +187,9 @@ int fields_add(struct fields *f, enum field_id id, struct span name, struct span
     return fields_pass(f, &(struct field){name, value, (uint16_t)id, false});
 }
 
-/* The length of the member at the start of s: to the comma that is in no
+/* The length of what stands at the start of s: to the separator that is in no
  * quoted string.  A quote that is not closed runs to the end. */
-static size_t member_len(struct span s)
+static size_t member_len(struct span s, char separator)
 {
     bool quoted = false;
     size_t i = 0;
@@ -199,22 +199,82 @@ static size_t member_len(struct span s)
             quoted = !quoted;
         else if (quoted && s.ptr[i] == '\\' && i + 1 < s.len)
             i++;
-        else if (!quoted && s.ptr[i] == ',')
+        else if (!quoted && s.ptr[i] == separator)
             break;
     }
     return i;
 }
 
+/* The first len bytes are an item, the separator behind it goes.  False: it is empty. */
+static bool take_item(struct span *rest, struct span *item, size_t len)
+{
+    *item = span_trim(span_first(*rest, len));
+    *rest = span_after(*rest, len < rest->len ? len + 1 : len);
+    return item->len > 0;
+}
+
 bool field_item(struct span *rest, struct span *item)
 {
-    while (rest->len > 0) {
-        size_t len = member_len(*rest);
-        *item = span_trim(span_first(*rest, len));
-        *rest = span_after(*rest, len < rest->len ? len + 1 : len);
-        if (item->len > 0)
+    while (rest->len > 0)
+        if (take_item(rest, item, member_len(*rest, ',')))
             return true;
-    }
     return false;
+}
+
+bool field_parameter(struct span *rest, struct span *item)
+{
+    while (rest->len > 0)
+        if (take_item(rest, item, member_len(*rest, ';')))
+            return true;
+    return false;
+}
+
+bool field_piece(struct span *rest, struct span *item)
+{
+    while (rest->len > 0)
+        if (take_item(rest, item, span_find(*rest, ',')))
+            return true;
+    return false;
+}
+
+/* The length of the quoted string at the start of s; 0: it is not closed. */
+static size_t quoted_len(struct span s)
+{
+    for (size_t i = 1; i < s.len; i++) {
+        if (s.ptr[i] == '"')
+            return i + 1;
+        i += s.ptr[i] == '\\';
+    }
+    return 0;
+}
+
+/* Every quote opens where a value begins and closes where it ends (RFC 7239, 4): who reads
+ * quotes in another way would find other elements. */
+static bool values_are_quoted_well(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] != '"')
+            continue;
+        size_t len = i > 0 && s.ptr[i - 1] == '=' ? quoted_len(span_after(s, i)) : 0;
+        i += len;
+        if (len == 0 || (i < s.len && !memchr(",; \t", s.ptr[i], 4)))
+            return false;
+    }
+    return true;
+}
+
+struct span field_hops(const struct field *f)
+{
+    struct span rest = f->value, hops = f->value, piece;
+
+    if (f->id == FIELD_FORWARDED)
+        return values_are_quoted_well(hops) ? hops : (struct span){0};
+    while (field_piece(&rest, &piece)) {
+        bool whole = piece.ptr[0] == '"' && quoted_len(piece) == piece.len;
+        if (!whole && span_find(piece, '"') < piece.len)
+            hops = span_trim(rest);
+    }
+    return hops;
 }
 
 bool fields_has_item(const struct fields *f, enum field_id id, struct span wanted)

@@ -114,6 +114,14 @@ MUST_USE static inline int fields_pass(struct fields *f, const struct field *oth
 /* Iterates over a comma-separated list, quotes respected, empty members
  * skipped (RFC 9110, 5.6.1): while (field_item(&rest, &item)) ... */
 bool field_item(struct span *rest, struct span *item);
+bool field_parameter(struct span *rest, struct span *item); /* of one, behind semicolons */
+
+/* The same of X-Forwarded-For and its like, which know no quotes: to the next comma. */
+bool field_piece(struct span *rest, struct span *item);
+
+/* Of a value of Forwarded (RFC 7239, 4) or X-Forwarded-For what can be told apart into hops and
+ * appended to: all of it, what follows its last piece with a malformed quote, or nothing. */
+struct span field_hops(const struct field *f);
 
 /* Does any field of this id have this member, compared without case? */
 bool fields_has_item(const struct fields *f, enum field_id id, struct span item);

@@ -13,6 +13,7 @@ import time
 from harness import (HEADGATE, Skip, listening, main, read_all, read_response, same, true,
                      wait_for)
 from origin import Handler, Origin
+from test_passes import heard
 
 CONFIG = """
 [server]
@@ -139,6 +140,45 @@ def test_underscores_disguise_no_field(gate):
     for never in ("x_user", "x_admin", "x_forwarded", "x_request", "content_length"):
         true(never not in head, f"{never} in {head}")
     true("my_own: 1" in head and "x-user: 127.0.0.1" in head and "host: localhost" in head, head)
+    o.end()
+
+
+TRUSTING = """
+[server]
+workers = 1
+[listener a]
+listen = 127.0.0.1:{port}
+trusted = 127.0.0.0/8, 10.0.0.0/8
+client_ip_from = {source}
+[upstream u]
+server = 127.0.0.1:{origin}
+[route all]
+handler = forward
+upstream = u
+forwarded = {mode}
+request_header = set X-Client ${client_ip}|${scheme}
+"""
+
+
+def test_a_malformed_hop_does_not_swallow_ours(gate):
+    """A client's open quote hides nobody, and lets no forged hop stand beside a true one."""
+    o = Origin()
+    for source, mode, ours, rows in (
+            ("x-forwarded-for", "x-forwarded", "127.0.0.1",
+             (('9.9.9.9, "x, 2.2.2.2', "2.2.2.2, ", "2.2.2.2"), ('9.9.9.9, "x', "", "127.0.0.1"),
+              ('9.9.9.9, "x, 10.0.0.1', "10.0.0.1, ", "10.0.0.1"),
+              ('9.9.9.9\r\n{name}: "x\r\n{name}: 2.2.2.2', "2.2.2.2, ", "2.2.2.2"))),
+            ("forwarded", "rfc7239", 'for=127.0.0.1;proto=http;host="localhost"',
+             (('for=9.9.9.9, for="x, for=2.2.2.2', "", "127.0.0.1"),
+              ('for=9.9.9.9, for=x"', "", "127.0.0.1"),
+              ('for=9.9.9.9;proto=https\r\n{name}: for="x', "", "127.0.0.1"),
+              ('by="a;for=9.9.9.9;b";for=2.2.2.2', 'by="a;for=9.9.9.9;b";for=2.2.2.2, ', "2.2.2.2"),
+              ('for=9.9.9.9\r\n{name}: for="x\r\n{name}: for=2.2.2.2', "for=2.2.2.2, ", "2.2.2.2")))):
+        g = gate(TRUSTING, origin=o.port, source=source, mode=mode)
+        for said, kept, client in rows:
+            got = heard(g.get("/x", fields=f"{source}: {said}\r\n".replace("{name}", source))[2])
+            same(got[source], [kept + ours], said)
+            same(got["x-client"], [client + "|http"], said)
     o.end()
 
 

@@ -126,6 +126,39 @@ START_TEST(list_members_are_split_at_commas_outside_quotes)
 }
 END_TEST
 
+static const struct {
+    enum field_id id;
+    const char *value, *hops;
+} hops_rows[] = {
+    {FIELD_FORWARDED, "for=1.1.1.1, for=\"[::1]:4\";by=\"a\\\"b\" , for=_x",
+     "for=1.1.1.1, for=\"[::1]:4\";by=\"a\\\"b\" , for=_x"},
+    {FIELD_FORWARDED, "for=\"\"", "for=\"\""},
+    {FIELD_FORWARDED, "for=1.1.1.1, for=\"2.2.2.2", ""},
+    {FIELD_FORWARDED, "for=\"2.2.2.2, for=1.1.1.1", ""},
+    {FIELD_FORWARDED, "for=\"2.2.2.2\\\"", ""},
+    {FIELD_FORWARDED, "for=\"2.2.2.2\\", ""},
+    {FIELD_FORWARDED, "for=a\", for=1.1.1.1, for=b\"", ""},
+    {FIELD_FORWARDED, "for=\"a\"b\", for=1.1.1.1", ""},
+    {FIELD_FORWARDED, "\"for=a\"", ""},
+    {FIELD_X_FORWARDED_FOR, "1.1.1.1,\"[::1]:4\", \"2.2.2.2\"", "1.1.1.1,\"[::1]:4\", \"2.2.2.2\""},
+    {FIELD_X_FORWARDED_FOR, "1.1.1.1, \"2.2.2.2, 3.3.3.3", "3.3.3.3"},
+    {FIELD_X_FORWARDED_FOR, "\"1.1.1.1, 2.2.2.2\"", ""},
+    {FIELD_X_FORWARDED_FOR, "\"a\"b\", 3.3.3.3,4.4.4.4", "3.3.3.3,4.4.4.4"},
+    {FIELD_X_FORWARDED_FOR, "1.1.1.1, \"", ""},
+    {FIELD_X_FORWARDED_FOR, "", ""},
+};
+
+/* What is left is well-formed, and whatever is appended is an element of its own. */
+START_TEST(malformed_hops_are_left_out_with_what_is_before_them)
+{
+    struct field f = {.id = (uint16_t)hops_rows[_i].id, .value = span_of(hops_rows[_i].value)};
+    struct span hops = field_hops(&f);
+
+    ck_assert_msg(span_equal(hops, span_of(hops_rows[_i].hops)), "\"%s\": \"%.*s\"",
+                  hops_rows[_i].value, SPAN_ARG(hops));
+}
+END_TEST
+
 START_TEST(methods_are_found_with_their_case_only)
 {
     for (int m = METHOD_OTHER + 1; m < METHOD_COUNT; m++)
@@ -205,6 +238,8 @@ Suite *field_suite(void)
     tcase_add_test(t, values_hold_anything_but_controls);
     tcase_add_test(t, fields_are_kept_in_order_and_found_without_case);
     tcase_add_test(t, list_members_are_split_at_commas_outside_quotes);
+    tcase_add_loop_test(t, malformed_hops_are_left_out_with_what_is_before_them, 0,
+                        COUNT_OF(hops_rows));
     tcase_add_test(t, methods_are_found_with_their_case_only);
     tcase_add_test(t, status_lines_carry_their_phrases);
     tcase_add_test(t, every_cause_has_a_status_that_can_be_sent);
