@@ -151,7 +151,7 @@ static void h1_link_read(struct h1_link *l)
     /* Nothing was asked yet, so this answers nothing: what an idle connection
      * says before it is closed, or worse. */
     if (!leg->request_written && wire_in(&l->base.wire).len > 0) {
-        leg_fail_fresh(leg, CAUSE_upstream_closed_unproven);
+        leg_fail_fresh(leg, leg->reused ? CAUSE_upstream_unprocessed : CAUSE_upstream_bad_head);
         return;
     }
     if (leg->state == LEG_WAITING && h1_link_read_head(l))

@@ -92,8 +92,8 @@
     ROW(upstream_reset_before_head, 502, "connection_terminated",                                  \
         "the origin ended the connection before it answered", "see the origin's log")              \
     ROW(upstream_closed_unproven, 502, "connection_terminated",                                    \
-        "the origin closed an idle connection just as a request was sent on it",                   \
-        "keepalive_time longer than the origin's")                                                 \
+        "the origin ended a connection that was used before, and may have the request",            \
+        "see the origin's log, or lower keepalive_time if it was idle")                            \
     ROW(upstream_head_timeout, 504, "http_response_timeout",                                       \
         "no response head within first_byte_timeout", "slow origin")                               \
     ROW(upstream_bad_head, 502, "http_protocol_error", "the origin's response head is malformed",  \

@@ -185,6 +185,15 @@ def test_a_post_on_a_kept_connection_that_ends_is_not_proven(gate):
         same(g.counted()["upstream_closed_unproven"], 1)
 
 
+def test_a_put_that_is_reset_midway_on_a_kept_connection_is_not_proven(gate):
+    """Too large to be said again; that the connection was idle before is no diagnosis."""
+    with running(gate) as g:
+        same(g.get("/f/echo")[0], 200)
+        answer = g.get("/f/reset", method="PUT", body=b"x" * 900000)
+        same(answer[0], 502)
+        true("upstream_closed_unproven" in answer[1]["proxy-status"], answer[1])
+
+
 def test_a_file_that_holds_less_than_it_says_is_an_error(gate):
     """The kernel says of its own that they have 4096 bytes, and gives a few."""
     if not os.path.exists("/sys/devices/virtual/net/lo/mtu"):
