@@ -16,9 +16,9 @@
 #include "io/descriptor.h"
 #include "modules/modules_table.h"
 #include "monotonic.h"
+#include "pid_file.h"
 #include "reload.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -80,7 +80,6 @@ struct crew {
     struct reload_asked asked; /* main's */
     int signals;               /* a descriptor to read them from */
     unsigned terms;            /* how often we were told to end */
-    char pid_file[4096];       /* the one that was written, whatever a reload says */
 };
 
 struct hand {
@@ -197,48 +196,12 @@ static unsigned crew_running(void)
     return n;
 }
 
-/* --- the process id --------------------------------------------------------------------------- */
-
-static const char *pid_name(struct span path, char name[4096])
-{
-    if (path.len == 0 || path.len >= 4096)
-        return NULL;
-    memcpy(name, path.ptr, path.len);
-    name[path.len] = '\0';
-    return name;
-}
-
-/* Written while we may still write everywhere; given away with the identity, so
- * that it can be emptied where it cannot be removed. */
-static int pid_write(struct span path)
-{
-    char text[32];
-    const char *name = pid_name(path, crew.pid_file);
-    int fd = -1;
-
-    /* Made anew: the user may have put a link there that leads to root's files. */
-    if (name && (unlink(name) == 0 || errno == ENOENT))
-        fd = descriptor_create(name, 0644);
-
-    if (name && fd < 0)
-        log_say(LOG_WARNING, "pid_file %s cannot be written", name);
-    if (fd >= 0)
-        descriptor_write(fd, text, (size_t)snprintf(text, sizeof text, "%ld\n", (long)getpid()));
-    return fd;
-}
-
-static void pid_remove(void)
-{
-    const char *name = crew.pid_file;
-
-    if (name[0] && unlink(name) < 0 && truncate(name, 0) < 0)
-        log_say(LOG_WARNING, "pid_file %s cannot be removed", name);
-}
+/* --- files ------------------------------------------------------------------------------------ */
 
 /* What we have made and nobody shall find when we are gone. */
 static void leave_files(void)
 {
-    pid_remove();
+    pid_file_remove();
     control_close(crew.control);
     crew.control = NULL;
 }
@@ -473,7 +436,7 @@ static int serve_open(struct config *config, struct gate_options *options)
         log_say(LOG_ERROR, "control %.*s: %s", SPAN_ARG(server->control), fail_text(err));
         return err;
     }
-    const int ours[] = {error_log_made(), pid_write(server->pid_file), socket};
+    const int ours[] = {error_log_made(), pid_file_write(server->pid_file), socket};
     if (server->user.len > 0)
         err = identity_drop(server->user, server->group, ours, COUNT_OF(ours), &why);
     descriptor_close(ours[1]);

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
@@ -491,6 +492,37 @@ def test_a_pid_file_comes_and_goes(gate):
     g.stop()
     true(not os.path.exists(os.path.join(g.dir, "pid")), "ours is removed")
     true(os.path.exists(other), "a file that was never written by us is not")
+    o.end()
+
+
+def test_a_pid_file_costs_no_other_file(gate):
+    """Neither one that its setting names by mistake, nor the successor's in the same place."""
+    config = CONFIG.replace("drain_timeout", "pid_file = {dir}/pid\ndrain_timeout")
+    g, o = start(gate, config)
+    pid = os.path.join(g.dir, "pid")
+    with open(pid, "w") as f:
+        f.write("1\n")
+    g.stop()
+    same(g.read("pid"), "1\n", "another's was removed")
+    for left in ("1\n", "", " 77 \n", "4194304"):
+        with open(pid, "w") as f:
+            f.write(left)
+        g.start()
+        same(g.read("pid"), f"{g.process.pid}\n", left)
+        g.stop()
+        true(not os.path.exists(pid), "ours is removed")
+    for precious in ("precious\n", "1 2\n", "1\n2\n", "-1\n", "1" * 40):
+        with open(pid, "w") as f:
+            f.write(precious)
+        g.start()
+        true(f"pid_file {pid} is not written: what is there holds no process number" in log(g), log(g)[-300:])
+        g.stop()
+        same(g.read("pid"), precious)
+    os.unlink(pid)
+    os.mkfifo(pid)
+    g.start()
+    g.stop()
+    true(stat.S_ISFIFO(os.stat(pid).st_mode), "a pipe is no pid file")
     o.end()
 
 
