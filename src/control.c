@@ -20,6 +20,10 @@ enum { BACKLOG = 128 };
 #define TAKE_NS   (10 * NS_PER_S) /* to take its answer */
 #define LINGER_NS NS_PER_S        /* to close, once it has it */
 #define DEAF_NS   NS_PER_S        /* when there is no descriptor */
+/* Who takes nothing of its answer for so long may give way to another; and how soon it is looked
+ * who does. */
+#define UNREAD_NS (200 * NS_PER_MS)
+#define FULL_NS   (50 * NS_PER_MS)
 
 enum client_state {
     CLIENT_NONE,
@@ -37,7 +41,7 @@ struct client {
     struct command command;
     char *answer;
     size_t answer_len, sent;
-    uint64_t since, due;
+    uint64_t since, due; /* it came, or took a piece of its answer; it is given up */
 };
 
 struct control {
@@ -48,7 +52,7 @@ struct control {
     const struct command_means *means;
     struct client clients[CONTROL_CLIENTS_MAX];
     unsigned polled[CONTROL_POLLS_MAX]; /* whose each pollfd is; of the first: how many there are */
-    uint64_t deaf_until;                /* there was no descriptor for another; 0: all is well */
+    uint64_t deaf_until;                /* there was no room for another; 0: all is well */
 };
 
 /* --- coming and going ------------------------------------------------------------------------ */
@@ -132,6 +136,7 @@ static void client_send(struct client *k, uint64_t now)
             return;
         }
         k->sent += (size_t)n;
+        k->since = now;
     }
     shutdown(k->fd, SHUT_WR);
     client_becomes(k, CLIENT_ENDING, now + LINGER_NS);
@@ -230,9 +235,17 @@ static void client_turn(const struct control *c, struct client *k, short came, u
 
 /* --- all of them ------------------------------------------------------------------------------ */
 
-/* Who gives way when there are too many: who has its answer, then who has been
- * silent longest; nobody whose command is being carried out, or who takes its answer. */
-static struct client *client_to_leave(struct control *c)
+/* Nobody whose command is being carried out, or who takes its answer. */
+static bool client_may_leave(const struct client *k, uint64_t now)
+{
+    if (k->state == CLIENT_TAKING)
+        return now - k->since >= UNREAD_NS;
+    return k->state == CLIENT_SAYING || k->state == CLIENT_ENDING;
+}
+
+/* Who gives way when there are too many: who has its answer, then who has said or taken nothing
+ * for longest. */
+static struct client *client_to_leave(struct control *c, uint64_t now)
 {
     struct client *worst = NULL;
 
@@ -240,10 +253,11 @@ static struct client *client_to_leave(struct control *c)
         struct client *k = &c->clients[i];
         if (k->state == CLIENT_NONE)
             return k;
-        if (k->state != CLIENT_SAYING && k->state != CLIENT_ENDING)
+        if (!client_may_leave(k, now))
             continue;
-        if (!worst || k->state > worst->state ||
-            (k->state == worst->state && k->since < worst->since))
+        bool ends = k->state == CLIENT_ENDING;
+        if (!worst || ends > (worst->state == CLIENT_ENDING) ||
+            (ends == (worst->state == CLIENT_ENDING) && k->since < worst->since))
             worst = k;
     }
     return worst;
@@ -251,11 +265,15 @@ static struct client *client_to_leave(struct control *c)
 
 static void control_accept(struct control *c, uint64_t now)
 {
-    struct client *k = client_to_leave(c);
-    int fd = k ? accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+    struct client *k = client_to_leave(c, now);
 
+    if (!k) {
+        c->deaf_until = now + FULL_NS;
+        return;
+    }
+    int fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-        if (k && errno != EAGAIN && errno != ECONNABORTED) /* that client has gone, no other */
+        if (errno != EAGAIN && errno != ECONNABORTED) /* that client has gone, no other */
             c->deaf_until = now + DEAF_NS;
         return;
     }
@@ -273,8 +291,7 @@ unsigned control_polls(struct control *c, struct pollfd *fds)
 
     if (!c)
         return 0;
-    bool deaf = c->deaf_until > 0 || !client_to_leave(c);
-    fds[n++] = (struct pollfd){.fd = deaf ? -1 : c->fd, .events = POLLIN};
+    fds[n++] = (struct pollfd){.fd = c->deaf_until > 0 ? -1 : c->fd, .events = POLLIN};
     for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         const struct client *k = &c->clients[i];
         /* Of one that waits nothing is wanted: not even that it has gone. */

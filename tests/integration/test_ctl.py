@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 
-from harness import HEADGATE, Skip, free_port, main, needs, read_response, same, true, wait_for
+from harness import HEADGATE, Skip, free_port, main, needs, read_all, read_response, same, true, wait_for
 from origin import Origin
 
 CONFIG = """
@@ -538,6 +538,28 @@ def test_bad_clients_hold_up_nobody(gate):
     for s in deaf:
         s.close()
     true(wait_for(lambda: p.gate.descriptors() <= before), "nothing is left open")
+    p.end()
+
+
+def test_who_does_not_read_gives_way(gate):
+    """Eight with answers that are larger than a socket holds; a ninth does not wait for them."""
+    many = "".join(f"server = 127.0.0.1:{port}\n" for port in range(10000, 11500))
+    p = Pair(gate, upstream=many)
+    deaf = []
+    for _ in range(8):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(10)
+        s.connect(p.socket)
+        s.sendall(b"json upstream\n")
+        true(select.select([s], [], [], 10)[0], "it answers")
+        deaf.append(s)
+    began = time.monotonic()
+    true("requests" in p.ctl("stats"), "it answers")
+    true(time.monotonic() - began < 3, f"{time.monotonic() - began} s for the ninth")
+    answers = [read_all(s) for s in deaf]
+    same([a.endswith(b"]}\n") for a in answers], [False] + [True] * 7, [len(a) for a in answers])
+    for s in deaf:
+        s.close()
     p.end()
 
 
