@@ -2,29 +2,37 @@
 #include "answer.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
-static bool is_control(char c)
+/* The length of the character at the start of text; 0: it is a control, or no UTF-8. */
+static size_t character(struct span text)
 {
-    return (unsigned char)c < 0x20 || c == 0x7f;
+    unsigned char c = (unsigned char)text.ptr[0];
+
+    return c < 0x20 || c == 0x7f ? 0 : utf8_length(text);
 }
 
 void put_cell(FILE *out, struct span text)
 {
-    for (size_t i = 0; i < text.len; i++)
-        putc(is_control(text.ptr[i]) ? '?' : text.ptr[i], out);
+    while (text.len > 0) {
+        size_t n = character(text);
+        fwrite(n ? text.ptr : "?", 1, n ? n : 1, out);
+        text = span_after(text, n ? n : 1);
+    }
 }
 
 void put_json(FILE *out, struct span text)
 {
     putc('"', out);
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (is_control(c))
-            fprintf(out, "\\u%04x", (unsigned)(unsigned char)c);
-        else if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
+    while (text.len > 0) {
+        size_t n = character(text);
+        if (n == 0)
+            fprintf(out, "\\u%04x", (unsigned)(unsigned char)text.ptr[0]);
+        else if (text.ptr[0] == '"' || text.ptr[0] == '\\')
+            fprintf(out, "\\%c", text.ptr[0]);
         else
-            putc(c, out);
+            fwrite(text.ptr, 1, n, out);
+        text = span_after(text, n ? n : 1);
     }
     putc('"', out);
 }

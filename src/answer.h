@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* Text for a cell: nothing in it ends the cell or the line. */
+/* Text for a cell: nothing in it ends the cell or the line.  Both are UTF-8, whatever text is. */
 void put_cell(FILE *out, struct span text);
 
 /* A string with its quotes; and "name": before a value. */

@@ -130,10 +130,20 @@ static const struct server_entry *server_find(struct command *c, const struct up
     return NULL;
 }
 
-/* False: it is no action, and that was said. */
-static bool act(struct command *c, const struct upstream_conf *u, struct server_state *s)
+static const struct span weight = SPAN_INIT("weight=");
+
+static bool is_action(struct span text)
 {
-    const struct span weight = SPAN("weight=");
+    uint64_t n;
+
+    return span_equal(text, SPAN("drain")) || span_equal(text, SPAN("down")) ||
+           span_equal(text, SPAN("up")) ||
+           (span_starts(text, weight) && span_number(span_after(text, weight.len), &n) &&
+            n <= WEIGHT_MAX);
+}
+
+static void act(const struct command *c, const struct upstream_conf *u, struct server_state *s)
+{
     uint64_t n;
 
     if (span_equal(c->action, SPAN("drain"))) {
@@ -143,26 +153,19 @@ static bool act(struct command *c, const struct upstream_conf *u, struct server_
     } else if (span_equal(c->action, SPAN("up"))) {
         server_steer_set(s, STEER_UP);
         health_forgive(u->state, s);
-    } else if (span_starts(c->action, weight) &&
-               span_number(span_after(c->action, weight.len), &n) && n <= WEIGHT_MAX) {
+    } else if (span_number(span_after(c->action, weight.len), &n)) {
         server_weight_set(s, (unsigned)n);
-    } else {
-        fail(c, COMMAND_USAGE, "\"%.*s\" is none of drain, down, up and weight=N (0 to %d)",
-             SPAN_ARG(c->action), WEIGHT_MAX);
-        return false;
     }
-    return true;
 }
 
 /* All slots of a name are one server. */
-static bool act_on_all(struct command *c, const struct upstream_conf *u)
+static void act_on_all(const struct command *c, const struct upstream_conf *u)
 {
     for (unsigned i = 0; i < u->server_count; i++)
-        if (span_equal(u->servers[i].text, c->server) && !act(c, u, u->servers[i].state))
-            return false;
+        if (span_equal(u->servers[i].text, c->server))
+            act(c, u, u->servers[i].state);
     log_say(LOG_NOTICE, "upstream %.*s: server %.*s: %.*s, by hand of uid %u", SPAN_ARG(u->name),
             SPAN_ARG(c->server), SPAN_ARG(c->action), (unsigned)c->uid);
-    return true;
 }
 
 static void upstream_begin(struct command *c, uint64_t now_ns)
@@ -179,8 +182,10 @@ static void upstream_begin(struct command *c, uint64_t now_ns)
         order(c, gate_look);
         return;
     }
-    if (server_find(c, u) && act_on_all(c, u))
-        order(c, gate_steer);
+    if (!server_find(c, u))
+        return;
+    act_on_all(c, u);
+    order(c, gate_steer);
 }
 
 /* After an order the workers look once more, so that what is shown is what came of it. */
@@ -369,9 +374,12 @@ static void upstream_words(struct command *c, struct span rest)
     c->server = span_trim(span_first(rest, at));
     if (rest.len > 0 && c->server.len == 0)
         fail(c, COMMAND_USAGE, "behind GROUP stand SERVER and drain, down, up or weight=N");
+    else if (rest.len > 0 && !is_action(c->action))
+        fail(c, COMMAND_USAGE, "\"%.*s\" is none of drain, down, up and weight=N (0 to %d)",
+             SPAN_ARG(c->action), WEIGHT_MAX);
 }
 
-static void command_read(struct command *c)
+void command_read(struct command *c)
 {
     const char *names[COUNT_OF(verbs)];
     struct span rest = span_trim(c->line), name = word(&rest);

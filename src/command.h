@@ -57,6 +57,10 @@ struct command {
 
 const char *command_outcome_word(enum command_outcome outcome); /* "ok" ... */
 
+/* What the line says.  It is COMMAND_DONE, and COMMAND_USAGE, when that is no command: nothing else
+ * is looked at for that. */
+void command_read(struct command *c);
+
 /* Does what can be done now; to be called until it is COMMAND_DONE. */
 void command_step(struct command *c, uint64_t now_ns);
 

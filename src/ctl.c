@@ -70,6 +70,8 @@ static const char *socket_of(const char *file, struct arena *arena)
     if (place.control.len > 0)
         return arena_text(arena, place.control);
     diagnostics_print(&d, print_line, stderr);
+    if (!conf.sections && d.errors > 0) /* the file is not there, or nothing can be read of it */
+        return NULL;
     fprintf(stderr,
             "headgate ctl: %s names no control socket: set \"control = FILE\" in [server] and "
             "restart headgate, or say -s SOCKET\n",
@@ -103,19 +105,41 @@ static int show(const struct ctl_answer *answer, bool json)
 /* --- the command line --------------------------------------------------------------------------
  */
 
-/* The words with blanks between, and the end of the line.  False: too long, or a word that
- * would end it. */
-static bool line_of(char **words, int count, bool json, char line[CONTROL_LINE_MAX + 2],
-                    size_t *len)
+/* The words with blanks between, and the end of the line.  NULL, or what is wrong with it. */
+static const char *line_of(char **words, int count, bool json, char line[CONTROL_LINE_MAX + 2],
+                           size_t *len)
 {
     *len = (size_t)snprintf(line, CONTROL_LINE_MAX + 2, "%s", json ? "json" : "");
     for (int i = 0; i < count; i++) {
-        if (strchr(words[i], '\n') || *len + strlen(words[i]) + 1 > CONTROL_LINE_MAX)
-            return false;
+        if (strchr(words[i], '\n'))
+            return "a command is one line: no word of it may have a line break";
+        if (*len + strlen(words[i]) + 1 > CONTROL_LINE_MAX)
+            return "the command is too long";
         *len += (size_t)sprintf(line + *len, "%s%s", *len ? " " : "", words[i]);
     }
     line[(*len)++] = '\n';
-    return true;
+    return NULL;
+}
+
+/* Whether it is a command at all, in the words of who would be asked. */
+static int line_check(struct span line, bool json)
+{
+    struct ctl_answer answer = {.code = EXIT_FINE};
+    size_t len = 0;
+    struct command c = {.line = span_first(line, line.len - 1),
+                        .out = open_memstream(&answer.text, &len)};
+
+    if (!c.out)
+        return EXIT_FINE; /* who is asked will say it */
+    command_read(&c);
+    command_end(&c);
+    answer.body = (struct span){answer.text, len};
+    if (c.stage == COMMAND_DONE) {
+        answer.code = EXIT_USAGE;
+        show(&answer, json);
+    }
+    free(answer.text);
+    return answer.code;
 }
 
 struct arguments {
@@ -201,10 +225,13 @@ int ctl(int argc, char **argv)
 
     if (code >= 0)
         return code;
-    if (!line_of(a.words, a.count, a.json, line, &len)) {
-        fputs("headgate ctl: the command is too long\n", stderr);
+    const char *why = line_of(a.words, a.count, a.json, line, &len);
+    if (why) {
+        fprintf(stderr, "headgate ctl: %s\n", why);
         return EXIT_USAGE;
     }
+    if ((code = line_check((struct span){line, len}, a.json)) != EXIT_FINE)
+        return code;
     const char *path = a.path ? a.path : socket_of(a.file, &arena);
     code = path ? ask(&a, path, (struct span){line, len}) : EXIT_FAILED;
     arena_free(&arena);

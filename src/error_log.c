@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "io/descriptor.h"
 
 #include <stdatomic.h>
@@ -39,12 +40,15 @@ static size_t put_json(char *at, size_t room, struct span s)
     size_t n = 0;
 
     for (size_t i = 0; i < s.len && n + 8 < room; i++) {
+        size_t bytes = utf8_length(span_after(s, i));
         unsigned char c = (unsigned char)s.ptr[i];
         if (c == '"' || c == '\\')
             at[n++] = '\\';
-        if (c < 0x20 || c == 0x7f)
+        if (c < 0x20 || c == 0x7f || bytes == 0)
             c = '?';
         at[n++] = (char)c;
+        for (size_t more = 1; more < bytes; more++)
+            at[n++] = s.ptr[++i];
     }
     return n;
 }

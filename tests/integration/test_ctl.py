@@ -563,6 +563,32 @@ def test_who_does_not_read_gives_way(gate):
     p.end()
 
 
+def test_what_is_no_command_needs_no_configuration(gate):
+    """Exit code 2, whatever else there is; one message for what is not there."""
+    def ctl(*words):
+        done = subprocess.run([HEADGATE, "ctl", *words], capture_output=True, timeout=20)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()  # all of it is UTF-8
+    nowhere = ("-c", "/nowhere/headgate.ini")
+    for words, want in ((("stats", "x"), "nothing stands behind stats\n"), (("stat",), "did you mean"),
+                        (("upstream", "api", "a:1"), "behind GROUP stand SERVER"),
+                        (("upstream", "api", "a:1", "dorn"), "is none of drain"),
+                        (("upstream", "api", "a:1", "weight=99999"), "is none of drain"),
+                        (("upstream", "a\nb"), "headgate ctl: a command is one line"),
+                        (("upstream", "x" * 1100), "headgate ctl: the command is too long")):
+        code, said, why = ctl(*nowhere, *words)
+        same((code, said, want in why, why.count("\n")), (2, "", True, 1), (words, why))
+    code, said, why = ctl(*nowhere, "--json", b"st\xffts")
+    same((code, json.loads(said)["error"].startswith('"st\xffts" is none'), why), (2, True, ""), said)
+    code, said, why = ctl(*nowhere, "stats")
+    same((code, said, why.count("\n"), "/nowhere/headgate.ini" in why), (1, "", 1, True), why)
+    p = Pair(gate)
+    code, said, why = ctl("-s", p.socket, "--json", "upstream", b"\xff\xc3\xa4\xc3")
+    same((code, "[upstream \xff\xe4\xc3]" in json.loads(said)["error"]), (1, True), said)
+    code, said, why = ctl("-s", p.socket, "upstream", b"\xff\xc3\xa4\xc3")
+    same((code, "[upstream ?\xe4?]" in why), (1, True), why)
+    p.end()
+
+
 def test_a_silent_client_is_closed(gate):
     p = Pair(gate)
     with socket.socket(socket.AF_UNIX) as s:
