@@ -119,8 +119,9 @@ static void static_load(struct loading *l, void *data)
     loading_check_folder(l, "root", conf->root);
     for (unsigned i = 0; i < conf->mime.count; i++)
         if (conf->mime.list[i].words.count != 2) {
-            loading_say_line(l, SEVERITY_ERROR, &conf->mime.list[i],
-                             "an extension and a type: mime = webmanifest application/json");
+            loading_say_word(l, &conf->mime.list[i], conf->mime.list[i].words.count > 2 ? 2 : 0,
+                             "mime",
+                             "write an extension and a type: mime = webmanifest application/json");
             return;
         }
     for (unsigned i = 0; i < conf->precompressed.count && i < CODING_COUNT; i++)

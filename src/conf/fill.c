@@ -160,22 +160,24 @@ static bool set_twice(struct filling *f, const struct conf_value *first)
     return true;
 }
 
-static void fill_entry(struct filling *f, struct conf_entry *e, void *member)
-{
-    e->used = true;
-    if (f->setting->flags & SETTING_LATER)
-        diagnostics_say(f->d, SEVERITY_ERROR, e->at, "%s is not supported by this build",
-                        f->setting->name);
-    else if (e->values && !set_twice(f, e->values))
-        fill_member(f, e->values, member);
-}
-
 static void fill_fallback(struct filling *f, void *member)
 {
     struct conf_value value = {.text = span_of(f->setting->fallback)};
 
     if (f->setting->fallback)
         fill_member(f, &value, member);
+}
+
+static void fill_entry(struct filling *f, struct conf_entry *e, void *member)
+{
+    e->used = true;
+    if (f->setting->type == SETTING_BOOL) /* what cannot be read is as if it were not there */
+        fill_fallback(f, member);
+    if (f->setting->flags & SETTING_LATER)
+        diagnostics_say(f->d, SEVERITY_ERROR, e->at, "%s is not supported by this build",
+                        f->setting->name);
+    else if (e->values && !set_twice(f, e->values))
+        fill_member(f, e->values, member);
 }
 
 static void say_missing(struct filling *f, const struct conf_section *s)

@@ -121,9 +121,13 @@ static bool fill_octal(struct filling *f, const struct item *item, void *out)
 static bool fill_bool(struct filling *f, const struct item *item, void *out)
 {
     const char *why;
-    int err = value_bool(item->words[0].text, out, &why);
+    bool yes;
+    int err = value_bool(item->words[0].text, &yes, &why);
 
-    return err == 0 || failed(f, item, err, why);
+    if (err < 0)
+        return failed(f, item, err, why);
+    *(bool *)out = yes;
+    return true;
 }
 
 static bool fill_rate(struct filling *f, const struct item *item, void *out)

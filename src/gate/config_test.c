@@ -91,16 +91,17 @@ static void url_load(struct loading *l, const struct line *request, struct test_
 
 static void request_load(struct loading *l, const struct line *request, struct test_conf *t)
 {
-    if (request->words.count == 0)
+    const unsigned count = request->words.count;
+
+    if (count == 0)
         return;
-    if (request->words.count != 2) {
-        loading_say_line(l, SEVERITY_ERROR, request, "request: write METHOD URL");
+    if (count != 2) {
+        loading_say_word(l, request, count > 2 ? 2 : 0, "request", "write METHOD URL");
         return;
     }
     t->method = request->words.list[0];
     if (!span_is_token(t->method))
-        loading_say_line(l, SEVERITY_ERROR, request, "request: \"%.*s\" is no method",
-                         SPAN_ARG(t->method));
+        loading_say_word(l, request, 0, "request", "not a method");
     url_load(l, request, t);
 }
 
@@ -121,7 +122,7 @@ static void headers_load(struct loading *l, struct test_conf *t)
     for (unsigned i = 0; i < t->headers.count; i++)
         if (!header_split(t->headers.list[i].words.list[0], &name, &value) ||
             !span_is_token(name) || !span_is_field_value(value))
-            loading_say_line(l, SEVERITY_ERROR, &t->headers.list[i], "header: write NAME: VALUE");
+            loading_say_word(l, &t->headers.list[i], 0, "header", "write NAME: VALUE");
 }
 
 static void listener_check(struct loading *l, const struct test_conf *t)

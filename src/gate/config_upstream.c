@@ -227,26 +227,28 @@ static size_t word_find(struct span word, const char *const *words, size_t count
 /* The words behind "hash". */
 static void hash_load(struct loading *l, const struct line *line, struct upstream_conf *u)
 {
-    struct span word = line->words.count > 1 ? line->words.list[1] : SPAN("");
+    const unsigned count = line->words.count;
+    struct span word = count > 1 ? line->words.list[1] : SPAN("");
     size_t n = word_find(word, hashes, COUNT_OF(hashes));
     bool named = n == HASH_HEADER || n == HASH_COOKIE;
+    unsigned wanted = named ? 3 : 2;
 
     if (n == COUNT_OF(hashes)) {
-        loading_say(l, SEVERITY_ERROR, "balance",
-                    "behind hash stands client_ip, path, header NAME or cookie NAME%s",
-                    did_you_mean(l, word, hashes, COUNT_OF(hashes)));
+        diagnostics_say(l->d, SEVERITY_ERROR, line->places[count > 1],
+                        "balance: behind hash stands client_ip, path, header NAME or cookie NAME%s",
+                        did_you_mean(l, word, hashes, COUNT_OF(hashes)));
         return;
     }
-    if (line->words.count != (named ? 3 : 2)) {
-        loading_say(l, SEVERITY_ERROR, "balance",
-                    named ? "one name follows %s" : "nothing follows %s", hashes[n]);
+    if (count != wanted) {
+        diagnostics_say(l->d, SEVERITY_ERROR, line->places[count < wanted ? count - 1 : wanted],
+                        "balance: %s follows %s", named ? "one name" : "nothing", hashes[n]);
         return;
     }
     u->hash_on = (enum hash_on)n;
     if (named)
         u->hash_name = line->words.list[2];
     if (named && !span_is_token(u->hash_name))
-        loading_say(l, SEVERITY_ERROR, "balance", "\"%.*s\" is no name", SPAN_ARG(u->hash_name));
+        loading_say_word(l, line, 2, "balance", "not a name");
 }
 
 static void balance_load(struct loading *l, const struct line *line, struct upstream_conf *u)
@@ -255,7 +257,7 @@ static void balance_load(struct loading *l, const struct line *line, struct upst
     size_t n = word_find(word, balances, COUNT_OF(balances));
 
     if (n == COUNT_OF(balances)) {
-        loading_say(l, SEVERITY_ERROR, "balance",
+        loading_say(l, SEVERITY_ERROR, "balance", /* at the value's start, which is that word's */
                     "\"%.*s\" is none of round_robin, least_conn, p2c, random, hash%s",
                     SPAN_ARG(word), did_you_mean(l, word, balances, COUNT_OF(balances)));
         return;
@@ -264,7 +266,8 @@ static void balance_load(struct loading *l, const struct line *line, struct upst
     if (u->balance == BALANCE_HASH)
         hash_load(l, line, u);
     else if (line->words.count > 1)
-        loading_say(l, SEVERITY_ERROR, "balance", "nothing follows %s", balances[n]);
+        diagnostics_say(l->d, SEVERITY_ERROR, line->places[1], "balance: nothing follows %s",
+                        balances[n]);
 }
 
 /* "N", "N timeout=D" or "off". */

@@ -92,18 +92,6 @@ bool loading_say_word(struct loading *l, const struct line *line, unsigned word,
     return false;
 }
 
-void loading_say_line(struct loading *l, enum severity severity, const struct line *line,
-                      const char *format, ...)
-{
-    char text[1024];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    diagnostics_say(l->d, severity, line->at, "%s", text);
-}
-
 static bool file_failed(struct loading *l, struct position at, const char *key, struct span path,
                         const char *why)
 {

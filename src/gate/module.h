@@ -94,8 +94,6 @@ void loading_say(struct loading *l, enum severity severity, const char *key, con
 /* The same of one word of a line, at its place.  Always false, to return it at once. */
 bool loading_say_word(struct loading *l, const struct line *line, unsigned word, const char *key,
                       const char *why);
-void loading_say_line(struct loading *l, enum severity severity, const struct line *line,
-                      const char *format, ...) PRINTF_LIKE(4, 5);
 
 /* The name of the section that is being loaded. */
 struct span loading_name(const struct loading *l);

@@ -57,11 +57,11 @@ struct mistake {
 
 static const struct mistake mistakes[] = {
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash cookie\n",
-     "a.ini:5:11: error: balance: one name follows cookie\n"},
+     "a.ini:5:16: error: balance: one name follows cookie\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash path x\n",
-     "a.ini:5:11: error: balance: nothing follows path\n"},
+     "a.ini:5:21: error: balance: nothing follows path\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash client-ip\n",
-     "a.ini:5:11: error: balance: behind hash stands client_ip, path, header NAME or cookie NAME; "
+     "a.ini:5:16: error: balance: behind hash stands client_ip, path, header NAME or cookie NAME; "
      "did you mean \"client_ip\"?\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nsticky = s=1 max_age=0 insecur\n",
      "a.ini:5:10: error: sticky: \"s=1\": is no name for a cookie\n"
@@ -72,7 +72,20 @@ static const struct mistake mistakes[] = {
     {LISTENER "[upstream u]\nserver = [::1]:80\nsticky = __Host-s insecure\n",
      "a.ini:5:10: error: sticky: \"__Host-s\": browsers refuse it with insecure\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = random 2\n",
-     "a.ini:5:11: error: balance: nothing follows random\n"},
+     "a.ini:5:18: error: balance: nothing follows random\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash\n",
+     "a.ini:5:11: error: balance: behind hash stands client_ip, path, header NAME or cookie "
+     "NAME\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash header a b\n",
+     "a.ini:5:25: error: balance: one name follows header\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = hash header a@b\n",
+     "a.ini:5:23: error: balance: \"a@b\": not a name\n"},
+    {LISTENER "[upstream u]\nserver = [::1]:80\ntls_verify = maybe\n",
+     "a.ini:5:14: error: tls_verify: \"maybe\": write yes or no\n"},
+    {LISTENER "[test t]\nrequest = GET http://a/ x\nexpect_status = 404\n",
+     "a.ini:4:25: error: request: \"x\": write METHOD URL\n"},
+    {LISTENER "[test t]\nrequest = G@T http://a/\nexpect_status = 404\n",
+     "a.ini:4:11: error: request: \"G@T\": not a method\n"},
     {LISTENER "[upstream u]\nserver = [::1]:80\nbalance = least_con\n",
      "a.ini:5:11: error: balance: \"least_con\" is none of round_robin, least_conn, p2c, random, "
      "hash; did you mean "
@@ -338,14 +351,15 @@ static const struct mistake mistakes[] = {
     {LISTENER "[module counter]\nenabled = yes\n[route counter.event]\nhandler = plain\n",
      "a.ini:5:1: error: [route counter.event] has the name of a route of [module counter] "
      "(a.ini:3)\n"},
-    {LISTENER "[test t]\nrequest = GET\n", "a.ini:3:1: error: [test t] expects nothing\n"
-                                           "a.ini:4:11: error: request: write METHOD URL\n"},
+    {LISTENER "[test t]\nrequest = GET\n",
+     "a.ini:3:1: error: [test t] expects nothing\n"
+     "a.ini:4:11: error: request: \"GET\": write METHOD URL\n"},
     {LISTENER "[test t]\nrequest = GET ftp://a/\nexpect_status = 404\n",
      "a.ini:4:15: error: request: \"ftp://a/\": a URL begins with http:// or https://\n"},
     {LISTENER "[test t]\nrequest = GET http://a/\nclient = x\nheader = a\nlistener = b\n"
               "expect_upstream = u\nexpect_header = a b: c\n",
      "a.ini:5:10: error: client: \"x\" is no IP address\n"
-     "a.ini:6:10: error: header: write NAME: VALUE\n"
+     "a.ini:6:10: error: header: \"a\": write NAME: VALUE\n"
      "a.ini:7:12: error: listener: there is no [listener b]\n"
      "a.ini:8:19: error: there is no [upstream u]\n"
      "a.ini:9:17: error: expect_header: write NAME or NAME: VALUE\n"},
