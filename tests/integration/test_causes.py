@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 
 from h2client import (COMPRESSION, END, END_HEADERS, FLOW, Ended, GOAWAY, HEADERS, PROTOCOL, REFUSED, Client, frame, get,
                       headers, pack, window)
