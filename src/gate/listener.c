@@ -5,7 +5,8 @@
  * tenth of it is free, of fewer than ten one.  Those posted still, here and by
  * other workers, may bring more clients: they are held, unserved, until there is
  * room, so that the limits of connections are exact and a worker keeps
- * LISTENER_ACCEPTS more descriptors for each address at most.
+ * LISTENER_ACCEPTS more descriptors for each address at most.  Who came first is
+ * served first.
  *
  * Accepts are cancelled all together or not at all.  For a client the kernel
  * wakes one of them; when that is the one which is being cancelled no other
@@ -180,16 +181,27 @@ static void listener_take(struct listener *l, struct io_accept *a)
         a->fd = -1;
 }
 
+/* Of the clients that wait to be served, who came first. */
+static struct io_accept *accept_next(struct listener *l)
+{
+    struct io_accept *first = NULL;
+
+    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++) {
+        struct io_accept *a = &l->accepts[i];
+        if (!io_busy(&a->op) && a->fd >= 0 &&
+            (!first || (int32_t)(a->op.count - first->op.count) < 0))
+            first = a;
+    }
+    return first;
+}
+
 /* Serves who was accepted; false if there is no room for somebody, who waits
  * in the io_accept that brought them. */
 static bool listener_serve(struct listener *l)
 {
     struct worker *w = l->worker;
 
-    for (unsigned i = 0; i < LISTENER_ACCEPTS; i++) {
-        struct io_accept *a = &l->accepts[i];
-        if (io_busy(&a->op) || a->fd < 0)
-            continue;
+    for (struct io_accept *a; (a = accept_next(l));) {
         if (!listener_claim(l))
             return false;
         int fd = a->fd;

@@ -291,6 +291,7 @@ static void count_outcome(struct io *io, struct io_op *op, enum io_kind kind)
     switch (kind) {
     case IO_ACCEPT:
         io_count(&s->accepts, 1);
+        op->count = (uint32_t)s->accepts;
         break;
     case IO_CONNECT:
         io_count(&s->connects, 1);

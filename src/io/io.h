@@ -127,7 +127,8 @@ static inline bool io_take(struct io_op *op)
 /* --- sockets ------------------------------------------------------------ */
 
 /* Completes with the connection in fd and the client's own address and port
- * in peer.  Post several per listener: each owns the address it fills. */
+ * in peer.  Post several per listener: each owns the address it fills.  They need not
+ * end in the order they were posted; op.count numbers them as they end, modulo 2^32. */
 struct io_accept {
     struct io_op op;
     int fd; /* for io_adopt(), or io_discard() */
