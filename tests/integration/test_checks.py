@@ -156,6 +156,7 @@ def test_the_first_check_decides_and_then_so_many_in_a_row(gate):
     o, good, bad = Well(), "200 OK", "500 No"
     g = start(gate, [o], f"GET /h fall=4 rise=3 {FAST}")
     same(g.get("/")[0], 200)
+    true(wait_for(lambda: len(o.checks) > 1), "the first has decided")
     o.statuses = then([], bad, bad, bad, good)
     asked = len(o.checks)
     true(wait_for(lambda: len(o.checks) > asked + 8))

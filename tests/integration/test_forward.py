@@ -258,7 +258,7 @@ def test_an_origin_that_closes_after_each_answer_costs_no_get(gate):
 
 def test_a_dead_server_is_passed_over(gate):
     g, o = start(gate)
-    for _ in range(6):
+    for _ in range(30):  # either is the first choice by chance
         same(g.get("/one-dead", method="POST", body=b"abc")[0], 200)
     true(any(r["tries"] == 2 for r in log(g)))
     o.end()
