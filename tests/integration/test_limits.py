@@ -252,7 +252,7 @@ def test_ten_thousand_idle_connections_are_cheap(gate):
         true(g.descriptors() >= base + 10000, f"{g.descriptors()} descriptors, {base} before")
         each = (most[-1] - some) * 1024 / 8000
         idle = idle_cpu(g)
-        true(idle < 2 * alone + 0.0005, f"{idle:.3%} CPU for nothing, {alone:.3%} without anybody")
+        true(idle < 2 * alone + 0.002, f"{idle:.3%} CPU for nothing, {alone:.3%} without anybody")
         fine(g)
         true(all(c.told("ask") for c in crowds), "not all are answered")
         true(all(c.told("leave") for c in crowds))

