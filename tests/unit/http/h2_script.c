@@ -614,3 +614,31 @@ void play_end(struct play *p)
     hpack_free(&p->peer);
     free(p->in);
 }
+
+void play_row(const struct play_row *row, const struct h2_limits *limits, bool bare)
+{
+    static const size_t pieces[] = {0, 1, 7, 100};
+
+    for (size_t i = 0; i < COUNT_OF(pieces); i++) {
+        struct play *p = malloc(sizeof *p);
+        ck_assert_ptr_nonnull(p);
+        bool much = strstr(row->script, "16384") != NULL;
+        play_begin(p, limits, pieces[i] * (much ? 97 : 1));
+        if (!bare)
+            play(p, "hello; ack");
+        p->text_len = 0;
+        p->text[0] = '\0';
+        play(p, row->script);
+        if (strcmp(p->text, row->want) != 0)
+            ck_abort_msg("%s, in pieces of %zu:\n  %s\n  got  %s\n  want %s", row->name, pieces[i],
+                         row->script, p->text, row->want);
+        play_end(p);
+        free(p);
+    }
+}
+
+void play_rows(const struct play_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        play_row(&rows[i], &play_limits, false);
+}

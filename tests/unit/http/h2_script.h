@@ -48,6 +48,23 @@ void play_end(struct play *p);
 void play(struct play *p, const char *script);
 void play_bytes(struct play *p, struct span bytes);
 
+/* A line of a table: a script, and the text that comes of it however it is cut into pieces.
+ * `bare`: without a hello before. */
+struct play_row {
+    const char *name, *script, *want;
+};
+
+/* What comes of mistakes. */
+#define FAILS(last, code)       "failed " code " h2_protocol_error; GOAWAY " last " " code
+#define PROTOCOL(last)          FAILS(last, "PROTOCOL_ERROR")
+#define SIZE(last)              FAILS(last, "FRAME_SIZE_ERROR")
+#define CLOSED(last)            FAILS(last, "STREAM_CLOSED")
+#define RESETS(id, code, cause) "reset " id " " code " " cause "; RST " id " " code
+#define MALFORMED(id)           RESETS(id, "PROTOCOL_ERROR", "h2_malformed")
+
+void play_row(const struct play_row *row, const struct h2_limits *limits, bool bare);
+void play_rows(const struct play_row *rows, size_t count);
+
 /* Bytes of frames, for more than a script can say: appended to out, of room `room`. */
 size_t script_bytes(const char *script, char *out, size_t room);
 

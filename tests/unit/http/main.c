@@ -5,6 +5,7 @@
 Suite *field_suite(void);
 Suite *h1_suite(void);
 Suite *h2_suite(void);
+Suite *h2_heads_suite(void);
 Suite *h2_peers_suite(void);
 Suite *path_suite(void);
 Suite *target_suite(void);
@@ -15,7 +16,7 @@ int main(void)
     static suite_fn *const suites[] = {
         field_suite, target_suite,   path_suite, h1_suite, websocket_suite,
 #ifdef HAVE_HTTP2
-        h2_suite,    h2_peers_suite,
+        h2_suite,    h2_heads_suite, h2_peers_suite,
 #endif
     };
 
