@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Servers are asked whether they are well, once a process; and requests are copied to a mirror."""
-import collections
 import itertools
 import json
-import os
 import re
 import shutil
 import signal
@@ -14,8 +12,8 @@ import threading
 import time
 
 from dnsfake import FakeDNS
-from harness import HEADGATE, Skip, free_port, listening, main, needs, read_response, same, true, wait_for
-from origin import Closed, Origin, reset
+from harness import HEADGATE, Skip, free_port, main, needs, read_response, same, true, wait_for
+from origin import Origin
 from origins import Nginx
 
 try:

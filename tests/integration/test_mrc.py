@@ -228,13 +228,19 @@ def test_kill_9_loses_at_most_what_came_since_the_last_write(gate):
     same(stats(g)["uniqueUsers"], 500)
 
 
-def test_a_torn_state_file_is_refused_and_stays(gate):
+def counted_once(gate):
+    """A gateway that has ended; the file of its count, and what is in it."""
     g = gate(KEPT, workers=2)
     count(g, "a", 1)
     same(g.stop(), 0)
     path = os.path.join(g.dir, "1mrc.state")
     with open(path, "rb") as f:
         whole = f.read()
+    return g, path, whole
+
+
+def test_a_torn_state_file_is_refused_and_stays(gate):
+    g, path, whole = counted_once(gate)
     for torn, why in ((whole[:-1], "is cut off"), (whole[:-1] + b"x", "is damaged"), (b"", "is no state")):
         with open(path, "wb") as f:
             f.write(torn)
@@ -246,12 +252,7 @@ def test_a_torn_state_file_is_refused_and_stays(gate):
 
 
 def test_the_state_file_of_a_module_that_is_off_is_left_alone(gate):
-    g = gate(KEPT, workers=2)
-    count(g, "a", 1)
-    same(g.stop(), 0)
-    path = os.path.join(g.dir, "1mrc.state")
-    with open(path, "rb") as f:
-        whole = f.read()
+    g, path, whole = counted_once(gate)
     off = KEPT.replace("enabled = yes", "enabled = no")
     for content in (whole[:-1], whole):
         with open(path, "wb") as f:
