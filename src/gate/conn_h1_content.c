@@ -60,13 +60,6 @@ static void content_bad(struct conn *c, enum cause cause)
     respond_failed(x, cause);
 }
 
-static bool content_over(const struct exchange *x, uint64_t more)
-{
-    uint64_t max = x->route ? x->route->max_body : VALUE_OFF;
-
-    return max != VALUE_OFF && x->bytes_in + more > max;
-}
-
 /* It has been answered already: all that is left is to end the connection. */
 static void content_endless(struct exchange *x)
 {

@@ -63,13 +63,6 @@ static void content_bad(struct conn *c, struct exchange *x, enum cause cause)
     conn_h2_ready(c, x);
 }
 
-static bool content_over(const struct exchange *x, uint64_t more)
-{
-    uint64_t max = x->route ? x->route->max_body : VALUE_OFF;
-
-    return max != VALUE_OFF && x->bytes_in + more > max;
-}
-
 /* Nobody wants it: a little is thrown away, then the client is told. */
 static void content_drop(struct conn *c, struct exchange *x, uint32_t n)
 {

@@ -151,6 +151,14 @@ static inline enum cause conn_broken_by(const struct conn *c)
     }
 }
 
+/* Would more bytes of content be more than the route takes? */
+static inline bool content_over(const struct exchange *x, uint64_t more)
+{
+    uint64_t max = x->route ? x->route->max_body : VALUE_OFF;
+
+    return max != VALUE_OFF && x->bytes_in + more > max;
+}
+
 /* Who is connected. */
 void conn_peer(const struct conn *c, struct address *peer);
 void conn_set_peer(struct conn *c, const struct address *peer);
