@@ -266,8 +266,10 @@ static enum cause forward_host(struct exchange *x, const struct forward_conf *co
             return CAUSE_out_of_memory;
         out->servers_host =
             span_equal(conf->host_header->source, SPAN("server")) || !host_is_named(*host);
+        if (out->servers_host) /* its name takes this place when it is chosen */
+            *host = SPAN("");
     }
-    return out->servers_host || host_is_valid(*host) ? CAUSE_NONE : CAUSE_bad_host;
+    return host_is_valid(*host) ? CAUSE_NONE : CAUSE_bad_host;
 }
 
 enum cause forward_request(struct exchange *x, const struct forward_conf *conf,

@@ -113,8 +113,7 @@ void conn_h2_interim(struct exchange *x, int status, const struct fields *fields
         return;
     for (unsigned i = 0; fields && i < fields->count; i++)
         if (field_passes_interim(fields, &fields->list[i]) &&
-            fields_add(&passed, (enum field_id)fields->list[i].id, fields->list[i].name,
-                       fields->list[i].value) < 0)
+            fields_pass(&passed, &fields->list[i]) < 0)
             break;
     h2_respond(&h->conn->h2->session, &h->stream, status, NULL, &passed, false);
     owner_wake(&h->conn->owner);

@@ -77,7 +77,7 @@ struct field {
     struct span name, value; /* value without surrounding whitespace */
     uint16_t id;             /* enum field_id */
     bool checked;            /* every byte of both has been looked at, or is our own word;
-                              * whoever changes a field takes this back */
+                              * whoever changes a field keeps that so, or takes it back */
 };
 
 /* X_Forwarded_For is X-Forwarded-For to an origin that hands fields on as CGI variables (RFC
