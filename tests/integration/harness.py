@@ -395,8 +395,9 @@ def main(tests, at_once=1, after=None):
     def attempt(each):
         verdict, name, before, after = play(*each)
         if verdict != "ok" and next(tries) > 0:
-            print("\n".join([f"# second try: {name}", *before]), flush=True)
             again.append(each)
+            with saying:
+                print("\n".join([f"# second try: {name}", *before]), flush=True)
             return True
         say(verdict, name, before, after)
         return verdict == "ok"
