@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """HTTP/2 to origins: many requests on few connections, and what can go wrong on them."""
 import concurrent.futures
-import hashlib
 import http.client
 import json
 import os

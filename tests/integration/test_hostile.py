@@ -13,7 +13,7 @@ import time
 from harness import (HEADGATE, Skip, listening, main, read_all, read_response, same, true,
                      wait_for)
 from origin import Handler, Origin
-from test_passes import heard
+from passing import heard
 
 CONFIG = """
 [server]

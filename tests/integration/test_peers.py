@@ -13,7 +13,6 @@ import ssl
 import subprocess
 import tempfile
 import threading
-import time
 
 import golang
 from harness import BUILD, HEADGATE, Skip, main, same, true, typed, wait_for
