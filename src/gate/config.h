@@ -283,6 +283,7 @@ struct test_conf {
     struct span expect_path;
     struct span expect_header_name, expect_header_value;
     bool expect_header_any;
+    struct position expect_header_at; /* of what is compared */
 };
 
 struct module_slot {

@@ -115,14 +115,57 @@ static bool header_split(struct span text, struct span *name, struct span *value
     return colon < text.len;
 }
 
+/* In "NAME: VALUE" as it was written, perhaps in quotes: what no name has, or else where the value
+ * begins; 0 if there is none. */
+static size_t header_wrong_at(struct span written)
+{
+    size_t begin = span_starts(written, SPAN("\"")), end = span_find(written, ':'), at = begin;
+
+    while (at < end && span_is_token((struct span){written.ptr + at, 1}))
+        at++;
+    bool is_end_quote = begin > 0 && at + 1 == written.len;
+    if (at == begin || (at < end && !is_end_quote))
+        return at;
+    for (at = end + 1; at < written.len && (written.ptr[at] == ' ' || written.ptr[at] == '\t');)
+        at++;
+    return at < written.len ? at : 0;
+}
+
+/* Of the value of a key that begins at this place. */
+static struct position header_place(const struct conf_section *s, const char *key,
+                                    struct position at)
+{
+    const struct conf_value *v = conf_find(s, key)->values;
+
+    while (v->next && (v->at.line != at.line || v->at.column != at.column || v->at.file != at.file))
+        v = v->next;
+    return conf_value_at(v, header_wrong_at(v->text));
+}
+
 static void headers_load(struct loading *l, struct test_conf *t)
 {
     struct span name, value;
 
-    for (unsigned i = 0; i < t->headers.count; i++)
-        if (!header_split(t->headers.list[i].words.list[0], &name, &value) ||
-            !span_is_token(name) || !span_is_field_value(value))
-            loading_say_word(l, &t->headers.list[i], 0, "header", "write NAME: VALUE");
+    for (unsigned i = 0; i < t->headers.count; i++) {
+        struct line *line = &t->headers.list[i];
+        if (header_split(line->words.list[0], &name, &value) && span_is_token(name) &&
+            span_is_field_value(value))
+            continue;
+        line->places[0] = header_place(t->section, "header", line->at);
+        loading_say_word(l, line, 0, "header", "write NAME: VALUE");
+    }
+}
+
+static void expect_header_load(struct loading *l, struct span text, struct test_conf *t)
+{
+    if (text.len == 0)
+        return;
+    t->expect_header_any = !header_split(text, &t->expect_header_name, &t->expect_header_value);
+    t->expect_header_at =
+        header_place(t->section, "expect_header", conf_at(t->section, "expect_header"));
+    if (!span_is_token(t->expect_header_name))
+        diagnostics_say(l->d, SEVERITY_ERROR, t->expect_header_at,
+                        "expect_header: write NAME or NAME: VALUE");
 }
 
 static void listener_check(struct loading *l, const struct test_conf *t)
@@ -155,10 +198,7 @@ static void test_load(struct loading *l, struct conf_section *s, struct test_con
     listener_check(l, t);
     if (address_parse_ip(&t->client, raw.client) < 0 && raw.client.len > 0)
         loading_say(l, SEVERITY_ERROR, "client", "\"%.*s\" is no IP address", SPAN_ARG(raw.client));
-    t->expect_header_any =
-        !header_split(raw.expect_header, &t->expect_header_name, &t->expect_header_value);
-    if (raw.expect_header.len > 0 && !span_is_token(t->expect_header_name))
-        loading_say(l, SEVERITY_ERROR, "expect_header", "write NAME or NAME: VALUE");
+    expect_header_load(l, raw.expect_header, t);
     for (unsigned i = 0; i < t->expect_upstream.count; i++)
         loading_upstream(l, t->expect_upstream.list[i], conf_at(s, "expect_upstream"));
     for (const struct conf_entry *e = s->entries; e; e = e->next)

@@ -14,11 +14,16 @@ struct running {
     struct foresight foresight;
 };
 
+static void say_at(struct running *r, struct position at, const char *key, struct span expected,
+                   struct span found)
+{
+    diagnostics_say(r->d, SEVERITY_ERROR, at, "[test %.*s] %s: expected \"%.*s\", it is \"%.*s\"",
+                    SPAN_ARG(r->test->name), key, SPAN_ARG(expected), SPAN_ARG(found));
+}
+
 static void say(struct running *r, const char *key, struct span expected, struct span found)
 {
-    diagnostics_say(r->d, SEVERITY_ERROR, conf_at(r->test->section, key),
-                    "[test %.*s] %s: expected \"%.*s\", it is \"%.*s\"", SPAN_ARG(r->test->name),
-                    key, SPAN_ARG(expected), SPAN_ARG(found));
+    say_at(r, conf_at(r->test->section, key), key, expected, found);
 }
 
 static void say_why(struct running *r, const char *key, const char *why)
@@ -220,8 +225,9 @@ static void check_header(struct running *r)
         if (t->expect_header_any || span_equal(f->value, t->expect_header_value))
             return;
     }
-    say(r, "expect_header", t->expect_header_any ? t->expect_header_name : t->expect_header_value,
-        found ? found->value : SPAN(""));
+    say_at(r, t->expect_header_at, "expect_header",
+           t->expect_header_any ? t->expect_header_name : t->expect_header_value,
+           found ? found->value : SPAN(""));
 }
 
 static void run(struct running *r)

@@ -362,7 +362,12 @@ static const struct mistake mistakes[] = {
      "a.ini:6:10: error: header: \"a\": write NAME: VALUE\n"
      "a.ini:7:12: error: listener: there is no [listener b]\n"
      "a.ini:8:19: error: there is no [upstream u]\n"
-     "a.ini:9:17: error: expect_header: write NAME or NAME: VALUE\n"},
+     "a.ini:9:18: error: expect_header: write NAME or NAME: VALUE\n"},
+    {LISTENER "[test t]\nrequest = GET http://a/\nheader = X-A: fine\nheader = X A: b\n"
+              "header = \"X-A:  b\\n\"\nheader = : b\nheader = X-A:\nexpect_header = \"a:b\"\n",
+     "a.ini:6:11: error: header: \"X A: b\": write NAME: VALUE\n"
+     "a.ini:7:17: error: header: \"X-A:  b\n\": write NAME: VALUE\n"
+     "a.ini:8:10: error: header: \": b\": write NAME: VALUE\n"},
 };
 
 START_TEST(each_mistake_is_said_where_it_stands)
@@ -630,7 +635,9 @@ static const struct mistake verdicts[] = {
      "a.ini:29:19: error: [test t] expect_upstream: expected \"v\", it is \"u\"\n"
      "a.ini:30:15: error: [test t] expect_path: expected \"/o/p\", it is \"/p\"\n"},
     {"request = GET http://x/r/1\nexpect_header = X-Text: bye\n",
-     "a.ini:29:17: error: [test t] expect_header: expected \"bye\", it is \"hello\"\n"},
+     "a.ini:29:25: error: [test t] expect_header: expected \"bye\", it is \"hello\"\n"},
+    {"request = GET http://x/r/1\nexpect_header = \"X-Tex\"\n",
+     "a.ini:29:17: error: [test t] expect_header: expected \"X-Tex\", it is \"\"\n"},
     {"request = GET http://x:82/r/1\nexpect_status = 200\n",
      "a.ini:28:11: error: [test t] request: no listener takes it\n"},
     {"request = GET https://x/r/1\nexpect_status = 200\n",
