@@ -5,6 +5,7 @@
  */
 #include "pid_file.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "io/descriptor.h"
 
@@ -49,6 +50,23 @@ static enum content look(const char *name, uint64_t *number)
     return S_ISREG(st.st_mode) ? read_number(name, number) : SOMETHING_ELSE;
 }
 
+static bool name_of(struct span path, char name[PATH_MAX])
+{
+    return snprintf(name, PATH_MAX, "%.*s", SPAN_ARG(path)) < PATH_MAX;
+}
+
+static const char no_number[] = "what is there holds no process number";
+
+int pid_file_may_write(struct span path, const char **why)
+{
+    char name[PATH_MAX];
+    uint64_t number;
+    enum content content = name_of(path, name) ? look(name, &number) : CANNOT_BE_READ;
+
+    *why = content == SOMETHING_ELSE ? no_number : "what is there cannot be read";
+    return content == SOMETHING_ELSE ? FAIL_BAD : content == CANNOT_BE_READ ? FAIL_ACCESS : 0;
+}
+
 /* Written while we may still write everywhere; given away with the identity, so
  * that it can be emptied where it cannot be removed. */
 int pid_file_write(struct span path)
@@ -59,11 +77,9 @@ int pid_file_write(struct span path)
 
     if (path.len == 0)
         return -1;
-    int len = snprintf(written, sizeof written, "%.*s", SPAN_ARG(path));
-    enum content content = len < (int)sizeof written ? look(written, &number) : CANNOT_BE_READ;
+    enum content content = name_of(path, written) ? look(written, &number) : CANNOT_BE_READ;
     if (content == SOMETHING_ELSE)
-        log_say(LOG_WARNING, "pid_file %s is not written: what is there holds no process number",
-                written);
+        log_say(LOG_WARNING, "pid_file %s is not written: %s", written, no_number);
     /* Made anew: the user may have put a link there that leads to root's files. */
     else if (content == NOT_THERE || (content == A_NUMBER && unlink(written) == 0))
         fd = descriptor_create(written, 0644);

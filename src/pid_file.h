@@ -8,6 +8,9 @@
  * to be given away with the identity and closed by the caller; -1 if there is none. */
 int pid_file_write(struct span path);
 
+/* Whether what is there would give way to it, told without a trace: 0, or a failure with *why. */
+MUST_USE int pid_file_may_write(struct span path, const char **why);
+
 /* If it was written, and still is ours. */
 void pid_file_remove(void);
 

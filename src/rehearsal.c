@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "identity.h"
 #include "io/descriptor.h"
+#include "pid_file.h"
 #include "serve.h"
 
 #include <limits.h>
@@ -20,23 +21,36 @@ struct rehearsal {
     bool for_root; /* root will start it, and that is not us: what we may not do it may */
 };
 
-/* A file of [server], by what would be done with it. */
-static void try_file(const struct rehearsal *r, const char *key, struct span path,
+/* What we may not do, but who starts it may. */
+static bool is_roots(const struct rehearsal *r, int err)
+{
+    return err == FAIL_ACCESS && r->for_root;
+}
+
+static void say_file(const struct rehearsal *r, const char *key, struct span path,
+                     enum severity severity, const char *why)
+{
+    conf_say(r->server, key, severity, r->d, "%s: %.*s: %s", key, SPAN_ARG(path), why);
+}
+
+/* A file of [server], by what would be done with it.  False: it was said why that cannot be. */
+static bool try_file(const struct rehearsal *r, const char *key, struct span path,
                      int (*may)(const char *path), enum severity severity)
 {
     char name[PATH_MAX];
     int err = FAIL_BAD;
 
     if (path.len == 0)
-        return;
+        return true;
     if (path.len < sizeof name) {
         memcpy(name, path.ptr, path.len);
         name[path.len] = '\0';
         err = may(name);
     }
-    if (err < 0 && !(err == FAIL_ACCESS && r->for_root))
-        conf_say(r->server, key, severity, r->d, "%s: %.*s: %s", key, SPAN_ARG(path),
-                 fail_text(err));
+    if (err == 0 || is_roots(r, err))
+        return true;
+    say_file(r, key, path, severity, fail_text(err));
+    return false;
 }
 
 static void try_log(const struct rehearsal *r, const char *key, const struct log_target *log)
@@ -44,6 +58,19 @@ static void try_log(const struct rehearsal *r, const char *key, const struct log
     if (!log->off && !span_equal(log->path, SPAN("stderr")) &&
         !span_equal(log->path, SPAN("stdout")))
         try_file(r, key, log->path, descriptor_may_append, SEVERITY_ERROR);
+}
+
+static void try_pid_file(const struct rehearsal *r)
+{
+    struct span path = r->config->server.pid_file;
+    const char *why;
+    int err;
+
+    if (path.len == 0 || !try_file(r, "pid_file", path, descriptor_may_create, SEVERITY_WARNING))
+        return;
+    err = pid_file_may_write(path, &why);
+    if (err < 0 && !is_roots(r, err))
+        say_file(r, "pid_file", path, SEVERITY_WARNING, why);
 }
 
 static void try_engine(const struct rehearsal *r)
@@ -74,7 +101,7 @@ static void try_addresses(const struct rehearsal *r, const struct listener_conf 
         const struct listen_address *at = &l->listen.list[i];
         bool file = at->address.family == ADDRESS_UNIX;
         int err = at->any ? 0 : file ? try_unix(&at->address) : machine_address(&at->address);
-        if (err == 0 || (err == FAIL_ACCESS && r->for_root))
+        if (err == 0 || is_roots(r, err))
             continue;
         diagnostics_say(r->d, SEVERITY_ERROR, at->at, "listen %.*s: %s", SPAN_ARG(at->text),
                         err == FAIL_UNREACHABLE ? "no address of this machine" : fail_text(err));
@@ -93,7 +120,7 @@ static void try_starting(const struct rehearsal *r)
     if (!r->for_root)
         config_rehearse(r->config, false, r->d);
     try_file(r, "control", server->control, descriptor_may_listen, SEVERITY_ERROR);
-    try_file(r, "pid_file", server->pid_file, descriptor_may_create, SEVERITY_WARNING);
+    try_pid_file(r);
 }
 
 static void try_serving(void *data)

@@ -219,6 +219,14 @@ def test_an_address_of_another_machine_is_an_error_at_its_place(p):
 def test_a_pid_file_that_cannot_be_written_is_a_warning(p):
     p.takes(server("pid_file = {dir}/none/pid"), "2:12: warning: pid_file: {dir}/none/pid: not found")
     p.takes(server("pid_file = {dir}/pid"))
+    config = server("pid_file = {dir}/pid")
+    for there, warning in (("1\n", ""), ("", ""), ("no number\n", "holds no process number")):
+        with open(p.path("pid"), "w") as f:
+            f.write(there)
+        p.takes(config, warning and f"2:12: warning: pid_file: {{dir}}/pid: what is there {warning}")
+    os.unlink(p.path("pid"))
+    os.mkdir(p.path("pid"))
+    p.takes(config, "2:12: warning: pid_file: {dir}/pid: what is there holds no process number")
 
 
 @place
