@@ -70,6 +70,15 @@ static int identity_find(struct span user, struct span group, const struct passw
     return 0;
 }
 
+int identity_known(struct span user, struct span group, const char **why)
+{
+    const struct passwd *pw;
+    gid_t gid;
+    int err = identity_find(user, group, &pw, &gid, why);
+
+    return err == FAIL_ACCESS ? 0 : err;
+}
+
 int identity_try(struct span user, struct span group, void (*act)(void *data), void *data,
                  const char **why)
 {

@@ -15,6 +15,9 @@ MUST_USE int identity_drop(struct span user, struct span group, const int *files
 MUST_USE int identity_try(struct span user, struct span group, void (*act)(void *data), void *data,
                           const char **why);
 
+/* Whether there are such a user and group: 0, or a failure with *why. */
+MUST_USE int identity_known(struct span user, struct span group, const char **why);
+
 /* Are we root, and about to stay it? */
 bool identity_is_root(void);
 

@@ -1,4 +1,4 @@
-/* What a start would refuse; see rehearsal.h.
+/* What a start or a reload would refuse; see rehearsal.h.
  *
  * A start is two people: who starts it opens the error log, binds and makes the control socket, and
  * the user that it then becomes opens the access log.  So everything is tried as who will do it.
@@ -170,4 +170,58 @@ void rehearse(struct config *config, struct diagnostics *d)
     else if (known && identity_try(server->user, server->group, try_serving, &r, &why) < 0)
         conf_say(r.server, "group", SEVERITY_ERROR, d, "group: %.*s: %s", SPAN_ARG(server->group),
                  why);
+}
+
+/* --- before a reload ------------------------------------------------------------------------- */
+
+static bool is_new(const struct log_target *before, const struct log_target *now)
+{
+    return before->off || !span_equal(before->path, now->path);
+}
+
+/* Threads run: we become nobody else. */
+static void try_identity(const struct rehearsal *r)
+{
+    const struct server_conf *server = &r->config->server;
+    const char *why;
+
+    if (server->user.len == 0)
+        return;
+    if (identity_known(server->user, (struct span){0}, &why) < 0)
+        say_file(r, "user", server->user, SEVERITY_ERROR, why);
+    else if (identity_known(server->user, server->group, &why) < 0)
+        say_file(r, "group", server->group, SEVERITY_ERROR, why);
+}
+
+static void try_restart(const struct rehearsal *r, const struct server_conf *before)
+{
+    const struct server_conf *now = &r->config->server;
+
+    if (!span_equal(before->engine, now->engine))
+        try_engine(r);
+    if (!span_equal(before->user, now->user) || !span_equal(before->group, now->group))
+        try_identity(r);
+    if (!span_equal(before->control, now->control))
+        try_file(r, "control", now->control, descriptor_may_listen, SEVERITY_ERROR);
+    if (!span_equal(before->pid_file, now->pid_file))
+        try_pid_file(r);
+}
+
+void rehearse_reload(const struct gate *gate, struct config *config, struct diagnostics *d)
+{
+    const struct server_conf *before = &gate->config->server, *now = &config->server;
+    struct rehearsal r = {
+        .config = config,
+        .server = config_section(config, "server", (struct span){0}),
+        .d = d,
+    };
+
+    /* One that is open already may be root's, and stays. */
+    if (is_new(&before->error_log, &now->error_log))
+        try_log(&r, "error_log", &now->error_log);
+    if (is_new(&before->access_log, &now->access_log))
+        try_log(&r, "access_log", &now->access_log);
+    config_rehearse_reload(config, gate->module_processes, d);
+    r.for_root = before->user.len > 0 && !identity_is_root();
+    try_restart(&r, before);
 }

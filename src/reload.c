@@ -6,6 +6,7 @@
 #include "gate/names.h"
 #include "io/descriptor.h"
 #include "monotonic.h"
+#include "rehearsal.h"
 
 #define PATIENCE_NS (5 * NS_PER_S) /* with workers */
 
@@ -45,23 +46,13 @@ static enum reload_state refuse(struct reload *r)
     return RELOAD_REFUSED;
 }
 
-static bool prepare(struct reload *r)
-{
-    const struct config *before = r->gate->config;
-    struct span names = config_needs_restart(before, r->config, r->later);
-
-    r->later[names.len] = '\0';
-    return config_keep_running(r->config, before) == 0 &&
-           names_expect(r->gate->names, r->config, monotonic_ns()) == 0;
-}
-
 void reload_begin(struct reload *r, struct gate *gate, struct diagnostics *d)
 {
     *r = (struct reload){.gate = gate, .d = d};
     r->config = config_reload(gate->config, &source_disk, d);
     if (r->config && d->errors == 0 && r->config->server.tests_required)
         config_run_tests(r->config, d);
-    if (!r->config || d->errors > 0 || !prepare(r)) {
+    if (!r->config || d->errors > 0 || names_expect(gate->names, r->config, monotonic_ns()) < 0) {
         config_free(r->config);
         r->config = NULL;
         return;
@@ -70,11 +61,26 @@ void reload_begin(struct reload *r, struct gate *gate, struct diagnostics *d)
     r->give_up = r->names_until + PATIENCE_NS;
 }
 
+/* What could still fail is tried before anything changes. */
+static bool prepare(struct reload *r)
+{
+    const struct config *before = r->gate->config;
+
+    rehearse_reload(r->gate, r->config, r->d);
+    if (r->d->errors > 0)
+        return false;
+    struct span names = config_needs_restart(before, r->config, r->later);
+    r->later[names.len] = '\0';
+    return config_keep_running(r->config, before) == 0;
+}
+
 static bool adopt(struct reload *r)
 {
     struct gate *gate = r->gate;
     uint64_t most = gate->connections_max;
 
+    if (!prepare(r))
+        return false;
     gate->connections_max = config_connections_max(r->config); /* before workers look at it again */
     if (gate_adopt(gate, r->config, r->d) == 0)
         return true;

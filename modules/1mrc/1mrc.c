@@ -139,7 +139,6 @@ struct process {
     struct shard **shards;
     _Atomic bool closing; /* engines are being closed: nothing is sent any more */
 
-    bool kept;        /* what state_file held was read, or there was none to lose */
     struct span file; /* what the count begins with, if ptr */
     struct state restored;
     struct estimate estimate;
@@ -177,7 +176,8 @@ static const char *state_open(const char *name, struct span *file, struct state 
     return err ? fail_text(err) : state_read(*file, state, estimate);
 }
 
-static void rehearse_reading(struct loading *l, const char *name)
+/* In memory is nothing, or what `running` has: then the file may only be an earlier state of it. */
+static void rehearse_reading(struct loading *l, const char *name, const struct process *running)
 {
     struct process *p = mem_zalloc(sizeof *p);
     const char *why =
@@ -186,23 +186,49 @@ static void rehearse_reading(struct loading *l, const char *name)
     if (why)
         loading_say(l, SEVERITY_ERROR, "state_file", "%s: %s; move it away to begin anew", name,
                     why);
+    else if (running && p->file.ptr &&
+             memcmp(&p->restored.key, &running->key, sizeof running->key) != 0)
+        loading_say(l, SEVERITY_ERROR, "state_file",
+                    "%s: holds another count; a restart goes on from it, or move it away", name);
     mem_free(p ? (void *)(uintptr_t)p->file.ptr : NULL);
     mem_free(p);
+}
+
+static void rehearse_saving(struct loading *l, const char *name)
+{
+    int err = state_file_may_save(name);
+
+    if (err < 0)
+        loading_say(l, SEVERITY_ERROR, "state_file", "%s: its folder: %s", name, fail_text(err));
 }
 
 static void mrc_rehearse(struct loading *l, const void *conf, bool serving)
 {
     const struct mrc_conf *m = conf;
     char name[PATH_ROOM];
-    int err;
 
     if (!m->enabled || m->state_file.len == 0)
         return;
     snprintf(name, sizeof name, "%.*s", SPAN_ARG(m->state_file));
-    if (!serving)
-        rehearse_reading(l, name);
-    else if ((err = state_file_may_save(name)) < 0)
-        loading_say(l, SEVERITY_ERROR, "state_file", "%s: its folder: %s", name, fail_text(err));
+    if (serving)
+        rehearse_saving(l, name);
+    else
+        rehearse_reading(l, name, NULL);
+}
+
+/* Worker 0 changes its path only when it adopts. */
+static void mrc_rehearse_reload(struct loading *l, const void *conf, const void *process)
+{
+    const struct mrc_conf *m = conf;
+    const struct process *p = process;
+    const char *kept = p->shards[0]->keeper.path;
+    char name[PATH_ROOM];
+
+    if (!m->enabled || m->state_file.len == 0 || (kept && span_equal(m->state_file, span_of(kept))))
+        return;
+    snprintf(name, sizeof name, "%.*s", SPAN_ARG(m->state_file));
+    rehearse_saving(l, name);
+    rehearse_reading(l, name, p);
 }
 
 static int restore_file(struct process *p, struct span path)
@@ -215,7 +241,6 @@ static int restore_file(struct process *p, struct span path)
         log_say(LOG_ERROR, "1mrc: state_file %s: %s; move it away to begin anew", name, why);
         return FAIL_BAD;
     }
-    p->kept = true;
     if (!p->file.ptr)
         return 0;
     p->key = p->restored.key;
@@ -254,24 +279,10 @@ static int restore(struct shard *shard)
     return err;
 }
 
-/* A file that no start has read belongs to whoever counted before: a reload does not write over it.
- */
 static void keep(struct shard *shard, const struct mrc_conf *m)
 {
-    char name[PATH_ROOM];
-
-    if (!m->enabled) /* no more is counted, and what was is still written */
-        return;
-    snprintf(name, sizeof name, "%.*s", SPAN_ARG(m->state_file));
-    if (m->state_file.len > 0 && !shard->process->kept && state_file_there(name)) {
-        log_say(LOG_ERROR,
-                "1mrc: state_file %s: is there and was not read: nothing is kept until a "
-                "restart reads it",
-                name);
-        return;
-    }
-    shard->process->kept = shard->process->kept || m->state_file.len > 0;
-    keeper_set(&shard->keeper, m->state_file, m->state_interval);
+    if (m->enabled) /* or no more is counted, and what was is still written */
+        keeper_set(&shard->keeper, m->state_file, m->state_interval);
 }
 
 /* As the user who will write it.  Better no start than one whose count is lost. */
@@ -569,6 +580,7 @@ const struct module mrc_module = {
     .conf_size = sizeof(struct mrc_conf),
     .load = mrc_load,
     .rehearse = mrc_rehearse,
+    .rehearse_reload = mrc_rehearse_reload,
     .memory_max = mrc_memory_max,
     .process_size = sizeof(struct process),
     .worker_size = sizeof(struct shard),

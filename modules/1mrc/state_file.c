@@ -102,11 +102,6 @@ int state_file_save(const char *path, const struct state *state)
     return err;
 }
 
-bool state_file_there(const char *path)
-{
-    return access(path, F_OK) == 0 || errno != ENOENT;
-}
-
 static int read_all(int fd, char *to, size_t len)
 {
     while (len > 0) {

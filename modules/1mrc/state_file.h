@@ -15,7 +15,4 @@ MUST_USE int state_file_load(const char *path, struct span *content);
 /* Whether a file can be made beside it, and take its place. */
 MUST_USE int state_file_may_save(const char *path);
 
-/* Whether there is anything of that name. */
-bool state_file_there(const char *path);
-
 #endif

@@ -226,6 +226,17 @@ void config_rehearse(struct config *config, bool serving, struct diagnostics *d)
     }
 }
 
+void config_rehearse_reload(struct config *config, void *const *processes, struct diagnostics *d)
+{
+    struct loading l = {.config = config, .modules = config->modules_all, .d = d};
+
+    for (unsigned i = 0; i < config->module_count; i++) {
+        l.module = config->modules[i].module;
+        if (l.module->rehearse_reload && (l.section = module_section(&l, l.module)))
+            l.module->rehearse_reload(&l, config->modules[i].conf, processes[i]);
+    }
+}
+
 /* --- the whole ------------------------------------------------------------------- */
 
 /* Routes that something is wrong with would only clash for the wrong reasons. */

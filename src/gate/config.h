@@ -361,6 +361,8 @@ const struct conf_section *config_section(const struct config *config, const cha
 
 /* Says what modules would not start with: see struct module.  For -t. */
 void config_rehearse(struct config *config, bool serving, struct diagnostics *d);
+/* The same before a reload, of those with this state. */
+void config_rehearse_reload(struct config *config, void *const *processes, struct diagnostics *d);
 
 /* Who will read each key, a line each; for -t. */
 void config_tls_readers(const struct config *config, void (*line)(void *data, struct span text),

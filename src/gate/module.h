@@ -68,6 +68,9 @@ struct module {
     /* For headgate -t: says what process_start() and worker_start() would refuse, as who
      * starts, then once more for the latter, as the user who serves.  May be NULL. */
     void (*rehearse)(struct loading *l, const void *conf, bool serving);
+    /* Before a reload: says what worker_adopt() could not do; any error refuses the reload.
+     * On main, with the state of the process, while no worker adopts.  May be NULL. */
+    void (*rehearse_reload)(struct loading *l, const void *conf, const void *process);
 
     /* State of one worker, and of the process.  Started in this order before
      * the first connection: process_start on main, worker_start on each

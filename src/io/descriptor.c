@@ -55,17 +55,38 @@ int descriptor_may_create(const char *path)
     return access(folder, W_OK | X_OK) < 0 ? fail_from_errno(errno) : 0;
 }
 
+/* Opening follows a link that leads to nothing yet: false if it is none, or leads too far. */
+static bool follow(char name[PATH_MAX])
+{
+    char to[PATH_MAX];
+    ssize_t len = readlink(name, to, sizeof to);
+    const char *slash = strrchr(name, '/');
+    size_t folder = len > 0 && to[0] != '/' && slash ? (size_t)(slash - name) + 1 : 0;
+
+    if (len <= 0 || folder + (size_t)len >= PATH_MAX)
+        return false;
+    memcpy(name + folder, to, (size_t)len);
+    name[folder + (size_t)len] = '\0';
+    return true;
+}
+
 int descriptor_may_append(const char *path)
 {
+    char name[PATH_MAX];
     struct stat st;
 
-    if (stat(path, &st) < 0)
-        return errno == ENOENT ? descriptor_may_create(path) : fail_from_errno(errno);
+    if (snprintf(name, sizeof name, "%s", path) >= (int)sizeof name)
+        return FAIL_BAD;
+    while (stat(name, &st) < 0) /* a circle of links is ELOOP */
+        if (errno != ENOENT)
+            return fail_from_errno(errno);
+        else if (!follow(name))
+            return descriptor_may_create(name);
     if (S_ISDIR(st.st_mode))
         return FAIL_IS_DIR;
     if (S_ISSOCK(st.st_mode))
         return FAIL_NOT_FILE;
-    return access(path, W_OK) < 0 ? fail_from_errno(errno) : 0;
+    return access(name, W_OK) < 0 ? fail_from_errno(errno) : 0;
 }
 
 int descriptor_may_listen(const char *path)

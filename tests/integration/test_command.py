@@ -177,6 +177,19 @@ def test_a_log_that_cannot_be_opened_is_an_error_at_its_place(p):
 
 
 @place
+def test_a_link_for_a_log_is_where_it_leads(p):
+    os.mkdir(p.path("folder"))
+    for link, to in (("absolute", p.path("folder/log")), ("relative", "folder/log"),
+                     ("twice", "relative"), ("astray", "none/log"), ("itself", "itself")):
+        os.symlink(to, p.path(link))
+    for link in ("absolute", "relative", "twice"):
+        p.takes(server(f"access_log = {{dir}}/{link}"))
+    for link, why in (("astray", "not found"), ("itself", "too many or forbidden links")):
+        p.refuses("2:14", f"access_log: {{dir}}/{link}: {why}",
+                  server(f"access_log = {{dir}}/{link}"))
+
+
+@place
 def test_a_pipe_for_a_log_is_not_opened(p):
     """Neither does it wait for a reader, nor is its leaving the end for one."""
     os.mkfifo(p.path("pipe"))
@@ -251,6 +264,8 @@ def test_logs_are_tried_as_the_user_who_will_open_them(p):
                   server("user = nobody", f"access_log = {{dir}}/{log}"))
     p.takes(server("user = nobody", "access_log = {dir}/nobodys/log", "error_log = {dir}/roots/log",
                    "control = {dir}/roots/s"))
+    os.symlink("nobodys/log", p.path("link"))
+    p.takes(server("user = nobody", "access_log = {dir}/link"))
     p.takes(server("access_log = {dir}/roots/log"))
 
 

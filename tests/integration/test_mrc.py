@@ -251,32 +251,65 @@ def test_a_torn_state_file_is_refused_and_stays(gate):
             same(f.read(), torn)
 
 
+def reload(g, config, outcome):
+    """What SIGHUP led to, which this word tells."""
+    before = len(g.said())
+    g.write(config)
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: outcome in g.said()[before:]), g.said()[before:])
+    return g.said()[before:]
+
+
 def test_the_state_file_of_a_module_that_is_off_is_left_alone(gate):
     g, path, whole = counted_once(gate)
     off = KEPT.replace("enabled = yes", "enabled = no")
-    for content in (whole[:-1], whole):
+    for content, why in ((whole[:-1], "is cut off; move it away to begin anew"),
+                         (whole, "holds another count; a restart goes on from it, or move it away")):
         with open(path, "wb") as f:
             f.write(content)
         g.write(off)
         g.start()
-        g.write(KEPT)
-        g.signal(signal.SIGHUP)
-        true(wait_for(lambda: g.get("/stats")[0] == 200))
-        count(g, "b", 1)
-        true(wait_for(lambda: "is there and was not read" in g.said()))
+        true(f"error: state_file: {path}: {why}" in reload(g, KEPT, "was not reloaded"), g.said())
+        same(g.get("/stats")[0], 404)
         same(g.stop(), 0)
         with open(path, "rb") as f:
             same(f.read(), content, "a reload does not write over it")
     g.start()
     same(stats(g)["totalRequests"], 1)
-    g.write(off)
     count(g, "b", 1)
-    g.signal(signal.SIGHUP)
+    reload(g, off, "reloaded")
     true(wait_for(lambda: g.get("/stats")[0] == 404))
     same(g.stop(), 0)
     g.write(KEPT)
     g.start()
     same(stats(g)["totalRequests"], 2, "what was counted before it was switched off is kept")
+
+
+def test_a_reload_spares_the_file_of_another_count(gate):
+    """It may name no file, a new one, and again one that it has written itself."""
+    g, path, _ = counted_once(gate)
+    other, fresh = path + ".other", path + ".fresh"
+    os.rename(path, other)
+    with open(other, "rb") as f:
+        precious = f.read()
+    g.start()
+    count(g, "b", 1)
+    true(wait_for(lambda: os.path.exists(path)))
+    said = reload(g, KEPT.replace("1mrc.state", "1mrc.state.other"), "was not reloaded")
+    true(f"error: state_file: {other}: holds another count" in said, said)
+    said = reload(g, KEPT.replace("1mrc.state", "none/state"), "was not reloaded")
+    true("none/state: its folder: not found" in said, said)
+    count(g, "b", 1)
+    reload(g, KEPT.replace("1mrc.state", "1mrc.state.fresh"), "notice: reloaded")
+    true(wait_for(lambda: os.path.exists(fresh)))
+    reload(g, KEPT.replace("state_file", "#state_file"), "notice: reloaded")
+    count(g, "b", 1)
+    reload(g, KEPT, "notice: reloaded")
+    same(g.stop(), 0)
+    with open(other, "rb") as f:
+        same(f.read(), precious)
+    g.start()
+    same(stats(g)["totalRequests"], 3)
 
 
 def test_a_state_file_is_a_file(gate):

@@ -13,8 +13,8 @@ import threading
 import time
 
 from h2client import Client, get, headers
-from harness import (BENCH, BUILD, HEADGATE, Gateway, free_port, listening, main, needs, read_all,
-                     read_response, same, true, wait_for)
+from harness import (BENCH, BUILD, HEADGATE, Gateway, Skip, free_port, listening, main, needs,
+                     read_all, read_response, same, true, wait_for)
 from origin import Handler, Origin
 
 LONG = os.environ.get("HG_LONG") == "1"
@@ -170,6 +170,57 @@ def test_a_failing_test_section_refuses_a_reload(gate):
     o.end()
 
 
+def test_what_a_start_would_refuse_refuses_a_reload(gate):
+    """Also what only the restart takes into use, which is to be one."""
+    g, o = start(gate)
+    os.symlink("none/log", os.path.join(g.dir, "astray"))
+    for key, value, why in (("access_log", "none/log", "not found"),
+                            ("access_log", "astray", "not found"),
+                            ("error_log", "log/log", "not a directory"),
+                            ("error_log", "", "is a directory"),
+                            ("control", "none/s", "not found"),
+                            ("control", "log", "already in use"),
+                            ("user", None, "there is no such user")):
+        value = "headgate-none" if value is None else os.path.join(g.dir, value)
+        lines = [l for l in CONFIG.splitlines() if not l.startswith(key + " =")]
+        lines.insert(2, f"{key} = {value}")
+        said = reload(g, "\n".join(lines) + "\n", word="two")
+        true(f"{g.ini}:4:{len(key) + 4}: error: {key}: {value}: {why}" in said, said)
+        true("the old one stays in use" in said, said)
+        same(g.get("/hello")[2], b"one")
+    os.symlink("other", os.path.join(g.dir, "link"))
+    said = reload(g, CONFIG.replace("access.log", "link"))
+    true("generation 2" in said and "error" not in said, said)
+    true(wait_for(lambda: g.get("/hello")[2] == b"two"))
+    true(wait_for(lambda: os.path.exists(os.path.join(g.dir, "other"))))
+    o.end()
+
+
+def test_an_error_log_that_stays_hinders_no_reload(gate):
+    """It was root's before we opened it, and is not to be opened by who we are now."""
+    if os.getuid() != 0:
+        raise Skip("only root can become somebody else")
+    with tempfile.TemporaryDirectory(dir="/tmp") as away:
+        os.chmod(away, 0o755)
+        with open(away + "/log", "w"):
+            os.chmod(away + "/log", 0o600)
+        config = CONFIG.replace("access_log = {dir}/access.log", "user = nobody").replace(
+            "{dir}/log", away + "/log")
+        g = gate(config, origin=1, word="one")
+        os.chmod(g.dir, 0o755)
+        g.write(config.replace("{word}", "two"))
+        g.signal(signal.SIGHUP)
+        true(wait_for(lambda: g.get("/hello")[2] == b"two"))
+        g.write(config.replace("{word}", "three").replace(away + "/log", away + "/other"))
+        g.signal(signal.SIGHUP)
+        def said():
+            with open(away + "/log", encoding="utf-8") as f:
+                return f.read()
+        true(wait_for(lambda: f"error_log: {away}/other: permission denied" in said()), said())
+        same(g.get("/hello")[2], b"two")
+        same(g.stop(), 0)
+
+
 def test_what_needs_a_restart_is_named_and_the_rest_applies(gate):
     g, o = start(gate)
     said = reload(g, CONFIG.replace("workers = 2", "workers = 3").replace(
@@ -203,8 +254,8 @@ def test_limits_and_logs_of_the_process_change_without_a_restart(gate):
         for s in socks[1:]:
             answer(s)
     json.loads(g.read("other").splitlines()[0])
-    g.names["dir"] += "/nowhere"
-    g.write(CONFIG)
+    os.mkfifo(os.path.join(g.dir, "pipe")) # that nobody reads: this only the opening tells
+    g.write(CONFIG.replace("{dir}/log", "{dir}/pipe"))
     g.signal(signal.SIGHUP)
     true(wait_for(lambda: "cannot be opened, the old one stays" in g.read("other")))
     o.end()
