@@ -274,10 +274,10 @@ void conn_cut(struct conn *c, enum cause cause)
     conn_close(c);
 }
 
-void conn_reloaded(struct conn *c, const struct generation *current)
+void conn_reloaded(struct conn *c)
 {
     if (c->state == CONN_OPEN)
-        conn_kind(c)->reloaded(c, current);
+        conn_kind(c)->reloaded(c);
 }
 
 const struct listener *conn_listener(const struct conn *c)

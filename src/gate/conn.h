@@ -18,9 +18,9 @@ void conn_drain(struct conn *c);
 /* Everything is cut, with this cause. */
 void conn_cut(struct conn *c, enum cause cause);
 
-/* reload_timeout is over: what began under any other generation is answered 503, or cut
- * where a response has begun. */
-void conn_reloaded(struct conn *c, const struct generation *current);
+/* A generation's reload_timeout is over: what began under such is answered 503, or cut where a
+ * response has begun. */
+void conn_reloaded(struct conn *c);
 
 const struct listener *conn_listener(const struct conn *c);
 

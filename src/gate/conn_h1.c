@@ -393,11 +393,11 @@ static bool h1_blame(struct conn *c, enum cause cause)
     return true;
 }
 
-static void h1_reloaded(struct conn *c, const struct generation *current)
+static void h1_reloaded(struct conn *c)
 {
     struct exchange *x = c->h1.x;
 
-    if (!x || x->generation == current)
+    if (!x || !generation_overstayed(x))
         return;
     if (response_started(x) || !wire_has_room(&c->wire)) {
         conn_cut(c, CAUSE_reloaded);

@@ -599,7 +599,7 @@ static bool h2_blame(struct conn *c, enum cause cause)
     return any;
 }
 
-static void h2_reloaded(struct conn *c, const struct generation *current)
+static void h2_reloaded(struct conn *c)
 {
     struct conn_h2 *h2 = c->h2;
     struct link_node *next;
@@ -607,7 +607,7 @@ static void h2_reloaded(struct conn *c, const struct generation *current)
     for (struct link_node *n = h2->exchanges.next; n != &h2->exchanges; n = next) {
         next = n->next;
         struct exchange *x = h2_exchange_of(container_of(n, struct h2_exchange, node));
-        if (x->generation == current)
+        if (!generation_overstayed(x))
             continue;
         if (!response_started(x) && wire_has_room(&c->wire)) {
             exchange_give_up(x, CAUSE_reloaded);

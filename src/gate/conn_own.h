@@ -79,8 +79,8 @@ struct conn_kind {
      * could say so. */
     bool (*blame)(struct conn *c, enum cause cause);
 
-    /* reload_timeout is over: ends what began under any other generation. */
-    void (*reloaded)(struct conn *c, const struct generation *current);
+    /* A generation is over: ends what began under such. */
+    void (*reloaded)(struct conn *c);
 
     /* The connection is closing, operations are still in flight: ends the
      * exchanges, but for those whose file the engine may still read. */
@@ -176,7 +176,7 @@ void conn_early_late(struct conn *c);
 void conn_early_drain(struct conn *c);
 bool conn_early_busy(const struct conn *c);
 bool conn_early_blame(struct conn *c, enum cause cause);
-void conn_early_reloaded(struct conn *c, const struct generation *current);
+void conn_early_reloaded(struct conn *c);
 void conn_early_end(struct conn *c);
 
 /* The connection's part of a new exchange: whose it is, and who is connected. */

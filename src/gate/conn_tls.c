@@ -100,10 +100,9 @@ bool conn_early_blame(struct conn *c, enum cause cause)
     return false;
 }
 
-void conn_early_reloaded(struct conn *c, const struct generation *current)
+void conn_early_reloaded(struct conn *c)
 {
     (void)c;
-    (void)current;
 }
 
 void conn_early_end(struct conn *c)

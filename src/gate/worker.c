@@ -70,6 +70,7 @@ static struct generation *generation_new(struct worker *w, struct config *config
         return NULL;
     g->config = config;
     g->users = 1;
+    g->replaced = TIME_NEVER;
     list_append(&w->generations, &g->node);
     if (checks_make(w, g) < 0 || pools_adopt(w, g) < 0) {
         checks_free(g);
@@ -106,15 +107,41 @@ struct span worker_common_lines(struct worker *w, bool server)
 
 /* --- coming and going ---------------------------------------------------------------- */
 
-static void cut_if_old(void *conn, void *current)
+static void cut_if_old(void *conn, void *data)
 {
-    conn_reloaded(conn, current);
+    (void)data;
+    conn_reloaded(conn);
 }
 
-/* reload_timeout is over: what began under an earlier generation ends. */
+/* Each generation has its own time, from when it was replaced; how much is the newest's to say. */
+static uint64_t generation_due(const struct worker *w, const struct generation *g)
+{
+    if (g->over || g->replaced == TIME_NEVER)
+        return TIME_NEVER;
+    return after(g->replaced, w->current->config->server.reload_timeout);
+}
+
+static void worker_await_old(struct worker *w)
+{
+    uint64_t due = TIME_NEVER;
+
+    for (struct link_node *n = w->generations.next; n != &w->generations; n = n->next)
+        due = earlier(due, generation_due(w, container_of(n, struct generation, node)));
+    if (due == TIME_NEVER)
+        io_timer_clear(w->io, &w->reload_timer);
+    else
+        io_timer_set(w->io, &w->reload_timer, due);
+}
+
+/* What began under a generation whose time is over ends. */
 static void worker_cut_old(struct worker *w)
 {
-    slab_each(&w->conns, cut_if_old, w->current);
+    for (struct link_node *n = w->generations.next; n != &w->generations; n = n->next) {
+        struct generation *g = container_of(n, struct generation, node);
+        g->over = g->over || generation_due(w, g) <= io_now(w->io);
+    }
+    slab_each(&w->conns, cut_if_old, NULL);
+    worker_await_old(w);
 }
 
 static void worker_step(struct owner *owner)
@@ -295,8 +322,8 @@ void worker_adopt(struct worker *w, struct config *config)
         else
             listener_leave(l);
     }
-    if (config->server.reload_timeout != VALUE_OFF)
-        io_timer_set(w->io, &w->reload_timer, io_now(w->io) + config->server.reload_timeout);
+    old->replaced = io_now(w->io);
+    worker_await_old(w);
     if (!w->draining && worker_listen(w) < 0)
         log_say(LOG_ERROR, "worker %u: no memory for a new listener", w->index);
     generation_done(w, old);

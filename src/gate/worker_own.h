@@ -28,6 +28,8 @@ struct generation {
     struct link_node node;
     struct config *config;
     uint32_t users;            /* exchanges, listeners, and 1 while it is the current one */
+    uint64_t replaced;         /* when the next one came; TIME_NEVER: it is the current one */
+    bool over;                 /* its reload_timeout is: what began under it was told to end */
     struct pool_view **pools;  /* by index in config->upstreams */
     struct checkers *checkers; /* this worker's share; at work while it is the current one */
 };
@@ -93,6 +95,12 @@ void worker_placed(struct worker *w);      /* slots have other addresses */
 /* A generation has one user more; and one less. */
 struct generation *generation_use(struct generation *g);
 void generation_done(struct worker *w, struct generation *g);
+
+/* An exchange that reload_timeout ends, and that was not told so before. */
+static inline bool generation_overstayed(const struct exchange *x)
+{
+    return x->generation->over && x->cause != CAUSE_reloaded;
+}
 
 /* "Server: …\r\nDate: …\r\n", or the latter alone. */
 struct span worker_common_lines(struct worker *w, bool server);

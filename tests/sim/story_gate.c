@@ -1,5 +1,6 @@
 /* Listeners come, go and fill up: who may be served, and when it ends. */
 #include "tests/sim/gateway.h"
+#include "tests/sim/origin.h"
 
 #include "net/proxy_header.h"
 
@@ -184,6 +185,51 @@ static uint64_t crowded(const struct telling *t)
     return sim_end(sim);
 }
 
+/* Everybody waits for an answer, and before each next one there is a reload: whoever came before
+ * one has two seconds from it, however many follow, until one says that there is no hurry. */
+static uint64_t overtaken(const struct telling *t)
+{
+    enum { GUESTS = 6, PATIENT = GUESTS - 1 };
+    static const struct span ask = SPAN_INIT("GET /silent/1/0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    static const char *const said[] = {"reload_timeout = 2s\n", "reload_timeout = off\n"};
+    struct sim *sim = story_world(t, SIM_SHORT | SIM_RACES);
+    struct sim_peer *peers[GUESTS];
+    uint64_t reloaded[GUESTS];
+    struct origins origins;
+    struct gateway g;
+    char text[2][300];
+
+    for (unsigned i = 0; i < COUNT_OF(text); i++)
+        snprintf(text[i], sizeof text[i],
+                 "[server]\n%s[listener web]\nlisten = 192.0.2.1:80\n[upstream u]\n"
+                 "server = 198.51.100.1:80\nfirst_byte_timeout = 60s\n"
+                 "[route all]\nhandler = forward\nupstream = u\n",
+                 said[i]);
+    origins_open(&origins, sim);
+    origins_add(&origins, "198.51.100.1:80");
+    gateway_open(&g, sim, text[0], 1);
+    for (unsigned i = 0; i < GUESTS; i++) {
+        peers[i] = guest(sim, "192.0.2.1:80", i, ask);
+        sim_run_for(sim, 1200 * NS_PER_MS);
+        reloaded[i] = sim_now(sim);
+        gateway_reload(&g, text[i == PATIENT]);
+        for (unsigned j = 0; j < i; j++) {
+            uint64_t since = sim_now(sim) - reloaded[j];
+            bool over = heard(peers[j], "HTTP/1.1 503") == 1;
+            EXPECT(since > 1900 * NS_PER_MS || !over, "guest %u: too early, at %u", j, i);
+            EXPECT(since < 2200 * NS_PER_MS || over, "guest %u: not yet, at %u", j, i);
+        }
+    }
+    sim_run_for(sim, 10 * NS_PER_S);
+    for (unsigned i = PATIENT - 1; i < GUESTS; i++)
+        EXPECT(peers[i]->len == 0, "guest %u: nothing says that it ends", i);
+    gateway_drain(&g);
+    gateway_close(&g, 120 * NS_PER_S);
+    origins_close(&origins);
+    log_set((struct log_sink){0}, LOG_ERROR);
+    return sim_end(sim);
+}
+
 static const char introduced_text[] =
     "[listener web]\nlisten = 192.0.2.1:80\nproxy_protocol = any\ntrusted = 203.0.113.0/24\n"
     "[route who]\nhandler = respond\nbody = <${client_ip}>\n";
@@ -247,6 +293,7 @@ const struct story gate_stories[] = {
     {"gate.removed", "who came by a removed listener keeps its routes", removed, 1},
     {"gate.full", "a full gateway accepts again, whoever made the room", full, 1},
     {"gate.limited", "no more are served at a time than the limit says", limited, 1},
+    {"gate.overtaken", "a reload gives those before it no more time", overtaken, 1},
     {"gate.introduced", "answers are for whom a connection says it was made", introduced, 1},
     {"gate.crowded", "a crowd at the door does not keep it open", crowded, 0},
     {0},
