@@ -224,10 +224,7 @@ static void static_add_slash(struct exchange *x)
 
     if (x->request.target.has_query)
         to = arena_join(&x->arena, arena_join(&x->arena, to, SPAN("?")), x->request.target.query);
-    if (!to.ptr || response_field(x, FIELD_LOCATION, to) < 0)
-        respond_failed(x, CAUSE_out_of_memory);
-    else
-        respond(x, 308, (struct span){0});
+    respond_redirect(x, 308, to);
 }
 
 /* The present candidate is not there: the next, or an error. True: one is being looked for. */

@@ -224,6 +224,10 @@ int response_field_passed(struct exchange *x, const struct field *f);
 /* The whole response: status and content, which must stay valid until the exchange ends. */
 void respond(struct exchange *x, int status, struct span content);
 
+/* Sends the client elsewhere.  `to` is encoded where it is no URI and, if a path, stays on this
+ * host; empty, the request did not say where to: 400.  ptr NULL: no memory. */
+void respond_redirect(struct exchange *x, int status, struct span to);
+
 /* A response that is always the same, put together once: with the configuration, in
  * its arena.  FAIL_BAD: a name or a value that no head may have. */
 enum { PREPARED_FIELDS = 2 };

@@ -61,9 +61,7 @@ bool secure_redirect(struct exchange *x)
     else
         where = arena_print(&x->arena, "https://%.*s:%u%.*s", SPAN_ARG(x->host), (unsigned)port,
                             SPAN_ARG(uri));
-    if (!where.ptr || response_field(x, FIELD_LOCATION, where) < 0)
-        return false;
-    respond(x, 308, (struct span){0});
+    respond_redirect(x, 308, where);
     return true;
 }
 

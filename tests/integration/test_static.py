@@ -113,7 +113,8 @@ def test_a_directory_without_its_slash_is_redirected(gate):
     files = {"dir/index.html": b"", "a b/c/index.html": b"", "evil.example/x": b""}
     with site(gate, files=files) as (g, root):
         for path, to in (("/dir", "/dir/"), ("/dir?a=b&c", "/dir/?a=b&c"), ("//dir", "/dir/"),
-                         ("/a%20b/c", "/a%20b/c/"), ("//evil.example", "/evil.example/")):
+                         ('/dir?a=|"', "/dir/?a=%7C%22"), ("/a%20b/c", "/a%20b/c/"),
+                         ("//evil.example", "/evil.example/")):
             code, fields, _ = g.get(path)
             same((code, fields["location"]), (308, to), path)
 
