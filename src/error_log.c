@@ -116,21 +116,37 @@ static void descriptor_replace(int fd)
     descriptor_close(fd);
 }
 
+/* A file that is open stays so: it may be root's, and we nobody who could open it again. */
+static bool is_open(struct span path)
+{
+    return path.len > 0 && span_equal(path, span_of(out.path));
+}
+
+static void change(const struct log_target *target, int level)
+{
+    atomic_store_explicit(&out.format, target->format, memory_order_relaxed);
+    log_level_set((enum log_level)level);
+}
+
 int error_log_open(const struct log_target *target, int level)
 {
     char name[PATH_ROOM];
     int err, fd;
 
+    if (is_open(target->path)) {
+        change(target, level);
+        return 0;
+    }
     if ((err = path_open(target->path, name, &fd)) < 0)
         return err;
-    atomic_store_explicit(&out.format, target->format, memory_order_relaxed);
     memcpy(out.path, name, sizeof name);
     if (out.fd >= 0) {
         descriptor_replace(fd);
-        log_level_set((enum log_level)level);
+        change(target, level);
         return 0;
     }
     out.fd = fd;
+    atomic_store_explicit(&out.format, target->format, memory_order_relaxed);
     atomic_store_explicit(&out.starting, standard_of(target->path) != 2, memory_order_relaxed);
     log_set((struct log_sink){.write = error_log_write}, (enum log_level)level);
     return 0;

@@ -6,7 +6,8 @@
 
 struct diagnostics;
 
-/* Opens it and sends every line there from now on; again to change that.
+/* Opens it and sends every line there from now on; again to change that, where a file that is
+ * open is not opened anew.
  * 0, or FAIL_*: then nothing changes.  Errors go to stderr as well until it is
  * said that all has started: who gets exit code 1 is to see why. */
 MUST_USE int error_log_open(const struct log_target *target, int level);

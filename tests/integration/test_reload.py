@@ -206,16 +206,21 @@ def test_an_error_log_that_stays_hinders_no_reload(gate):
             os.chmod(away + "/log", 0o600)
         config = CONFIG.replace("access_log = {dir}/access.log", "user = nobody").replace(
             "{dir}/log", away + "/log")
+        def said():
+            with open(away + "/log", encoding="utf-8") as f:
+                return f.read()
+
         g = gate(config, origin=1, word="one")
         os.chmod(g.dir, 0o755)
         g.write(config.replace("{word}", "two"))
         g.signal(signal.SIGHUP)
         true(wait_for(lambda: g.get("/hello")[2] == b"two"))
+        g.write(config.replace("{word}", "two").replace("[server]", "[server]\nlog_level = info"))
+        g.signal(signal.SIGHUP)
+        true(wait_for(lambda: "info: generation 2 has ended" in said()), said())
+        true("cannot be opened" not in said(), said())
         g.write(config.replace("{word}", "three").replace(away + "/log", away + "/other"))
         g.signal(signal.SIGHUP)
-        def said():
-            with open(away + "/log", encoding="utf-8") as f:
-                return f.read()
         true(wait_for(lambda: f"error_log: {away}/other: permission denied" in said()), said())
         same(g.get("/hello")[2], b"two")
         same(g.stop(), 0)
