@@ -166,24 +166,44 @@ int access_log_open(struct worker *w, const struct log_target *target)
     return 0;
 }
 
-void access_log_reopen(struct worker *w)
+/* False: that was said, and the file that is open stays in use. */
+static bool log_move(struct access_log *log, struct span path)
 {
-    struct access_log *log = w->log;
     int fd, err;
 
-    if (!log)
-        return;
     log_flush(log); /* what was said before belongs to the old file */
-    if ((err = log_descriptor(log->path, &fd)) < 0) {
-        log_say(LOG_ERROR, "access_log %.*s: %s, the old file stays in use", SPAN_ARG(log->path),
+    if ((err = log_descriptor(path, &fd)) < 0) {
+        log_say(LOG_ERROR, "access_log %.*s: %s, the old file stays in use", SPAN_ARG(path),
                 fail_text(err));
-        return;
+        return false;
     }
     if (log->reopened)
         descriptor_close(log->fd_next);
     log->reopened = true;
     log->fd_next = fd;
     owner_wake(&log->owner);
+    return true;
+}
+
+void access_log_reopen(struct worker *w)
+{
+    if (w->log)
+        (void)log_move(w->log, w->log->path);
+}
+
+/* Only a file that could be opened is its file: else the next reload finds nothing to do. */
+static bool log_rename(struct access_log *log, struct span to)
+{
+    char *path = mem_alloc(to.len);
+
+    if (!path || !log_move(log, to)) {
+        mem_free(path);
+        return false;
+    }
+    memcpy(path, to.ptr, to.len);
+    mem_free((char *)(uintptr_t)log->path.ptr);
+    log->path = (struct span){path, to.len};
+    return true;
 }
 
 void access_log_adopt(struct worker *w, const struct log_target *target)
@@ -199,17 +219,10 @@ void access_log_adopt(struct worker *w, const struct log_target *target)
         log->off = true;
         return;
     }
+    if (!span_equal(log->path, target->path) && !log_rename(log, target->path))
+        return;
     log->off = false;
     log->format = target->format;
-    if (span_equal(log->path, target->path))
-        return;
-    char *path = mem_alloc(target->path.len);
-    if (!path)
-        return;
-    memcpy(path, target->path.ptr, target->path.len);
-    mem_free((char *)(uintptr_t)log->path.ptr);
-    log->path = (struct span){path, target->path.len};
-    access_log_reopen(w);
 }
 
 bool access_log_close(struct worker *w)

@@ -464,6 +464,23 @@ def test_a_reload_moves_the_access_log(gate):
     o.end()
 
 
+def test_an_access_log_that_cannot_be_opened_is_tried_again(gate):
+    g, o = start(gate)
+    pipe = os.path.join(g.dir, "pipe")
+    os.mkfifo(pipe)  # which nobody reads yet
+    reload(g, CONFIG.replace("access.log", "pipe format=common"))
+    true(wait_for(lambda: log(g).count("the old file stays in use") == 2), log(g))
+    g.get("/hello?before")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    reload(g)
+    g.get("/hello?after")
+    g.stop()
+    same([json.loads(l)["target"] for l in g.read("access.log").splitlines()], ["/hello?before"])
+    true(b'"GET /hello?after HTTP/1.1" 200 3' in os.read(reader, 65536))
+    os.close(reader)
+    o.end()
+
+
 # --- the end ------------------------------------------------------------------------
 
 
