@@ -18,6 +18,7 @@
 
 #include <ares.h>
 #include <arpa/nameser.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -275,7 +276,9 @@ static void search_begin(struct cares *c, struct lookup *l)
     if (!s || !c->open) {
         mem_free(s);
         l->fail = FAIL_MEMORY;
-        l->why = s ? "c-ares cannot be set up" : fail_text(FAIL_MEMORY);
+        l->why = s ? "c-ares cannot be set up, for want of memory, of descriptors, or of leave to "
+                     "read " RESOLV_CONF
+                   : fail_text(FAIL_MEMORY);
         pthread_mutex_lock(&c->lock);
         list_append(&c->answered, &l->node);
         pthread_mutex_unlock(&c->lock);
@@ -345,8 +348,27 @@ static void channel_close(struct cares *c)
     c->open = false;
 }
 
+/* c-ares takes a file that it cannot open for one that is not there: it asks 127.0.0.1 then, and
+ * numbers its questions without /dev/urandom.  So it is opened first, which tells whether there is
+ * a descriptor as well; and once more afterwards, for another thread may have taken that.  Who
+ * has servers of its own needs no more. */
+static bool conf_opens(struct stat *conf, bool needed)
+{
+    int fd = open(RESOLV_CONF, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    *conf = (struct stat){0};
+    if (fd < 0)
+        return errno == ENOENT || (!needed && errno != EMFILE && errno != ENFILE);
+    if (fstat(fd, conf) < 0)
+        *conf = (struct stat){0};
+    close(fd);
+    return true;
+}
+
+/* When that fails the channel is not open, and the next lookup tries again. */
 static void channel_open(struct cares *c, const char *servers)
 {
+    struct stat conf, later;
     struct ares_options options = {.flags = ARES_FLAG_EDNS, .ednspsz = EDNS_SIZE, .tries = TRIES};
     int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_TRIES | ARES_OPT_TIMEOUTMS |
                ARES_OPT_SOCK_STATE_CB;
@@ -361,12 +383,13 @@ static void channel_open(struct cares *c, const char *servers)
     mask |= ARES_OPT_QUERY_CACHE;
 #endif
     c->absolute = servers != NULL;
-    if (stat(RESOLV_CONF, &c->conf) < 0)
-        c->conf = (struct stat){0};
-    if (ares_init_options(&c->channel, &options, mask) != ARES_SUCCESS)
+    if (!conf_opens(&conf, !servers) ||
+        ares_init_options(&c->channel, &options, mask) != ARES_SUCCESS)
         return;
     c->open = true;
-    if (servers && ares_set_servers_ports_csv(c->channel, servers) != ARES_SUCCESS)
+    c->conf = conf;
+    if (!conf_opens(&later, !servers) ||
+        (servers && ares_set_servers_ports_csv(c->channel, servers) != ARES_SUCCESS))
         channel_close(c);
 }
 
@@ -427,7 +450,8 @@ static bool news_take(struct cares *c, struct link_node *asked)
 {
     list_init(asked);
     pthread_mutex_lock(&c->lock);
-    bool stop = c->stop, changed = c->changed || (!list_empty(&c->asked) && conf_is_new(c));
+    bool stop = c->stop, again = !list_empty(&c->asked) && (!c->open || conf_is_new(c));
+    bool changed = c->changed || again;
     c->patience_ns = c->timeout_ns;
     char *servers = changed && c->servers ? mem_alloc(strlen(c->servers) + 1) : NULL;
     bool fine = !changed || !c->servers || servers;

@@ -3,10 +3,11 @@
 
 Suite *dns_suite(void);
 Suite *proxy_header_suite(void);
+Suite *resolver_suite(void);
 
 int main(void)
 {
-    static suite_fn *const suites[] = {dns_suite, proxy_header_suite};
+    static suite_fn *const suites[] = {dns_suite, proxy_header_suite, resolver_suite};
 
     return suites_run(suites, sizeof suites / sizeof *suites);
 }
