@@ -302,6 +302,16 @@ static bool head_next(struct conn *c)
 
 /* --- what a kind of connection does (conn_own.h) ------------------------------------------ */
 
+/* Over TLS nobody says an end only to listen on.  A tunnel carries what is left, and content
+ * that has not ended is truncated. */
+static bool client_left(const struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+
+    return c->wire.eof && wire_is_tls(&c->wire) && h1_of(x)->content_done && !x->tunnel &&
+           !h1_of(x)->writer.done;
+}
+
 static void h1_serve(struct conn *c)
 {
     for (unsigned n = 0; c->state == CONN_OPEN; n++) {
@@ -315,6 +325,10 @@ static void h1_serve(struct conn *c)
             break;
         }
         if (!exchange_run(c)) {
+            if (client_left(c)) {
+                conn_cut(c, CAUSE_client_gone);
+                break;
+            }
             /* The head must outlive the bytes it came in. */
             if (exchange_keep(c->h1.x) < 0)
                 conn_close(c);
@@ -416,7 +430,7 @@ static void h1_closing(struct conn *c)
     if (!x)
         return;
     if (!h1_of(x)->writer.done) {
-        x->client_gone = c->wire.fail != 0;
+        x->client_gone = c->wire.fail || c->wire.eof;
         if (!x->cause)
             x->cause = conn_broken_by(c);
         /* What never left is not counted: a whole file may wait. */

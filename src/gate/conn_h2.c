@@ -400,7 +400,8 @@ static bool on_event(struct conn *c, const struct h2_event *ev)
     }
 }
 
-static void conn_read(struct conn *c)
+/* False: it was enough for one step, there may be more. */
+static bool conn_read(struct conn *c)
 {
     struct conn_h2 *h2 = c->h2;
     uint64_t requests = h2->requests, content = 0;
@@ -411,7 +412,7 @@ static void conn_read(struct conn *c)
     do {
         if (h2->requests - requests >= REQUESTS_MAX || content >= CONTENT_MAX) {
             owner_wake_later(&c->owner);
-            return;
+            return false;
         }
         size_t unread = wire_in(&c->wire).len;
         h2_read(&h2->session, wire_in(&c->wire), conn_now(c), &used, &ev);
@@ -419,6 +420,7 @@ static void conn_read(struct conn *c)
         fresh = wire_in(&c->wire).len > unread - used;
         content += used + ev.content;
     } while ((on_event(c, &ev) || (ev.kind == H2_NOTHING && fresh)) && c->state == CONN_OPEN);
+    return true;
 }
 
 /* --- what a kind of connection does (conn_own.h) ------------------------------------------ */
@@ -434,28 +436,6 @@ static void run_line(struct conn *c)
         if (++n == RUNS_MAX) {
             owner_wake_later(&c->owner);
             return;
-        }
-    }
-}
-
-/* A client that has finished talking gets its answers all the same. */
-static void conn_ended(struct conn *c)
-{
-    struct conn_h2 *h2 = c->h2;
-    struct link_node *next;
-
-    for (struct link_node *n = h2->exchanges.next; n != &h2->exchanges; n = next) {
-        next = n->next;
-        struct exchange *x = h2_exchange_of(container_of(n, struct h2_exchange, node));
-        struct h2_exchange *h = h2_of(x);
-        if (h->done) {
-            conn_h2_reset(c, x, H2_NO_ERROR);
-        } else if (!h->content_done) {
-            h->content_done = true;
-            if (!x->cause)
-                x->cause = CAUSE_client_truncated;
-            flow_break(&x->request_content, FAIL_CLOSED);
-            conn_h2_ready(c, x);
         }
     }
 }
@@ -480,12 +460,12 @@ static void conn_times(struct conn *c)
 static void h2_serve(struct conn *c)
 {
     leaving_go(c, false);
-    conn_read(c);
+    bool over = conn_read(c) && c->wire.eof;
     if (c->state != CONN_OPEN)
         return;
-    if (c->wire.eof)
-        conn_ended(c);
     run_line(c);
+    if (over) /* nobody could ask for more than what can be had at once */
+        exchanges_cut(c, CAUSE_client_gone);
     conn_times(c);
     conn_h2_flush(c);
     if (h2_mute(&c->h2->session)) {
@@ -496,7 +476,7 @@ static void h2_serve(struct conn *c)
         return;
     if (c->h2->session.peer_going) /* RFC 9113, 6.8: it has said goodbye, and nothing is left */
         conn_h2_fail(c, H2_NO_ERROR, CAUSE_NONE);
-    else if ((c->wire.eof || h2_drained(&c->h2->session)) && h2_out(&c->h2->session).len == 0)
+    else if ((over || h2_drained(&c->h2->session)) && h2_out(&c->h2->session).len == 0)
         conn_linger(c);
 }
 

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Clients that go while something is done for them: their end of the connection is closed, not reset."""
+import json
+import signal
+import socket
+import subprocess
+
+from harness import needs, read_all, true, same, wait_for
+from origin import Origin
+from origins import installed
+from tls import run, tls_gate
+
+CONFIG = """
+[server]
+workers = 2
+access_log = {dir}/access.log
+control = {dir}/ctl
+[listener plain]
+listen = 127.0.0.1:{port2}
+[listener secure]
+listen = 127.0.0.1:{port}
+tls = one
+[tls one]
+certificate = {pki}/one.pem
+key = {pki}/one.key
+[upstream one]
+server = 127.0.0.1:{origin} max_in_flight=1
+queue = 10 timeout=20s
+[upstream any]
+server = 127.0.0.1:{origin}
+[route any]
+path = /silent
+handler = forward
+upstream = any
+[route one]
+handler = forward
+upstream = one
+"""
+KINDS = ("tls", "h2", "h2c")
+
+
+def start(gate):
+    installed("curl")
+    needs("http/2")
+    o = Origin()
+    return tls_gate(gate, CONFIG, origin=o.port), o
+
+
+def curl(g, kind, path, *more):
+    how, at = {"plain": (["--http1.1"], f"http://127.0.0.1:{g.port2}"),
+               "h2c": (["--http2-prior-knowledge"], f"http://127.0.0.1:{g.port2}"),
+               "tls": (["-k", "--http1.1"], f"https://127.0.0.1:{g.port}"),
+               "h2": (["-k", "--http2"], f"https://127.0.0.1:{g.port}")}[kind]
+    return subprocess.Popen(["curl", "-s", "-o", "/dev/null", *how, *more, at + path])
+
+
+def kill(p):
+    p.send_signal(signal.SIGKILL)
+    p.wait()
+
+
+def waiting(g):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(g.dir + "/ctl")
+        s.sendall(b"json upstream one\n")
+        return json.loads(read_all(s).split(b"\n", 1)[1])["upstreams"][0]["waiting"]
+
+
+def causes(g):
+    return [json.loads(l).get("cause") for l in g.read("access.log").splitlines()]
+
+
+def test_a_client_that_is_killed_leaves_the_queue(gate):
+    g, o = start(gate)
+    first = curl(g, "plain", "/hold/6000")
+    true(wait_for(lambda: o.requests == 1))
+    for kind in KINDS:
+        for more in ((), ("-d", "x" * 2000)):
+            p = curl(g, kind, "/leaves", *more)
+            true(wait_for(lambda: waiting(g) == 1), f"{kind} {more}: nobody waits")
+            kill(p)
+            true(wait_for(lambda: waiting(g) == 0, 2), f"{kind} {more}: {waiting(g)} still wait")
+    same(first.wait(), 0)
+    same([t for _, t in o.seen], ["/hold/6000"])
+    g.stop()
+    same(causes(g), ["client_gone"] * 2 * len(KINDS) + [None])
+    o.end()
+
+
+def test_an_origin_hears_of_a_client_that_is_killed(gate):
+    g, o = start(gate)
+    for n, kind in enumerate(KINDS, 1):
+        p = curl(g, kind, "/silent")
+        true(wait_for(lambda: o.requests == n), kind)
+        kill(p)
+        true(wait_for(lambda: o.gone == n, 2), f"{kind}: the origin was not told")
+    g.stop()
+    same(causes(g), ["client_gone"] * len(KINDS))
+    o.end()
+
+
+if __name__ == "__main__":
+    run(globals(), "one")
