@@ -156,7 +156,7 @@ static void ask(struct search *s, const char *name, const struct question *q)
         ares_search(s->owner->channel, name, ns_c_in, own->type, answered, own);
 }
 
-/* What /etc/hosts says of a name stands before DNS. */
+/* What /etc/hosts says of a name stands before DNS, if it has an address that can be used. */
 static bool found_in_hosts(struct search *s, const char *name, uint16_t port)
 {
     static const int families[] = {AF_INET, AF_INET6};
@@ -166,13 +166,14 @@ static bool found_in_hosts(struct search *s, const char *name, uint16_t port)
         struct hostent *host;
         if (ares_gethostbyname_file(s->owner->channel, name, families[i], &host) != ARES_SUCCESS)
             continue;
-        found = true;
         for (char **at = host->h_addr_list; *at; at++) {
             struct found f = {.at.port = port};
             f.at.family = families[i] == AF_INET ? ADDRESS_IPV4 : ADDRESS_IPV6;
             memcpy(f.at.ip, *at, f.at.family == ADDRESS_IPV4 ? 4 : 16);
-            if (s->lookup->family == ADDRESS_NONE || s->lookup->family == f.at.family)
-                lookup_add(s->lookup, &f);
+            if (s->lookup->family != ADDRESS_NONE && s->lookup->family != f.at.family)
+                continue;
+            lookup_add(s->lookup, &f);
+            found = true;
         }
         ares_free_hostent(host);
     }

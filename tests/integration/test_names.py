@@ -391,6 +391,25 @@ def test_hosts_of_this_machine_are_known(gate):
     dns.end()
 
 
+def test_who_is_in_the_hosts_file_by_another_family_is_asked_for(gate):
+    (six,) = shared_port("::1")
+    with open("/etc/hosts") as f:
+        lines = [l.split("#")[0].split() for l in f]
+    ips = collections.defaultdict(set)
+    for ip, *names in filter(None, lines):
+        for name in names:
+            ips[name.lower()].add(":" in ip)
+    four = [n for n, where in ips.items() if where == {False} and not n.endswith("localhost")]
+    if not four:
+        raise Skip("/etc/hosts has no name with IPv4 addresses alone")
+    dns = FakeDNS()
+    dns.says[four[0]] = [six.ip]
+    g = start(gate, dns, f"{four[0]}:{six.port}", upstream="family = ipv6")
+    same(served(g, 2), {six.ip: 2})
+    g.stop()
+    dns.end()
+
+
 def test_a_reload_keeps_what_is_known_and_asks_for_what_is_new(gate):
     one, two = shared_port("127.0.0.1", "127.0.0.2")
     dns = FakeDNS(ttl=60)
