@@ -278,6 +278,7 @@ static void route_load(struct loading *l, struct conf_section *s, struct route_c
     r->request_id = (enum request_id_mode)raw.request_id;
     l->paths = &r->paths;
     find_listeners(l, r);
+    route_tls_check(l, r);
     check_methods(l, r);
     conditions_load(l, "match_header", &raw.match_header, false, &r->match);
     conditions_load(l, "match_query", &raw.match_query, true, &r->match);

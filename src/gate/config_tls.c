@@ -394,6 +394,41 @@ void listener_tls_load(struct loading *l, struct listener_conf *c)
         diagnostics_memory(l->d);
 }
 
+/* --- routes --------------------------------------------------------------------------------- */
+
+/* A host that no name covers is spoken to by the first section.  `host`: as a
+ * route has it; the * of a wildcard is a label like any other here. */
+static void host_check(struct loading *l, const struct listener_conf *c, struct span host)
+{
+    const struct tls_context *first = c->tls_set->list[0];
+    const struct tls_context *owner = tls_set_named(c->tls_set, host, TLS_ANY_LABELS);
+
+    if (tls_set_named(c->tls_set, host, TLS_ONE_LABEL))
+        return;
+    if (!owner && !first->client_ca)
+        loading_say(l, SEVERITY_WARNING, "host",
+                    "%.*s: no [tls] section of listener %.*s has this name: the first, %.*s, "
+                    "serves it without a certificate of the client",
+                    SPAN_ARG(host), SPAN_ARG(c->name), SPAN_ARG(first->section));
+    else if (owner && owner != first && (owner->client_ca || first->client_ca))
+        loading_say(l, SEVERITY_WARNING, "host",
+                    "%.*s: on listener %.*s it is 421, for it belongs to [tls %.*s], whose "
+                    "wildcard stands for one label in a handshake: add the name there",
+                    SPAN_ARG(host), SPAN_ARG(c->name), SPAN_ARG(owner->section));
+}
+
+void route_tls_check(struct loading *l, const struct route_conf *r)
+{
+    for (unsigned i = 0; i < l->config->listener_count; i++) {
+        const struct listener_conf *c = &l->config->listeners[i];
+        if (!(r->listener_bits >> i & 1) || !c->tls_set || !c->tls_set->client_ca ||
+            c->tls_set->refuse_unknown)
+            continue;
+        for (unsigned h = 0; h < r->hosts.count; h++)
+            host_check(l, c, r->hosts.list[h]);
+    }
+}
+
 /* --- upstreams ------------------------------------------------------------------------------ */
 
 /* The file of our key for origins, as it is before it is read. */

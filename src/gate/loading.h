@@ -66,6 +66,7 @@ void edits_load(struct loading *l, const char *key, const struct lines *lines, s
 void conditions_load(struct loading *l, const char *key, const struct lines *lines, bool in_query,
                      struct conditions *conditions);
 void listener_tls_load(struct loading *l, struct listener_conf *c);
+void route_tls_check(struct loading *l, const struct route_conf *r); /* warns */
 void check_load(struct loading *l, const struct line *line, struct upstream_conf *u);
 void loading_sticky(struct loading *l, const struct line *line, struct upstream_conf *u);
 void upstream_tls_load(struct loading *l, struct upstream_conf *u);

@@ -8,10 +8,9 @@ bool secure_misdirected(const struct exchange *x)
     if (!x->tls || !x->tls_set)
         return false;
     const struct tls_context *mine = x->tls->context;
-    const struct tls_context *asked = tls_set_choose(x->tls_set, x->host);
-
     if (!mine->client_ca && !x->tls_set->client_ca)
         return false;
+    const struct tls_context *asked = tls_set_owner(x->tls_set, x->host);
     if (!asked)
         return true;
     return (mine->client_ca || asked->client_ca) &&

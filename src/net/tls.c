@@ -72,23 +72,61 @@ static const struct tls_name *name_find(const struct tls_context *c, struct span
     return NULL;
 }
 
+/* What remains of a host from its first dot on, which a label stands before; empty: nothing. */
+static struct span suffix_of(struct span host)
+{
+    size_t dot = span_find(host, '.');
+
+    return dot > 0 ? span_after(host, dot) : (struct span){0};
+}
+
 const struct tls_name *tls_context_name(const struct tls_context *c, struct span host, bool exact)
 {
     if (host.len == 0 || c->name_count == 0)
         return NULL;
     if (exact)
         return host.ptr[0] == '.' ? NULL : name_find(c, host);
-    size_t dot = span_find(host, '.'); /* one label (RFC 9525, 6.3) */
-    return dot > 0 && dot < host.len ? name_find(c, span_after(host, dot)) : NULL;
+    struct span suffix = suffix_of(host); /* one label (RFC 9525, 6.3) */
+    return suffix.len > 0 ? name_find(c, suffix) : NULL;
+}
+
+static struct tls_context *set_find(const struct tls_set *s, struct span host, bool exact)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (tls_context_name(s->list[i], host, exact))
+            return s->list[i];
+    return NULL;
+}
+
+struct tls_context *tls_set_named(const struct tls_set *s, struct span host, enum tls_labels labels)
+{
+    struct tls_context *c = set_find(s, host, true);
+
+    if (!c)
+        c = set_find(s, host, false);
+    while (!c && labels == TLS_ANY_LABELS && (host = suffix_of(host)).len > 0) {
+        host = span_after(host, 1);
+        c = set_find(s, host, false);
+    }
+    return c;
+}
+
+static struct tls_context *named_or_first(const struct tls_set *s, struct span host,
+                                          enum tls_labels labels)
+{
+    struct tls_context *c = tls_set_named(s, host, labels);
+
+    return c ? c : s->refuse_unknown && host.len > 0 ? NULL : s->list[0];
 }
 
 struct tls_context *tls_set_choose(const struct tls_set *s, struct span host)
 {
-    for (int exact = 1; exact >= 0; exact--)
-        for (unsigned i = 0; i < s->count; i++)
-            if (tls_context_name(s->list[i], host, exact))
-                return s->list[i];
-    return s->refuse_unknown && host.len > 0 ? NULL : s->list[0];
+    return named_or_first(s, host, TLS_ONE_LABEL);
+}
+
+struct tls_context *tls_set_owner(const struct tls_set *s, struct span host)
+{
+    return named_or_first(s, host, TLS_ANY_LABELS);
 }
 
 void tls_close(struct tls *t)

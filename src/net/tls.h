@@ -72,6 +72,15 @@ void tls_set_done(struct tls_set *s); /* NULL is fine */
  * none does and the first may not. `host` empty: no name was asked for. */
 struct tls_context *tls_set_choose(const struct tls_set *s, struct span host);
 
+/* The one whose requests those for a host are: the same, but a wildcard covers
+ * any number of labels, as those of routes do. */
+struct tls_context *tls_set_owner(const struct tls_set *s, struct span host);
+
+/* Both, but NULL when no name covers the host. */
+enum tls_labels { TLS_ONE_LABEL, TLS_ANY_LABELS };
+struct tls_context *tls_set_named(const struct tls_set *s, struct span host,
+                                  enum tls_labels labels);
+
 /* --- what a context is made of -------------------------------------------------------- */
 
 struct tls_file {

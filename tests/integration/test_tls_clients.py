@@ -82,6 +82,39 @@ def test_another_sections_host_is_misdirected(gate):
         same(ask(s, "/hello", "two.test")[0], 200)
 
 
+DEEP = (CLIENTS.replace("[tls two]\n", "[tls two]\nnames = two.test, *.two.test\n")
+        .replace("[route who]\n", "[route who]\nhost = two.test, *.two.test, deep.x.two.test, *.three.test\n"))
+
+
+def test_what_lies_under_a_wildcard_is_the_sections(gate):
+    """A route's wildcard covers many labels, that of a handshake one: nobody gets in between them."""
+    g = tls_gate(gate, DEEP)
+    inside = ("two.test", "a.two.test", "a.b.two.test", "DEEP.x.two.test.:443", "a.b.c.two.test")
+    for name in ("one.test", "a.b.two.test"):  # the second is not covered: the first section answers
+        c = context()
+        c.check_hostname = False
+        with connect(g, name, c) as s:
+            for host in inside:
+                same(ask(s, "/who", host)[0], 421, f"{name} {host}")
+            for host in ("nottwo.test", "[::1]", "127.0.0.1", "a.b.unknown.test"):
+                same(ask(s, "/hello", host)[0], 200, host)
+    with connect(g, "two.test", context(certificate_of="alice")) as s:
+        for host in inside:
+            same(ask(s, "/who", host)[0], 200, host)
+        same(ask(s, "/hello", "a.b.unknown.test")[0], 421)
+
+
+def test_hosts_that_no_section_names_are_warned_of(gate):
+    g = tls_gate(gate, DEEP)
+    for host, what in (("two.test", None), ("*.two.test", None), ("*.three.test", "without a certificate"),
+                       ("deep.x.two.test", "it belongs to [tls two]")):
+        found = [line for line in g.said().splitlines() if f"host: {host}: " in line]
+        true(what in found[0] if what and len(found) == 1 else not found and not what, f"{host}: {g.said()}")
+
+
+test_hosts_that_no_section_names_are_warned_of.once = True
+
+
 def test_another_sections_host_is_misdirected_over_http2_too(gate):
     """As browsers use one connection for every name that the certificate covers (RFC 9113, 9.1.1)."""
     needs("http/2")
