@@ -11,7 +11,7 @@ int address_parse_ip(struct address *a, struct span text)
 {
     char copy[INET6_ADDRSTRLEN];
 
-    if (text.len == 0 || text.len >= sizeof copy)
+    if (text.len == 0 || text.len >= sizeof copy || span_find(text, '\0') < text.len)
         return FAIL_BAD;
     memcpy(copy, text.ptr, text.len);
     copy[text.len] = '\0';

@@ -65,6 +65,9 @@ START_TEST(what_is_no_address_is_refused)
         ck_assert_msg(address_parse(&a, text_of(texts[i])) < 0, "\"%s\" was read", texts[i]);
     ck_assert_int_lt(address_parse_ip(&a, text_of("10.0.0.1:80")), 0);
     ck_assert_int_lt(address_parse_ip(&a, text_of("[::1]")), 0);
+    ck_assert_int_lt(address_parse_ip(&a, SPAN("10.0.0.1\0")), 0);
+    ck_assert_int_lt(address_parse_ip(&a, SPAN("::1\0:2")), 0);
+    ck_assert_int_lt(address_parse(&a, SPAN("10.0.0.1\0.2:80")), 0);
 }
 END_TEST
 

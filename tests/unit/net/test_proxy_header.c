@@ -123,6 +123,8 @@ START_TEST(anything_else_is_refused)
         SPAN_INIT("PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n"),
         SPAN_INIT("PROXY TCP4 1.2.3.4 1.2.3.4 -1 2\r\n"),
         SPAN_INIT("PROXY TCP4 1.2.3 1.2.3.4 1 2\r\n"),
+        SPAN_INIT("PROXY TCP4 1.2.3.4\0.5 1.2.3.4 1 2\r\n"),
+        SPAN_INIT("PROXY TCP4 1.2.3.4 1.2.3.4\0 1 2\r\n"),
         SPAN_INIT("PROXY TCP4 ::1 ::1 1 2\r\n"),
         SPAN_INIT("PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n"),
         SPAN_INIT("PROXY TCP4 1.2.3.4 ::1 1 2\r\n"),
