@@ -354,11 +354,8 @@ static bool h2_open(struct link *base, struct leg *first)
     list_init(&l->legs);
     list_init(&l->ready);
     list_init(&l->waiting);
-    if (h2_init(&l->session, &limits) == 0) {
-        uint32_t said = base->server->streams_max;
-        l->session.peer_streams_max = said > 0 ? said : 1; /* until it says */
+    if (h2_init(&l->session, &limits) == 0)
         return true;
-    }
     h2_free(&l->session);
     return false;
 }
@@ -432,7 +429,8 @@ static bool h2_spare(const struct link *base)
 {
     const struct h2_link *l = container_of((struct link *)(uintptr_t)base, struct h2_link, base);
     const struct h2_session *s = &l->session;
-    uint32_t most = s->peer_streams_max < LEGS_MAX ? s->peer_streams_max : LEGS_MAX;
+    uint32_t said = h2_settled(s) ? s->peer_streams_max : base->server->streams_max;
+    uint32_t most = said < LEGS_MAX && (said > 0 || h2_settled(s)) ? said : LEGS_MAX;
 
     if (base->undecided && base->server->chose_h1)
         return false;

@@ -151,6 +151,15 @@ static enum h2_leg_wrote write_content(struct h2_link *l, struct h2_leg *h)
     return end || (flow_empty(f) && !f->ended) ? H2_LEG_ALL : H2_LEG_SOME;
 }
 
+/* Until the origin's SETTINGS are there no more streams begin than it last allowed; one where
+ * that is not known: it may refuse what is too much, and a try would be lost (RFC 9113, 5.1.2). */
+static bool waits_for_settings(const struct h2_link *l)
+{
+    uint32_t said = l->base.server->streams_max;
+
+    return !h2_settled(&l->session) && l->session.streams >= (said > 0 ? said : 1);
+}
+
 enum h2_leg_wrote h2_leg_write(struct h2_link *l, struct h2_leg *h)
 {
     struct leg *leg = h->leg;
@@ -167,6 +176,8 @@ enum h2_leg_wrote h2_leg_write(struct h2_link *l, struct h2_leg *h)
             return H2_LEG_ALL;
         }
     }
+    if (!h->begun && waits_for_settings(l))
+        return H2_LEG_SHUT;
     if (!h->begun) {
         int err = begin(l, h);
         if (err == FAIL_FULL)

@@ -89,7 +89,6 @@ static struct pool_server *server_get(struct pool *p, const struct server_entry 
     list_init(&s->idle);
     list_init(&s->busy);
     list_init(&s->spare);
-    s->streams_max = UINT32_MAX;
     list_append(&p->servers, &s->node);
     return s;
 }
@@ -151,7 +150,7 @@ static void server_placed(struct pool_server *s, const struct server_state *stat
     s->at = state->at;
     s->hash = state->hash;
     s->stick = tenure ? sticky_number(&s->at) : 0;
-    s->streams_max = UINT32_MAX;
+    s->streams_max = 0;
     s->chose_h1 = false;
     s->current_weight = 0;
     server_tls_end(s);

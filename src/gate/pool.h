@@ -25,7 +25,7 @@ struct pool_server {
     struct link_node idle;  /* struct link, last used first */
     struct link_node busy;  /* and connecting, and closing */
     struct link_node spare; /* of those, what could serve one more leg; by link.spare */
-    uint32_t streams_max;   /* HTTP/2: as it last said */
+    uint32_t streams_max;   /* HTTP/2: as it last said; 0: not known */
     bool chose_h1;          /* where it may choose, it last did so */
     unsigned idle_count;
     bool down;                   /* by hand: nothing is kept for it */

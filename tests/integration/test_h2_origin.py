@@ -12,6 +12,7 @@ import time
 import harness
 from harness import Skip, free_port, listening, main, needs, same, true, wait_for
 from origin import reset
+from origins import installed
 from h2client import CANCEL, Client, data, get, headers, post, rst
 
 try:
@@ -283,13 +284,13 @@ def test_all_workers_and_a_reload(gate):
 
 
 class Nghttpd:
-    def __init__(self, root, *tls):
+    def __init__(self, root, *tls, options=()):
         path = shutil.which("nghttpd", path=os.environ["PATH"] + ":/usr/sbin")
         if not path:
             raise Skip("nghttp2-server is not installed")
         self.port = free_port()
-        self.process = subprocess.Popen([path, "-d", root, "--echo-upload", *([] if tls else ["--no-tls"]),
-                                         str(self.port), *tls],
+        self.process = subprocess.Popen([path, "-d", root, "--echo-upload", *options,
+                                         *([] if tls else ["--no-tls"]), str(self.port), *tls],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: listening(self.port))
 
@@ -324,6 +325,25 @@ def test_nghttpd_serves_and_echoes_through_us(gate):
                 s.close()
         finally:
             n.end()
+
+
+def test_an_origin_that_takes_few_streams_has_none_to_refuse(gate):
+    """Nobody knows its limit at first, and each worker finds it out with many requests at hand."""
+    needs("http/2")
+    h2load = installed("h2load")
+    with tempfile.TemporaryDirectory(dir=harness.BUILD) as root:
+        with open(os.path.join(root, "x"), "w") as f:
+            f.write("x")
+        for most in (1, 10):
+            n = Nghttpd(root, options=("-m", str(most)))
+            try:
+                g = gate(CONFIG, origin=n.port, upstream="", workers=4)
+                said = subprocess.run([h2load, "-n", "3000", "-c", "8", "-m", "60", f"http://127.0.0.1:{g.port}/x"],
+                                      capture_output=True, text=True).stdout
+                true("status codes: 3000 2xx" in said, said)
+                same({l["tries"] for l in log(g)}, {1}, f"{most} streams")
+            finally:
+                n.end()
 
 
 TLS_CONFIG = CONFIG.replace("h2c://127.0.0.1:{origin}", "https://127.0.0.1:{origin}\nprotocols = h2")
