@@ -21,6 +21,7 @@ static void add_known(struct lookup *l, const struct name *n)
 static void know(struct name *n, const struct lookup *l)
 {
     n->count = l->count;
+    n->left_out = l->left_out;
     memcpy(n->found, l->found, l->count * sizeof *n->found);
     n->moved = true;
 }
@@ -120,6 +121,30 @@ static const struct server_entry *free_slot(const struct server_entry *slots)
     return NULL;
 }
 
+/* Who has it makes room for one of a priority before his: the last of them. */
+static const struct server_entry *slot_behind(const struct name *n, uint16_t priority,
+                                              const struct server_entry *slots)
+{
+    const struct server_entry *last = NULL;
+
+    for (unsigned k = 0; k < SLOTS_PER_NAME; k++) {
+        int i = index_of(n, &slots[k]);
+        if (i >= 0 && n->found[i].priority > priority) {
+            priority = n->found[i].priority;
+            last = &slots[k];
+        }
+    }
+    return last;
+}
+
+static const struct server_entry *slot_for(const struct name *n, unsigned i,
+                                           const struct server_entry *slots)
+{
+    const struct server_entry *e = free_slot(slots);
+
+    return e || !n->lookup.services ? e : slot_behind(n, n->found[i].priority, slots);
+}
+
 static void fill(const struct name *n, unsigned i, const struct server_entry *e)
 {
     struct address at = address_in(n, i, e);
@@ -132,8 +157,8 @@ static void fill(const struct name *n, unsigned i, const struct server_entry *e)
 bool name_place(const struct name *n, const struct server_entry *slots, unsigned *left_out)
 {
     bool held[LOOKUP_MAX] = {0}, news = false;
+    unsigned used = 0;
 
-    *left_out = 0;
     for (unsigned k = 0; k < SLOTS_PER_NAME; k++) {
         int i = index_of(n, &slots[k]);
         if (i >= 0 && !held[i]) {
@@ -145,11 +170,13 @@ bool name_place(const struct name *n, const struct server_entry *slots, unsigned
         }
     }
     for (unsigned i = 0; i < n->count; i++) {
-        const struct server_entry *e = held[i] ? NULL : free_slot(slots);
+        const struct server_entry *e = held[i] ? NULL : slot_for(n, i, slots);
         if (e)
             fill(n, i, e);
         news = news || e;
-        *left_out += !held[i] && !e;
     }
+    for (unsigned k = 0; k < SLOTS_PER_NAME; k++)
+        used += server_tenure(slots[k].state) != 0;
+    *left_out = n->count - used + n->left_out;
     return news;
 }

@@ -15,6 +15,7 @@ struct name {
     unsigned failures; /* in a row */
     uint64_t due;
     unsigned count; /* what is known: the last answer that was one */
+    unsigned left_out;
     struct found found[LOOKUP_MAX];
     char host[LOOKUP_NAME_MAX + 1];
 };
@@ -27,8 +28,8 @@ struct ttl_bounds {
 void name_heard(struct name *n, struct ttl_bounds bounds, uint64_t now);
 
 /* Gives a server's SLOTS_PER_NAME slots the addresses that are known: who is among them keeps
- * his, who is not loses it, and what is new goes where nothing is.  True: that was news.
- * *left_out: how many found no slot. */
+ * his, who is not loses it, and what is new goes where nothing is, or who is of a later priority.
+ * True: that was news.  *left_out: how many found no slot. */
 bool name_place(const struct name *n, const struct server_entry *slots, unsigned *left_out);
 
 #endif

@@ -100,27 +100,42 @@ static struct reader data_of(const struct reader *r, const struct record *rec)
     return (struct reader){.base = r->base, .len = rec->data + rec->data_len, .at = rec->data};
 }
 
+/* Into the list, or in place of one of a later priority. */
+static void keep(struct dns_answer *a, const struct dns_record *record)
+{
+    struct dns_record *to = &a->list[0];
+
+    if (a->count < DNS_RECORDS_MAX) {
+        a->list[a->count++] = *record;
+        return;
+    }
+    a->left_out++;
+    for (unsigned i = 1; i < a->count; i++)
+        if (a->list[i].priority > to->priority)
+            to = &a->list[i];
+    if (record->priority < to->priority)
+        *to = *record;
+}
+
 static bool take(struct dns_answer *a, const struct reader *r, const struct record *rec)
 {
     struct reader data = data_of(r, rec);
     size_t ip = rec->type == DNS_A ? 4 : 16;
-    struct dns_record *to = &a->list[a->count];
+    struct dns_record to = {0};
 
-    if (a->count == DNS_RECORDS_MAX)
-        return true;
-    memset(to, 0, sizeof *to);
     if (rec->type == DNS_SRV) {
-        to->priority = (uint16_t)number(&data, 2);
-        to->weight = (uint16_t)number(&data, 2);
-        to->port = (uint16_t)number(&data, 2);
-        name(&data, to->target);
+        to.priority = (uint16_t)number(&data, 2);
+        to.weight = (uint16_t)number(&data, 2);
+        to.port = (uint16_t)number(&data, 2);
+        name(&data, to.target);
     } else if (rec->data_len == ip) {
-        to->ip.family = ip == 4 ? ADDRESS_IPV4 : ADDRESS_IPV6;
-        memcpy(to->ip.ip, r->base + rec->data, ip);
+        to.ip.family = ip == 4 ? ADDRESS_IPV4 : ADDRESS_IPV6;
+        memcpy(to.ip.ip, r->base + rec->data, ip);
     } else {
         return false;
     }
-    a->count += !data.bad;
+    if (!data.bad)
+        keep(a, &to);
     return !data.bad;
 }
 
@@ -180,7 +195,7 @@ int dns_read(struct dns_answer *a, const uint8_t *message, size_t len, uint16_t 
     char owner[DNS_NAME_MAX + 1];
     bool alias = true;
 
-    a->count = 0;
+    a->count = a->left_out = 0;
     a->ttl = UINT32_MAX;
     number(&r, 2);
     uint32_t flags = number(&r, 2), questions = number(&r, 2), answers = number(&r, 2);

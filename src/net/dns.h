@@ -21,7 +21,8 @@ struct dns_record {
 
 struct dns_answer {
     uint32_t ttl;
-    unsigned count; /* 0: there is nothing */
+    unsigned count;    /* 0: there is nothing */
+    unsigned left_out; /* there was no room for: none of a better priority than those in the list */
     struct dns_record list[DNS_RECORDS_MAX];
 };
 

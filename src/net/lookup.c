@@ -6,8 +6,17 @@ void lookup_add(struct lookup *l, const struct found *f)
     for (unsigned i = 0; i < l->count; i++)
         if (address_equal(&l->found[i].at, &f->at))
             return;
-    if (l->count < LOOKUP_MAX)
+    if (l->count < LOOKUP_MAX) {
         l->found[l->count++] = *f;
+        return;
+    }
+    struct found *last = &l->found[0];
+    for (unsigned i = 1; i < l->count; i++)
+        if (l->found[i].priority > last->priority)
+            last = &l->found[i];
+    if (f->priority < last->priority)
+        *last = *f;
+    l->left_out++;
 }
 
 bool lookup_localhost(struct lookup *l)

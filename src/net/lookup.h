@@ -32,6 +32,7 @@ struct lookup {
     bool partial; /* some could not be asked for: what is not among these may still be there */
     uint32_t ttl; /* seconds; of FAIL_NOT_FOUND too */
     unsigned count;
+    unsigned left_out; /* there was no room for, or they are of services that were not asked for */
     struct found found[LOOKUP_MAX];
 };
 
@@ -62,7 +63,7 @@ extern const char *const resolver_library;
  * it had been found.  False: it is no such name. */
 bool lookup_localhost(struct lookup *l);
 
-/* One more address, if there is room and it is not there yet. */
+/* One more address, if it is not there yet; without room in place of one of a later priority. */
 void lookup_add(struct lookup *l, const struct found *f);
 
 #endif

@@ -25,6 +25,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
@@ -45,8 +46,7 @@ struct search {
     struct lookup *lookup; /* NULL: it was answered */
     uint64_t deadline;
     unsigned questions; /* that are not answered */
-    unsigned targets;
-    int fail; /* what the last that could not be asked for failed with */
+    int fail;           /* what the last that could not be asked for failed with */
     const char *why;
     uint32_t nothing_ttl;
 };
@@ -194,14 +194,35 @@ static void ask_addresses(struct search *s, const char *name, struct question q)
         ask(s, name, &q);
 }
 
-static void take_services(struct search *s, const struct dns_answer *a)
+/* Which services are asked for when not all are: by priority, then weight, and among equals always
+ * the same, in whatever order they come: others each time would move traffic for nothing. */
+static int service_order(const void *a, const void *b)
 {
+    const struct dns_record *x = a, *y = b;
+
+    if (x->priority != y->priority)
+        return x->priority < y->priority ? -1 : 1;
+    if (x->weight != y->weight)
+        return x->weight > y->weight ? -1 : 1;
+    int order = strcmp(x->target, y->target);
+    return order ? order : (x->port > y->port) - (x->port < y->port);
+}
+
+static void take_services(struct search *s, struct dns_answer *a)
+{
+    unsigned targets = 0;
+
+    qsort(a->list, a->count, sizeof *a->list, service_order);
+    s->lookup->left_out += a->left_out;
     for (unsigned i = 0; i < a->count && s->lookup; i++) {
         const struct dns_record *r = &a->list[i];
         struct question q = {.priority = r->priority, .weight = r->weight, .port = r->port};
-        if (!r->target[0] || ++s->targets > TARGETS_MAX)
+        if (!r->target[0])
             continue;
-        ask_addresses(s, r->target, q);
+        if (++targets <= TARGETS_MAX)
+            ask_addresses(s, r->target, q);
+        else
+            s->lookup->left_out++;
     }
 }
 
@@ -270,7 +291,7 @@ static void search_begin(struct cares *c, struct lookup *l)
     struct search *s = mem_alloc(sizeof *s);
 
     l->fail = 0;
-    l->count = 0;
+    l->count = l->left_out = 0;
     l->ttl = UINT32_MAX;
     l->partial = false;
     l->why = NULL;
@@ -546,7 +567,7 @@ static void cares_ask(struct resolver *r, struct lookup *l)
     if (started) {
         list_append(&c->asked, &l->node);
     } else {
-        l->count = 0;
+        l->count = l->left_out = 0;
         l->fail = FAIL_MEMORY;
         l->why = "the resolver cannot start: no thread or descriptor";
         list_append(&c->answered, &l->node);

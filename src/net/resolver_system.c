@@ -51,7 +51,7 @@ static void call(struct lookup *l)
     struct addrinfo *list = NULL;
     int error = getaddrinfo(l->name, NULL, &hints, &list);
 
-    l->count = 0;
+    l->count = l->left_out = 0;
     l->partial = false;
     l->ttl = LOOKUP_TTL_NONE;
     l->fail = 0;

@@ -265,6 +265,29 @@ def test_a_service_has_priorities_weights_and_ports(gate):
     dns.end()
 
 
+def test_of_many_services_the_first_priorities_are_asked_for(gate):
+    """However late in the answer they stand; and that not all are used is said."""
+    (best,) = shared_port("127.0.0.1")
+    dns = FakeDNS()
+    service, unused = "_http._tcp.many.test", free_port()
+    dns.says[service] = [(10, 1, unused, f"h{i}.test") for i in range(20)] + [(0, 1, best.port, "best.test")]
+    for i in range(20):
+        dns.says[f"h{i}.test"] = [f"127.0.2.{i + 1}"]
+    dns.says["best.test"] = [best.ip]
+    g = start(gate, dns, f"srv:{service}")
+    by(g, best.ip)
+    same(served(g, 8), {best.ip: 8})
+    true(f"server srv:{service} has 5 addresses more than are used (16)" in g.said(), g.said())
+    targets = {name for name, _ in dns.asked if name != service}
+    same(len(targets), 16)
+    for _ in range(3):  # the order of an answer is nothing: the same are asked for
+        dns.says[service] = dns.says[service][7:] + dns.says[service][:7]
+        n = len(dns.asked)
+        true(wait_for(lambda: len(dns.asked) > n + 40, 10), dns.asked[n:])
+    same({name for name, _ in dns.asked if name != service}, targets)
+    dns.end()
+
+
 def test_who_fails_to_answer_changes_nothing(gate):
     """SERVFAIL, REFUSED and silence keep the last answer; they are asked again, less and less."""
     one, two = shared_port("127.0.0.1", "127.0.0.2")

@@ -18,7 +18,7 @@ static void answer_leaves(void *data)
     l->why = NULL;
     l->ttl = n->ttl;
     l->partial = n->partial;
-    l->count = 0;
+    l->count = l->left_out = 0;
     for (unsigned i = 0; i < n->count && l->fail == 0; i++)
         if (l->family == ADDRESS_NONE || l->family == n->found[i].at.family)
             lookup_add(l, &n->found[i]);

@@ -175,6 +175,33 @@ START_TEST(a_service_says_who_is_first_and_how_much_each_gets)
 }
 END_TEST
 
+START_TEST(the_first_priorities_have_the_slots_whoever_came_before)
+{
+    struct lookup *l = &name.lookup;
+
+    l->services = true;
+    l->ttl = 60;
+    for (unsigned i = 1; i <= SLOTS_PER_NAME; i++)
+        l->found[l->count++] = found(i, i == 5 ? 20 : 10, 1);
+    name_heard(&name, bounds, now);
+    ck_assert(name_place(&name, slots, &left_out));
+    ck_assert_uint_eq(left_out, 0);
+    l->found[l->count++] = found(20, 10, 1);
+    l->found[l->count++] = found(21, 0, 1);
+    l->found[l->count++] = found(22, 20, 1);
+    l->left_out = 3; /* others were not even asked for */
+    name_heard(&name, bounds, now);
+    ck_assert(name_place(&name, slots, &left_out));
+    ck_assert_uint_eq(left_out, 6);
+    ck_assert_uint_eq(states[4].at.ip[3], 20);
+    ck_assert_uint_eq(states[0].at.ip[3], 21);
+    ck_assert(states[0].behind == 0 && states[4].behind == 1);
+    ck_assert_uint_eq(states[1].at.ip[3], 2);
+    ck_assert(!name_place(&name, slots, &left_out));
+    ck_assert_uint_eq(left_out, 6);
+}
+END_TEST
+
 Suite *name_suite(void);
 
 Suite *name_suite(void)
@@ -189,6 +216,7 @@ Suite *name_suite(void)
     tcase_add_test(t, half_an_answer_takes_nobody_away);
     tcase_add_test(t, more_than_there_are_slots_are_left_out_and_nobody_is_moved);
     tcase_add_test(t, a_service_says_who_is_first_and_how_much_each_gets);
+    tcase_add_test(t, the_first_priorities_have_the_slots_whoever_came_before);
     suite_add_tcase(s, t);
     return s;
 }

@@ -163,6 +163,43 @@ START_TEST(services_have_targets)
 }
 END_TEST
 
+START_TEST(of_more_services_than_fit_the_first_priorities_are_kept)
+{
+    struct message m;
+    struct dns_answer a;
+    unsigned best = 0;
+
+    begin(&m, 0, "_x._tcp.a", DNS_SRV);
+    for (unsigned i = 0; i < DNS_RECORDS_MAX + 3; i++)
+        put_srv(&m, "_x._tcp.a", 60, i < DNS_RECORDS_MAX ? 10 : 1, "b");
+    ck_assert_int_eq(read(&a, &m, DNS_SRV), 0);
+    ck_assert_uint_eq(a.count, DNS_RECORDS_MAX);
+    ck_assert_uint_eq(a.left_out, 3);
+    for (unsigned i = 0; i < a.count; i++)
+        best += a.list[i].priority == 1;
+    ck_assert_uint_eq(best, 3);
+}
+END_TEST
+
+START_TEST(an_address_without_room_takes_the_place_of_one_of_a_later_priority)
+{
+    struct lookup l = {0};
+    struct found f = {.at.family = ADDRESS_IPV4, .priority = 10};
+
+    for (unsigned i = 0; i <= LOOKUP_MAX; i++) {
+        f.at.ip[3] = (uint8_t)i;
+        lookup_add(&l, &f);
+    }
+    ck_assert_uint_eq(l.count, LOOKUP_MAX);
+    ck_assert_uint_eq(l.left_out, 1);
+    f = (struct found){.at.family = ADDRESS_IPV4, .at.ip = {10}, .priority = 9};
+    lookup_add(&l, &f);
+    ck_assert_uint_eq(l.count, LOOKUP_MAX);
+    ck_assert_uint_eq(l.left_out, 2);
+    ck_assert_uint_eq(l.found[0].priority, 9);
+}
+END_TEST
+
 START_TEST(that_there_is_nothing_holds_as_long_as_the_zone_says)
 {
     struct message m;
@@ -298,6 +335,8 @@ Suite *dns_suite(void)
     tcase_add_test(t, all_addresses_count_and_the_least_time);
     tcase_add_test(t, aliases_are_followed_in_any_order_and_strangers_are_not_believed);
     tcase_add_test(t, services_have_targets);
+    tcase_add_test(t, of_more_services_than_fit_the_first_priorities_are_kept);
+    tcase_add_test(t, an_address_without_room_takes_the_place_of_one_of_a_later_priority);
     tcase_add_test(t, that_there_is_nothing_holds_as_long_as_the_zone_says);
     tcase_add_test(t, what_is_cut_or_changed_does_no_harm);
     tcase_add_test(t, pointers_lead_back_and_end);
