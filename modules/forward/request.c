@@ -163,60 +163,79 @@ static struct span forwarded_append(struct exchange *x, enum field_id id, struct
     return all.len ? arena_print(&x->arena, "%.*s, %.*s", SPAN_ARG(all), SPAN_ARG(ours)) : ours;
 }
 
-/* What a trusted peer said of the first hop stays; else it is what we saw. */
-static struct span forwarded_first(const struct exchange *x, enum field_id id, struct span ours)
-{
-    const struct field *f = x->peer_trusted ? fields_get(&x->request.fields, id) : NULL;
-
-    return f && f->value.len ? f->value : ours;
-}
-
 /* Our own words, and what the request's head has said, which was looked at when it came. */
 static int add(struct fields *f, enum field_id id, struct span value)
 {
     return fields_pass(f, &(struct field){field_name(id), value, (uint16_t)id, .checked = true});
 }
 
-static int add_x_forwarded(struct exchange *x, struct fields *out, struct span ip)
+static struct span ip_text(struct exchange *x, const struct address *a)
 {
-    int err = add(out, FIELD_X_FORWARDED_FOR, forwarded_append(x, FIELD_X_FORWARDED_FOR, ip));
+    char text[ADDRESS_TEXT_MAX];
 
+    if (a->family == ADDRESS_UNIX)
+        return SPAN("unknown");
+    return arena_copy(&x->arena, (struct span){text, address_print_ip(a, text)});
+}
+
+/* Did a field that is not told on say who the client is? */
+static bool client_is_told(const struct exchange *x, enum field_id id)
+{
+    return !exchange_hops_told(x, id) && x->client.family != ADDRESS_UNIX &&
+           !address_equal(&x->client, &x->peer);
+}
+
+static int add_x_forwarded(struct exchange *x, struct fields *out)
+{
+    struct span hops = ip_text(x, &x->peer);
+
+    if (exchange_hops_told(x, FIELD_X_FORWARDED_FOR))
+        hops = forwarded_append(x, FIELD_X_FORWARDED_FOR, hops);
+    else if (client_is_told(x, FIELD_X_FORWARDED_FOR))
+        hops =
+            arena_print(&x->arena, "%.*s, %.*s", SPAN_ARG(ip_text(x, &x->client)), SPAN_ARG(hops));
+    int err = hops.ptr ? add(out, FIELD_X_FORWARDED_FOR, hops) : FAIL_MEMORY;
     if (err == 0)
-        err = add(out, FIELD_X_FORWARDED_PROTO,
-                  forwarded_first(x, FIELD_X_FORWARDED_PROTO, exchange_scheme(x)));
-    if (err == 0 && x->request.host.len > 0)
-        err = add(out, FIELD_X_FORWARDED_HOST,
-                  forwarded_first(x, FIELD_X_FORWARDED_HOST, x->request.host));
+        err = add(out, FIELD_X_FORWARDED_PROTO, exchange_scheme_told(x));
+    struct span host = exchange_host_told(x);
+    if (err == 0 && host.len > 0)
+        err = add(out, FIELD_X_FORWARDED_HOST, host);
     return err;
 }
 
-static int add_rfc7239(struct exchange *x, struct fields *out, struct span ip)
+/* An element of Forwarded. */
+static struct span element(struct exchange *x, const struct address *a, struct span scheme,
+                           struct span host)
 {
-    const char *format = x->peer.family == ADDRESS_IPV6 ? "for=\"[%.*s]\";proto=%.*s%s%.*s%s"
-                                                        : "for=%.*s;proto=%.*s%s%.*s%s";
-    bool host = x->request.host.len > 0;
-    struct span ours =
-        arena_print(&x->arena, format, SPAN_ARG(ip), SPAN_ARG(x->carrier->scheme),
-                    host ? ";host=\"" : "", SPAN_ARG(x->request.host), host ? "\"" : "");
+    const char *format = a->family == ADDRESS_IPV6 ? "for=\"[%.*s]\";proto=%.*s%s%.*s%s"
+                                                   : "for=%.*s;proto=%.*s%s%.*s%s";
 
-    return add(out, FIELD_FORWARDED, forwarded_append(x, FIELD_FORWARDED, ours));
+    return arena_print(&x->arena, format, SPAN_ARG(ip_text(x, a)), SPAN_ARG(scheme),
+                       host.len ? ";host=\"" : "", SPAN_ARG(host), host.len ? "\"" : "");
+}
+
+static int add_rfc7239(struct exchange *x, struct fields *out)
+{
+    struct span hops = element(x, &x->peer, x->carrier->scheme, x->request.host);
+
+    if (exchange_hops_told(x, FIELD_FORWARDED))
+        hops = forwarded_append(x, FIELD_FORWARDED, hops);
+    else if (client_is_told(x, FIELD_FORWARDED))
+        hops = arena_print(
+            &x->arena, "%.*s, %.*s",
+            SPAN_ARG(element(x, &x->client, exchange_scheme_told(x), exchange_host_told(x))),
+            SPAN_ARG(hops));
+    return hops.ptr ? add(out, FIELD_FORWARDED, hops) : FAIL_MEMORY;
 }
 
 static int add_forwarded(struct exchange *x, const struct forward_conf *conf, struct fields *out)
 {
-    char text[ADDRESS_TEXT_MAX];
-    size_t len = address_print_ip(&x->peer, text);
-    struct span ip = arena_copy(&x->arena, (struct span){text, len});
     int err = 0;
 
-    if (!ip.ptr)
-        return FAIL_MEMORY;
-    if (x->peer.family == ADDRESS_UNIX)
-        ip = SPAN("unknown");
     if (conf->forwarded == FORWARDED_X || conf->forwarded == FORWARDED_BOTH)
-        err = add_x_forwarded(x, out, ip);
+        err = add_x_forwarded(x, out);
     if (err == 0 && (conf->forwarded == FORWARDED_RFC7239 || conf->forwarded == FORWARDED_BOTH))
-        err = add_rfc7239(x, out, ip);
+        err = add_rfc7239(x, out);
     return err;
 }
 

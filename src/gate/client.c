@@ -42,6 +42,22 @@ static struct span forwarded_parameter(struct span element, struct span name)
     return (struct span){0};
 }
 
+/* Is it the one that tells the client's address? */
+static bool is_source(const struct listener_conf *l, const struct field *f)
+{
+    switch (l->client_ip_from) {
+    case CLIENT_IP_XFF:
+        return f->id == FIELD_X_FORWARDED_FOR;
+    case CLIENT_IP_FORWARDED:
+        return f->id == FIELD_FORWARDED;
+    case CLIENT_IP_FIELD:
+        return span_equal_nocase(f->name, l->client_ip_field);
+    case CLIENT_IP_OFF:
+        break;
+    }
+    return false;
+}
+
 static bool next_member(enum field_id id, struct span *rest, struct span *item)
 {
     return id == FIELD_FORWARDED ? field_item(rest, item) : field_piece(rest, item);
@@ -51,20 +67,18 @@ static bool next_member(enum field_id id, struct span *rest, struct span *item)
  * there are more than fit, the last ones count: they are nearest to us. */
 static unsigned hops_collect(const struct exchange *x, struct span hops[HOPS_MAX])
 {
-    const struct listener_conf *l = x->listener;
     const struct fields *fields = &x->request.fields;
-    bool forwarded = l->client_ip_from == CLIENT_IP_FORWARDED;
-    enum field_id id = forwarded ? FIELD_FORWARDED : FIELD_X_FORWARDED_FOR;
+    bool forwarded = x->listener->client_ip_from == CLIENT_IP_FORWARDED;
     unsigned n = 0;
 
     for (unsigned i = 0; i < fields->count; i++) {
         const struct field *f = &fields->list[i];
-        if (f->id != id)
+        if (!is_source(x->listener, f))
             continue;
         struct span rest = field_hops(f), item;
         if (rest.len < f->value.len)
             n = 0;
-        while (next_member(id, &rest, &item)) {
+        while (next_member(f->id, &rest, &item)) {
             if (n == HOPS_MAX)
                 memmove(hops, hops + 1, --n * sizeof *hops);
             hops[n++] = forwarded ? forwarded_parameter(item, SPAN("for")) : item;
@@ -87,15 +101,6 @@ static void client_from_hops(struct exchange *x)
     }
 }
 
-static void client_from_field(struct exchange *x)
-{
-    const struct field *f = fields_find(&x->request.fields, x->listener->client_ip_field);
-    struct address a;
-
-    if (f && hop_parse(f->value, &a))
-        x->client = a;
-}
-
 void client_find(struct exchange *x)
 {
     const struct listener_conf *l = x->listener;
@@ -104,17 +109,7 @@ void client_find(struct exchange *x)
     if (l->trusted.count == 0 || !nets_contain(&l->trusted, &x->peer))
         return;
     x->peer_trusted = true;
-    switch (l->client_ip_from) {
-    case CLIENT_IP_XFF:
-    case CLIENT_IP_FORWARDED:
-        client_from_hops(x);
-        break;
-    case CLIENT_IP_FIELD:
-        client_from_field(x);
-        break;
-    case CLIENT_IP_OFF:
-        break;
-    }
+    client_from_hops(x);
 }
 
 /* --- what the client asked with and for ---------------------------------------------------- */
@@ -145,11 +140,18 @@ static struct span peer_says(const struct exchange *x, struct span parameter, en
     return last_member(x, id);
 }
 
-struct span exchange_scheme(struct exchange *x)
+struct span exchange_scheme_told(const struct exchange *x)
 {
     if (!x->peer_trusted)
         return x->carrier->scheme;
     struct span said = peer_says(x, SPAN("proto"), FIELD_X_FORWARDED_PROTO);
+    return span_is_token(said) ? said : x->carrier->scheme;
+}
+
+struct span exchange_scheme(const struct exchange *x)
+{
+    struct span said = exchange_scheme_told(x);
+
     if (span_equal_nocase(said, SPAN("https")))
         return SPAN("https");
     if (span_equal_nocase(said, SPAN("http")))
@@ -157,15 +159,43 @@ struct span exchange_scheme(struct exchange *x)
     return x->carrier->scheme;
 }
 
-struct span exchange_host(struct exchange *x)
+/* As it was written, and what of it is the name; false: nothing that is one. */
+static bool peer_says_host(struct exchange *x, struct span *said, struct span *host)
 {
-    struct span host, port;
+    struct span port;
 
     if (!x->peer_trusted)
-        return x->host;
-    struct span said = peer_says(x, SPAN("host"), FIELD_X_FORWARDED_HOST);
-    char *scratch = said.len > 0 ? arena_alloc(&x->arena, sizeof x->host_scratch) : NULL;
-    if (scratch && host_parse(said, scratch, &host, &port) && host.len > 0)
-        return host;
-    return x->host;
+        return false;
+    *said = peer_says(x, SPAN("host"), FIELD_X_FORWARDED_HOST);
+    char *scratch = said->len > 0 ? arena_alloc(&x->arena, sizeof x->host_scratch) : NULL;
+    return scratch && host_parse(*said, scratch, host, &port) && host->len > 0;
+}
+
+struct span exchange_host(struct exchange *x)
+{
+    struct span said, host;
+
+    return peer_says_host(x, &said, &host) ? host : x->host;
+}
+
+struct span exchange_host_told(struct exchange *x)
+{
+    struct span said, host;
+
+    return peer_says_host(x, &said, &host) ? said : x->request.host;
+}
+
+bool exchange_hops_told(const struct exchange *x, enum field_id id)
+{
+    switch (x->peer_trusted ? x->listener->client_ip_from : CLIENT_IP_OFF) {
+    case CLIENT_IP_XFF:
+        return id == FIELD_X_FORWARDED_FOR;
+    case CLIENT_IP_FORWARDED:
+        return id == FIELD_FORWARDED;
+    case CLIENT_IP_FIELD:
+        return false;
+    case CLIENT_IP_OFF:
+        break;
+    }
+    return true;
 }

@@ -164,8 +164,16 @@ struct span exchange_uri(struct exchange *x);
 
 /* What the client asked with and for: the connection's scheme and the request's host,
  * without port, or what a trusted peer says that they were. */
-struct span exchange_scheme(struct exchange *x);
+struct span exchange_scheme(const struct exchange *x);
 struct span exchange_host(struct exchange *x);
+
+/* The same to be told on: as the trusted peer wrote it, the host with its port. */
+struct span exchange_scheme_told(const struct exchange *x);
+struct span exchange_host_told(struct exchange *x);
+
+/* May the hops that the peer tells in this field be told on?  Not where the client's address
+ * comes from another: these may be the client's own words. */
+bool exchange_hops_told(const struct exchange *x, enum field_id id);
 
 /* X-Request-Id: the trusted peer's, or made now; empty when the route says off. */
 struct span exchange_request_id(struct exchange *x);

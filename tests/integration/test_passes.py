@@ -338,6 +338,13 @@ def test_hops_are_believed_from_right_to_left(gate):
         same(got["x-c"], [want], said)
         if said != "junk": # the peer itself
             same(got["x-p"], ["99" if ":99" in said else "none"], f"{said}: a port nobody knows is none")
+    g, a, b = start(gate, trusted="127.0.0.0/8, 10.0.0.0/8", listener="client_ip_from = X-Real-IP",
+                    route="request_header = set X-C ${client_ip}")
+    for said, want in (("7.7.7.7", "7.7.7.7"), ("6.6.6.6\r\nx-real-ip: 7.7.7.7", "7.7.7.7"),
+                       ("6.6.6.6, 7.7.7.7", "7.7.7.7"), ("7.7.7.7, 10.0.0.1", "7.7.7.7"),
+                       ("6.6.6.6, unknown, 10.0.0.1", "10.0.0.1"), ("7.7.7.7\r\nX-Real-IP: junk", "127.0.0.1"),
+                       ('6.6.6.6, "', "127.0.0.1")):
+        same(heard(g.get("/x", fields=f"X-Real-IP: {said}\r\n")[2])["x-c"], [want], said)
     g, a, b = start(gate, trusted="127.0.0.0/8, 10.0.0.0/8", listener="client_ip_from = forwarded",
                     route="request_header = set X-C ${client_ip}\nforwarded = rfc7239")
     for said, want in (('for=1.1.1.1, for="[2001:db8::1]:4711", for=10.0.0.1', "2001:db8::1"),
@@ -345,6 +352,33 @@ def test_hops_are_believed_from_right_to_left(gate):
         got = heard(g.get("/x", fields=f"Forwarded: {said}\r\n")[2])
         same(got["x-c"], [want], said)
         same(got["forwarded"], [said + ', for=127.0.0.1;proto=http;host="localhost"'])
+
+
+def test_origins_are_told_whom_we_believe(gate):
+    """In whichever field the peer has said it; what it says in others may be its client's word."""
+    us = "127.0.0.1"
+    seen = 'for=127.0.0.1;proto=http;host="localhost"'
+    lies = "X-Forwarded-Proto: gopher\r\nX-Forwarded-Host: lie\r\n"
+    chain = "X-Forwarded-For: 6.6.6.6, 10.0.0.9\r\n"
+    for source, fields, hops, scheme, host, elements in (
+            ("forwarded", "Forwarded: for=9.9.9.9;proto=https;host=h.com:8\r\n" + lies + chain,
+             "9.9.9.9, " + us, "https", "h.com:8", "for=9.9.9.9;proto=https;host=h.com:8, " + seen),
+            ("forwarded", 'Forwarded: for="[2001:db8::1]:4711", for=10.0.0.3\r\n' + lies,
+             "2001:db8::1, " + us, "http", "localhost", 'for="[2001:db8::1]:4711", for=10.0.0.3, ' + seen),
+            ("forwarded", chain, us, "http", "localhost", seen),
+            ("X-Real-IP", "X-Real-IP: 6.6.6.6, 9.9.9.9\r\nForwarded: for=6.6.6.6\r\n" + chain,
+             "9.9.9.9, " + us, "http", "localhost", 'for=9.9.9.9;proto=http;host="localhost", ' + seen),
+            ("x-forwarded-for", "Forwarded: for=6.6.6.6\r\nX-Forwarded-Proto: http, https\r\n"
+             "X-Forwarded-Host: lie\r\nX-Forwarded-Host: h\r\nX-Forwarded-For: 2001:db8::1, 10.0.0.1\r\n",
+             "2001:db8::1, 10.0.0.1, " + us, "https", "h",
+             'for="[2001:db8::1]";proto=https;host="h", ' + seen),
+            ("off", "X-Forwarded-For: 9.9.9.9\r\nForwarded: for=8.8.8.8\r\n", "9.9.9.9, " + us, "http",
+             "localhost", "for=8.8.8.8, " + seen)):
+        g, a, b = start(gate, trusted="127.0.0.0/8, 10.0.0.0/8", listener="client_ip_from = " + source,
+                        route="forwarded = both")
+        got = heard(g.get("/x", fields=fields)[2])
+        same([got["x-forwarded-for"], got["x-forwarded-proto"], got["x-forwarded-host"], got["forwarded"]],
+             [[hops], [scheme], [host], [elements]], (source, fields))
 
 
 def test_edits_know_every_variable(gate):
