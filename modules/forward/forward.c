@@ -300,7 +300,6 @@ static void forward_answer(struct exchange *x)
         return;
     f->gathers = f->gathers && buffer_request_waits(x, conf->buffer_request);
     if (leg->state == LEG_NEW && !f->gathers && !x->request_content.fail) {
-        x->times.queued = io_now(exchange_io(x));
         leg_open(leg);
         if (conf->mirror)
             forward_mirror(x, conf, leg);

@@ -352,8 +352,9 @@ static void line_json(struct line_writer *l, struct exchange *x, uint64_t wall_n
         json_number(l, SPAN(",\"tries\":"), x->tries);
     }
     json_phase(l, SPAN(",\"us_head\":"), t->begun, t->head);
-    json_phase(l, SPAN(",\"us_queue\":"), t->head, t->queued);
-    json_phase(l, SPAN(",\"us_connect\":"), t->queued, t->connected);
+    if (x->upstream.len)
+        json_number(l, SPAN(",\"us_queue\":"), t->queued / NS_PER_US);
+    json_phase(l, SPAN(",\"us_connect\":"), t->tried, t->connected);
     json_phase(l, SPAN(",\"us_first_byte\":"), t->head, t->first_byte);
     json_phase(l, SPAN(",\"us_total\":"), t->begun, now_ns);
     line_put(l, SPAN("}\n"));

@@ -42,12 +42,13 @@ enum response_state {
     RESPONSE_ENDED,   /* all content was given */
 };
 
-/* When things happened, ns of io_now(); 0: did not. */
+/* When things happened, ns of io_now(); 0: did not.  Of several tries at origins the last. */
 struct exchange_times {
     uint64_t begun;      /* first byte of the head */
     uint64_t head;       /* head complete */
-    uint64_t queued;     /* handed to an origin's queue or connection attempt */
-    uint64_t connected;  /* to the origin */
+    uint64_t queued;     /* not when, but for how long: in a group's queue, in all tries */
+    uint64_t tried;      /* a connection to an origin was looked for */
+    uint64_t connected;  /* and was there */
     uint64_t first_byte; /* of the response */
 };
 

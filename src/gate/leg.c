@@ -83,6 +83,8 @@ static inline bool leg_go(struct leg *leg, struct pool_server *server)
         return false;
     x->server = entry->named ? server_told(x, entry, server) : entry->text;
     x->tries++;
+    x->times.tried = leg_now(leg);
+    x->times.connected = 0;
     leg->state = LEG_WAITING;
     if (one) {
         link_serve(one, leg);
@@ -177,6 +179,7 @@ static void leg_wait_over(struct leg *leg)
     if (!leg->waiter)
         return;
     queue_leave(leg);
+    leg->x->times.queued += leg_now(leg) - leg->waits_since;
     io_timer_clear(exchange_io(leg->x), &leg->timer);
 }
 
@@ -190,6 +193,7 @@ static void leg_wait(struct leg *leg)
         return;
     }
     leg->state = LEG_QUEUED;
+    leg->waits_since = leg_now(leg);
     leg->timer = (struct io_timer){.owner = leg->x->owner, .at = TIME_NEVER};
     io_timer_set(io, &leg->timer, io_now(io) + leg->upstream->queue_timeout);
     if (queue_may_try(leg) && leg_try(leg)) /* a place may have been given back just before */

@@ -92,6 +92,7 @@ struct leg {
     bool judged;           /* how the server did was said */
     bool called;           /* from the queue: there may be a place */
     struct waiter *waiter; /* in the group's queue; NULL: it does not wait */
+    uint64_t waits_since;  /* there */
     struct io_timer timer; /* of that */
     bool request_written;  /* the head is the wire's */
     bool request_done;     /* and all content */

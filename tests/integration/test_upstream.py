@@ -110,6 +110,43 @@ def test_a_full_queue_and_a_long_wait_are_named(gate):
     o.end()
 
 
+def test_the_time_in_the_queue_is_told_apart(gate):
+    """Of who got a place, of who did not, and over several tries, whose own time is not in it."""
+    g, o = start(gate, "max_in_flight = 1\nqueue = 4 timeout=2s")
+    first = asks(g, "/hold/600")
+    wait_for(lambda: o.requests == 1)
+    same(g.get("/placed")[0], 200)
+    same(read_response(first)[0], 200)
+    first.close()
+    first = asks(g, "/hold/4000")
+    wait_for(lambda: o.requests == 3)
+    same(g.get("/late")[0], 504)
+    read_response(first)
+    first.close()
+    records = {r["target"]: r for r in log(g)}
+    placed, late = records["/placed"], records["/late"]
+    true(200_000 < placed["us_queue"] < 2_000_000 and placed["us_connect"] < 200_000, placed)
+    true(late["us_queue"] > 1_900_000 and "us_connect" not in late, late)
+    same(records["/hold/600"]["us_queue"], 0)
+    o.end()
+    two = Origin()
+
+    def slow(h):  # the first try's answer comes late, and is not good enough
+        time.sleep(0.5)
+        h.say(503, b"ill")
+        return True
+    one = Origin()
+    one.ill = slow
+    g = gate(CONFIG, origin=one.port, option="", workers=1, upstream=f"server = 127.0.0.1:{two.port} backup\n"
+             "tries = 2\nretry_on = 503")
+    same(g.get("/x")[0], 200)
+    (again,) = log(g)
+    same((again["tries"], again["us_queue"]), (2, 0))
+    true(again["us_connect"] < 400_000, again)
+    one.end()
+    two.end()
+
+
 def test_without_a_queue_nobody_waits(gate):
     g, o = start(gate, "max_in_flight = 1\nqueue = off")
     first = asks(g, "/hold/2000")
