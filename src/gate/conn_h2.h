@@ -69,8 +69,26 @@ static inline uint64_t h2_gone(const struct conn *c) /* bytes that have left */
 /* Hands over what the session has to say, as far as there is room; true: all of it. */
 bool conn_h2_flush(struct conn *c);
 
+/* --- exchanges (conn_h2_exchange.c) -------------------------------------------- */
+
+/* A head has come: an exchange begins, or the stream is refused. */
+void conn_h2_request(struct conn *c, const struct h2_event *ev);
+
 /* In line, to be run in this step or the next. */
 void conn_h2_ready(struct conn *c, struct exchange *x);
+
+/* A window has opened: one stream's, or, NULL, the connection's. */
+void conn_h2_windows_opened(struct conn *c, struct h2_stream *stream);
+
+/* Runs those in line. */
+void conn_h2_run(struct conn *c);
+
+/* Its stream has ended or is reset: it says goodbye. */
+void conn_h2_over(struct conn *c, struct exchange *x);
+void conn_h2_reset(struct conn *c, struct exchange *x, enum h2_error error);
+
+/* Those that are over, and whose files have gone, are finished; or all. */
+void conn_h2_leaving_go(struct conn *c, bool all);
 
 /* --- responses (conn_h2_write.c) ---------------------------------------------- */
 
@@ -98,9 +116,5 @@ void conn_h2_rest(struct conn *c, struct exchange *x);
 
 /* Once a second: is anybody too slow? */
 void conn_h2_judge(struct conn *c, struct exchange *x);
-
-/* Its stream has ended or is reset: it says goodbye. */
-void conn_h2_over(struct conn *c, struct exchange *x);
-void conn_h2_reset(struct conn *c, struct exchange *x, enum h2_error error);
 
 #endif
