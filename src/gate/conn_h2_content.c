@@ -63,7 +63,8 @@ static void content_bad(struct conn *c, struct exchange *x, enum cause cause)
     conn_h2_ready(c, x);
 }
 
-/* Nobody wants it: a little is thrown away, then the client is told. */
+/* Nobody wants it: a little is thrown away, then the client is told.  One that has heard 413 knows
+ * already, and is given time to stop. */
 static void content_drop(struct conn *c, struct exchange *x, uint32_t n)
 {
     struct h2_session *s = &c->h2->session;
@@ -74,8 +75,8 @@ static void content_drop(struct conn *c, struct exchange *x, uint32_t n)
     h2_credit(s, NULL, n);
     x->bytes_in += n;
     h->rest += n;
-    bool over = !x->cause && content_over(x, 0);
-    if (over)
+    bool over = x->response.status != 413 && content_over(x, 0);
+    if (over && !x->cause)
         x->cause = CAUSE_content_too_large;
     if (h->done && (over || h->rest > REST_MAX))
         conn_h2_reset(c, x, H2_NO_ERROR);

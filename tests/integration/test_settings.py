@@ -12,7 +12,7 @@ import stat
 import subprocess
 import time
 
-from h2client import Client, data, headers, post
+from h2client import PING, Client, data, headers, ping, post
 from harness import HEADGATE, Skip, main, needs, parse_response, read_all, read_response, same, true, wait_for
 from origin import Origin
 
@@ -464,6 +464,47 @@ def test_max_body_of_a_stream_that_nobody_reads(gate):
         true(wait_for(lambda: 3 in c.resets or not c.next()), "its stream is not reset")
         same((c.resets[3], g.counted().get("content_too_large")), (0, 1))
         same(c.ask(5, post(), b"x")[0], 200, "the others go on")
+
+
+def test_max_body_of_content_behind_an_error(gate):
+    """Over HTTP/2 as over HTTP/1: it ends what it came on, and is no second cause."""
+    needs("http/2")
+    g = start(gate, more="[route p]\npath = /p\nhandler = forward\nupstream = u\nmax_body = 10b")
+    with g.connect() as s:
+        s.sendall(b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        same(read_response(s)[0], 502)
+        s.sendall(b"b\r\n12345678901\r\n")
+        same(read_all(s), b"")
+    with Client(g.port) as c:
+        c.send(headers(1, post("/p"), end=False))
+        c.wait(1)
+        same(c.status[1], 502)
+        c.send(data(1, b"1234567890"), ping())
+        c.until(PING)
+        same(c.resets, {}, "it is not over")
+        c.send(data(1, b"1"), ping())
+        c.until(PING)
+        same(c.resets, {1: 0}, "it is, and needs no more to be so")
+    counted = g.counted()
+    same((counted.get("upstream_connect_refused"), counted.get("content_too_large")), (2, None))
+
+
+def test_max_body_of_a_stream_that_has_heard_413(gate):
+    """It may be on its way with more, and would take the reset for a failure: 64k of that are too much."""
+    needs("http/2")
+    g = start(gate, route="max_body = 10b")
+    with Client(g.port) as c:
+        c.send(headers(1, post(content_length="100000"), end=False))
+        c.wait(1)
+        same(c.status[1], 413)
+        for sent in range(0, 65536, 16384):
+            same(c.resets, {}, sent)
+            c.send(data(1, b"x" * 16384), ping())
+            c.until(PING)
+        c.send(data(1, b"x"), ping())
+        c.until(PING)
+        same(c.resets, {1: 0})
+    same(g.counted().get("content_too_large"), 1)
 
 
 def test_body_min_rate(gate):
