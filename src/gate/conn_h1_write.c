@@ -146,7 +146,8 @@ static void write_file(struct exchange *x, struct wire *w)
 {
     if (x->file_left == 0 || !wire_has_room(w))
         return;
-    if (!wire_file(w, x->file, x->file_offset, x->file_left))
+    struct wire_part part = {.fd = x->file, .offset = x->file_offset, .len = x->file_left};
+    if (!wire_file(w, part))
         return;
     x->bytes_out += x->file_left;
     x->file_left = 0;

@@ -75,6 +75,20 @@ static void exchanges_cut(struct conn *c, enum cause cause)
         exchange_cut(c, h2_exchange_of(container_of(all->next, struct h2_exchange, node)), cause);
 }
 
+/* The client is gone: nobody could ask for more than what can be had at once.  A file that is on
+ * its way as a whole has been. */
+static void exchanges_leave(struct conn *c)
+{
+    struct link_node *all = &c->h2->exchanges, *next;
+
+    for (struct link_node *n = all->next; n != all; n = next) {
+        next = n->next;
+        struct exchange *x = h2_exchange_of(container_of(n, struct h2_exchange, node));
+        if (x->file < 0 || x->file_left > 0 || !h2_of(x)->head_written)
+            exchange_cut(c, x, CAUSE_client_gone);
+    }
+}
+
 /* The connection is at its end: what the session has to say about it is sent, no more. */
 static void conn_h2_fail(struct conn *c, enum h2_error error, enum cause cause)
 {
@@ -168,12 +182,13 @@ static void conn_times(struct conn *c)
 static void h2_serve(struct conn *c)
 {
     conn_h2_leaving_go(c, false);
+    conn_h2_filed_go(c);
     bool over = conn_read(c) && c->wire.eof;
     if (c->state != CONN_OPEN)
         return;
     conn_h2_run(c);
-    if (over) /* nobody could ask for more than what can be had at once */
-        exchanges_cut(c, CAUSE_client_gone);
+    if (over)
+        exchanges_leave(c);
     conn_times(c);
     conn_h2_flush(c);
     if (h2_mute(&c->h2->session)) {
@@ -377,6 +392,7 @@ bool conn_h2_begin(struct conn *c)
         list_init(&h2->exchanges);
         list_init(&h2->leaving);
         list_init(&h2->waiting);
+        list_init(&h2->filed);
         for (unsigned u = 0; u < H2_URGENCIES; u++)
             list_init(&h2->ready[u]);
     }

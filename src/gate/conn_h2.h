@@ -17,12 +17,12 @@ struct h2_exchange {
     struct h2_stream stream;
     struct owner owner;
     struct link_node node; /* of conn_h2.exchanges, or conn_h2.leaving */
-    struct link_node line; /* of those that are ready, or wait for the wire */
+    struct link_node line; /* of those that are ready, or wait for the wire or their file */
     struct conn *conn;
     uint64_t credited;   /* of the content that was taken from the flow */
     uint64_t allowed;    /* by a deep flow, whatever was taken */
     uint64_t left;       /* of a known length: bytes still owed */
-    uint64_t file_mark;  /* conn_h2.said behind the last piece of a file */
+    uint64_t file_mark;  /* conn_h2.said behind the last part of a file */
     uint64_t rate_since; /* when the present window of asking began; 0: not asking */
     uint64_t rate_from;  /* conn_h2.received then */
     uint64_t wait_since; /* answered, content outstanding; or no window; 0: neither */
@@ -32,7 +32,8 @@ struct h2_exchange {
     bool done;         /* all of the response is the wire's */
     bool content_done; /* all of the request has come, or what still comes is not wanted */
     bool continue_said;
-    bool shut; /* its window is used up */
+    bool shut;     /* its window is used up */
+    bool file_cut; /* what is said to be of its file are zeros, to some extent */
 };
 static_assert(sizeof(struct h2_exchange) <= CARRIER_ROOM, "fits what exchanges offer");
 
@@ -42,6 +43,7 @@ struct conn_h2 {
     struct link_node leaving; /* over, but the engine may still read their files */
     struct link_node ready[H2_URGENCIES];
     struct link_node waiting; /* for room on the wire */
+    struct link_node filed;   /* with all of a file on the wire, in that order: is it whole? */
     uint64_t said;            /* bytes ever handed to the wire */
     uint64_t received;        /* bytes of content, of all streams */
     uint64_t head_since;      /* when the field section that is coming began; 0: none is */
@@ -61,9 +63,10 @@ static inline struct exchange *h2_exchange_of(struct h2_exchange *h)
     return container_of((uint64_t *)(void *)h, struct exchange, carrier_room);
 }
 
-static inline uint64_t h2_gone(const struct conn *c) /* bytes that have left */
+/* Has what was read of its file gone? */
+static inline bool h2_file_gone(const struct conn *c, const struct h2_exchange *h)
 {
-    return c->h2->said - wire_waiting(&c->wire);
+    return h->file_mark <= c->h2->said - wire_queued(&c->wire);
 }
 
 /* Hands over what the session has to say, as far as there is room; true: all of it. */
@@ -79,6 +82,9 @@ void conn_h2_ready(struct conn *c, struct exchange *x);
 
 /* A window has opened: one stream's, or, NULL, the connection's. */
 void conn_h2_windows_opened(struct conn *c, struct h2_stream *stream);
+
+/* Those whose files have gone to the end are in line. */
+void conn_h2_filed_go(struct conn *c);
 
 /* Runs those in line. */
 void conn_h2_run(struct conn *c);
@@ -97,6 +103,7 @@ enum h2_wrote {
     H2_WROTE_SOME, /* a frame, and there is more */
     H2_WROTE_WIRE, /* there is no room on the wire */
     H2_WROTE_SHUT, /* the window is used up */
+    H2_WROTE_FILE, /* all of a file: whether that is what it holds is not known yet */
 };
 enum h2_wrote conn_h2_write(struct conn *c, struct exchange *x);
 void conn_h2_interim(struct exchange *x, int status, const struct fields *fields);

@@ -170,6 +170,8 @@ void conn_h2_judge(struct conn *c, struct exchange *x)
 
     if (h->done && now >= h->wait_since + REST_NS) {
         conn_h2_reset(c, x, H2_NO_ERROR);
+    } else if (h->shut && h->file_cut) { /* it need not wait for a window to say so */
+        conn_h2_ready(c, x);
     } else if (h->shut && now >= after(h->wait_since, patience)) {
         if (!x->cause)
             x->cause = CAUSE_write_timeout;

@@ -81,6 +81,19 @@ static void line_resume(struct conn *c)
         conn_h2_ready(c, h2_exchange_of(container_of(node, struct h2_exchange, line)));
 }
 
+/* Whose file has gone may end, if it was whole. */
+void conn_h2_filed_go(struct conn *c)
+{
+    struct link_node *filed = &c->h2->filed;
+
+    while (!list_empty(filed)) {
+        struct h2_exchange *h = container_of(filed->next, struct h2_exchange, line);
+        if (!h2_file_gone(c, h))
+            return;
+        conn_h2_ready(c, h2_exchange_of(h));
+    }
+}
+
 /* A window has opened: one stream's, or the connection's. */
 void conn_h2_windows_opened(struct conn *c, struct h2_stream *stream)
 {
@@ -120,7 +133,7 @@ void conn_h2_over(struct conn *c, struct exchange *x)
     if (--h2->open == 0)
         c->since = conn_now(c);
     /* A file is its handler's until it has gone. */
-    if (x->file < 0 || h->file_mark <= h2_gone(c)) {
+    if (x->file < 0 || h2_file_gone(c, h)) {
         exchange_finish(c, x);
         return;
     }
@@ -143,12 +156,8 @@ void conn_h2_leaving_go(struct conn *c, bool all)
     for (struct link_node *n = c->h2->leaving.next; n != &c->h2->leaving; n = next) {
         next = n->next;
         struct h2_exchange *h = container_of(n, struct h2_exchange, node);
-        struct exchange *x = h2_exchange_of(h);
-        bool gone = h->file_mark <= h2_gone(c);
-        if (!gone && c->wire.fail == FAIL_IO && !x->cause)
-            x->cause = CAUSE_file_error;
-        if (all || gone)
-            exchange_finish(c, x);
+        if (all || h2_file_gone(c, h))
+            exchange_finish(c, h2_exchange_of(h));
     }
 }
 
@@ -174,6 +183,9 @@ static void exchange_wait(struct conn *c, struct exchange *x, enum h2_wrote wrot
         if (!h->shut)
             h->wait_since = conn_now(c);
         h->shut = true;
+        break;
+    case H2_WROTE_FILE:
+        list_append(&c->h2->filed, &h->line);
         break;
     case H2_WROTE_ALL:
         break;

@@ -141,23 +141,6 @@ static enum h2_wrote write_span(struct conn *c, struct exchange *x)
     return h->done ? H2_WROTE_ALL : H2_WROTE_SOME;
 }
 
-static enum h2_wrote write_file(struct conn *c, struct exchange *x)
-{
-    struct h2_exchange *h = h2_of(x);
-    uint32_t n = h2_take(&c->h2->session, &h->stream, x->file_left);
-
-    if (n == 0)
-        return H2_WROTE_SHUT;
-    h->done = n == x->file_left;
-    if (!say_data(c, h, n, h->done) || !wire_file(&c->wire, x->file, x->file_offset, n))
-        return H2_WROTE_WIRE;
-    x->file_offset += n;
-    x->file_left -= n;
-    x->bytes_out += n;
-    h->file_mark = c->h2->said;
-    return h->done ? H2_WROTE_ALL : H2_WROTE_SOME;
-}
-
 static void write_end(struct conn *c, struct exchange *x)
 {
     struct h2_exchange *h = h2_of(x);
@@ -167,6 +150,39 @@ static void write_end(struct conn *c, struct exchange *x)
     else
         h2_data(&c->h2->session, &h->stream, 0, true);
     h->done = true;
+}
+
+/* The file may be cut while it is read, which is behind the head of its frame.  That frame is
+ * filled up, the stream is reset, and so none of its frames may have ended it: an empty one does,
+ * when the file was whole. */
+static enum h2_wrote write_file(struct conn *c, struct exchange *x)
+{
+    struct h2_exchange *h = h2_of(x);
+
+    if (h->file_cut) {
+        x->cause = x->cause ? x->cause : CAUSE_file_error;
+        x->broken = true;
+        return H2_WROTE_ALL;
+    }
+    if (x->file_left == 0) {
+        if (!h2_file_gone(c, h))
+            return H2_WROTE_FILE;
+        if (!h2_may_end(&h->stream))
+            return H2_WROTE_SHUT;
+        write_end(c, x);
+        return H2_WROTE_ALL;
+    }
+    uint32_t n = h2_take(&c->h2->session, &h->stream, x->file_left);
+    if (n == 0)
+        return H2_WROTE_SHUT;
+    if (!say_data(c, h, n, false) ||
+        !wire_file(&c->wire, (struct wire_part){x->file, x->file_offset, n, &h->file_cut}))
+        return H2_WROTE_WIRE;
+    x->file_offset += n;
+    x->file_left -= n;
+    x->bytes_out += n;
+    h->file_mark = c->h2->said;
+    return x->file_left > 0 ? H2_WROTE_SOME : H2_WROTE_FILE;
 }
 
 /* One piece of the flow is one frame. */

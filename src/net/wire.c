@@ -332,12 +332,48 @@ static void wire_gather(struct io_sender *sender)
         io_send(w->all->io, &out->send, &w->sock, out->vecs, n);
 }
 
+static struct wire_piece *next_file(struct wire_out *out)
+{
+    for (unsigned i = 0; i < out->count; i++) {
+        struct wire_piece *p = out_at(out, i);
+        if (!p->buf)
+            return p;
+    }
+    return NULL;
+}
+
+/* Whoever reads zeros learns in time that they are none of the file: a stream that is
+ * to be reset costs less than a connection. */
+void wire_file_failed(struct wire *w, int fail)
+{
+    struct wire_out *out = w->hold->out;
+    struct wire_piece *p = out ? next_file(out) : NULL;
+
+    if (!p || !p->cut || w->fail) {
+        wire_failed(w, fail);
+        return;
+    }
+    struct buf *zeros = wire_spare_buf();
+    if (!zeros) {
+        wire_failed(w, FAIL_MEMORY);
+        return;
+    }
+    assert(p->len <= zeros->size);
+    memset(zeros->base, 0, (size_t)p->len);
+    p->buf = zeros;
+    p->ptr = zeros->base;
+    *p->cut = true;
+    wire_push(w);
+}
+
 static void wire_sent(struct wire *w)
 {
     struct wire_out *out = w->hold->out;
 
     if (out->send.fail) {
-        if (out->send.fail != FAIL_CANCELLED)
+        if (out->send.fail == FAIL_IO && !w->hold->tls && !out_at(out, 0)->buf)
+            wire_file_failed(w, FAIL_IO);
+        else if (out->send.fail != FAIL_CANCELLED)
             wire_failed(w, out->send.fail);
         return;
     }
@@ -482,7 +518,7 @@ bool wire_give(struct wire *w, struct slice s)
     return true;
 }
 
-bool wire_file(struct wire *w, int fd, uint64_t offset, uint64_t len)
+bool wire_file(struct wire *w, struct wire_part part)
 {
     struct wire_out *out = wire_out_get(w);
     struct wire_piece *p = out ? out_append(out) : NULL;
@@ -491,10 +527,11 @@ bool wire_file(struct wire *w, int fd, uint64_t offset, uint64_t len)
         wire_failed(w, FAIL_MEMORY);
         return false;
     }
-    p->fd = fd;
-    p->offset = offset;
-    p->len = len;
-    out->bytes += len;
+    p->fd = part.fd;
+    p->offset = part.offset;
+    p->len = part.len;
+    p->cut = part.cut;
+    out->bytes += part.len;
     wire_push(w);
     return true;
 }
@@ -504,6 +541,11 @@ uint64_t wire_waiting(const struct wire *w)
     const struct wire_out *out = w->hold->out;
 
     return out ? out->bytes + out->cipher_bytes : 0;
+}
+
+uint64_t wire_queued(const struct wire *w)
+{
+    return w->hold->out ? w->hold->out->bytes : 0;
 }
 
 /* Peers that take nothing must not use up the memory of those that do: a wire

@@ -145,10 +145,23 @@ void wire_wrote(struct wire *w, uint32_t n);
 
 bool wire_say(struct wire *w, struct span s);   /* copies */
 bool wire_give(struct wire *w, struct slice s); /* takes over the reference, always */
-bool wire_file(struct wire *w, int fd, uint64_t offset, uint64_t len);
+
+/* Part of a file.  Where the file ends before it, or cannot be read, the wire fails with
+ * FAIL_IO: unless `cut` is there to be set.  Then zeros go in place of what is missing, for a
+ * length that was announced before it, and len is no more than IO_BUF_SIZE.  `cut` stays as long as
+ * the part is queued. */
+struct wire_part {
+    int fd;
+    uint64_t offset, len;
+    bool *cut;
+};
+bool wire_file(struct wire *w, struct wire_part part);
 
 /* Bytes that wait, files included. */
 uint64_t wire_waiting(const struct wire *w);
+
+/* Those whose pieces are still needed: TLS has not got them yet. */
+uint64_t wire_queued(const struct wire *w);
 
 /* May more be said?  Between the watermarks and while pieces are left. */
 bool wire_has_room(const struct wire *w);

@@ -12,6 +12,7 @@ struct wire_piece {
     const char *ptr; /* NULL: of the file, or in the pipe */
     uint64_t len;
     uint64_t offset;
+    bool *cut; /* see struct wire_part */
     int fd;
 };
 
@@ -117,6 +118,9 @@ struct wire_hold *wire_hold_get(struct wire *w);
 
 struct wire_out *wire_out_get(struct wire *w);
 bool wire_stash_append(struct wire *w, struct span s);
+
+/* The file that is next has ended early, or cannot be read. */
+void wire_file_failed(struct wire *w, int fail);
 
 /* A buffer that is outside of every limit, for what may not fail; NULL: no memory. */
 struct buf *wire_spare_buf(void);

@@ -452,10 +452,10 @@ void wire_tls_progress(struct wire *w)
 
     if (t->file && io_take(&t->file->read.op)) {
         struct io_file *f = &t->file->read;
-        if (f->op.fail || f->op.count == 0)
-            wire_failed(w, f->op.fail ? f->op.fail : FAIL_IO);
         t->file->at = 0;
         t->file->len = f->op.count;
+        if (f->op.fail || f->op.count == 0)
+            wire_file_failed(w, f->op.fail ? f->op.fail : FAIL_IO);
         if (w->hold->out)
             wire_push(w);
     }

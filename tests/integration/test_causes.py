@@ -7,8 +7,8 @@ import os
 import socket
 import time
 
-from h2client import (COMPRESSION, END, END_HEADERS, FLOW, Ended, GOAWAY, HEADERS, PROTOCOL, REFUSED, Client, frame, get,
-                      headers, pack, window)
+from h2client import (COMPRESSION, END, END_HEADERS, FLOW, GOAWAY, HEADERS, INTERNAL, PROTOCOL, REFUSED, Client, frame,
+                      get, headers, pack, window)
 from harness import Skip, free_port, main, needs, parse_response, read_all, read_response, same, true, wait_for
 from origin import Origin
 
@@ -207,23 +207,39 @@ def test_a_file_that_holds_less_than_it_says_is_an_error(gate):
 
 def test_a_file_that_is_cut_is_no_client_that_left(gate):
     """It was long when it was opened, and what was known of it then is still believed."""
+    with running(gate) as g:
+        name = long_file(g, "long")
+        same(len(g.get("/s/long")[2]), 200_000)
+        os.truncate(name, 1000)
+        true(len(g.get("/s/long")[2]) < 200_000, "it made up the rest")
+        true(wait_for(lambda: g.counted().get("file_error") == 1), g.counted())
+        same(g.counted().get("client_gone"), None)
+
+
+def test_a_file_that_is_cut_ends_its_stream_and_no_other(gate):
+    """Early in its content, and where all that was announced could still be made up."""
     needs("http/2")
     with running(gate) as g:
-        name = os.path.join(g.dir, "long")
-        for lap, protocol in enumerate((1, 2), 1):
-            with open(name, "wb") as f:
-                f.truncate(200_000)
-            same(len(g.get("/s/long")[2]), 200_000)
-            os.truncate(name, 1000)
-            if protocol == 1:
-                true(len(g.get("/s/long")[2]) < 200_000, "it made up the rest")
-            else:
-                with Client(g.port) as c, contextlib.suppress(Ended):
-                    c.ask(1, get("/s/long"))
-                true(len(c.content.get(1, b"")) < 200_000, "it made up the rest")
-            true(wait_for(lambda: g.counted().get("file_error") == lap), g.counted())
-            time.sleep(1.1) # until the cache looks again
+        long_file(g, "whole")
+        for lap, left in enumerate((1000, 199_990), 1):
+            name = long_file(g, f"long{lap}")
+            same(len(g.get(f"/s/long{lap}")[2]), 200_000)
+            os.truncate(name, left)
+            with Client(g.port) as c:
+                c.send(headers(1, get(f"/s/long{lap}")), headers(3, get("/s/whole")))
+                c.wait(1, 3)
+                same((c.resets, c.ended), ({1: INTERNAL}, {3}))
+                same(len(c.content[3]), 200_000)
+                same(c.ask(5, get("/s/file.txt"))[0], 200, "the connection goes on")
+            same(g.counted().get("file_error"), lap)
         same(g.counted().get("client_gone"), None)
+
+
+def long_file(g, name):
+    path = os.path.join(g.dir, name)
+    with open(path, "wb") as f:
+        f.truncate(200_000)
+    return path
 
 
 def test_without_descriptors_files_and_origins_fail_by_name(gate):

@@ -7,7 +7,7 @@ import time
 
 import h2client
 from harness import needs, same, true, wait_for
-from tls import (TWO, V12, V13, ask, begin, connect, context, openssl, path, resume,
+from tls import (TLS, TWO, V12, V13, ask, begin, connect, context, openssl, path, resume,
                  run, tls_gate)
 
 
@@ -138,6 +138,30 @@ def test_another_sections_host_is_misdirected_over_http2_too(gate):
             same(c.ask(stream, at(host))[0], want, host)
         true(c.ask(7, at("two.test", "/who"))[1].startswith(b"yes O=Test,CN=alice"))
     same(g.counted()["misdirected"], 4)
+
+
+def test_a_file_that_is_cut_ends_its_stream_and_no_other(gate):
+    """As in clear text, where the system reads the file."""
+    needs("http/2")
+    g = tls_gate(gate, TLS)
+
+    def file(name):
+        return [(n, "one.test" if n == ":authority" else v) for n, v in h2client.get("/files/" + name)]
+
+    for name in ("whole", "a", "b"):
+        with open(os.path.join(g.dir, name), "wb") as f:
+            f.truncate(200_000)
+    for cut, left in (("a", 1000), ("b", 199_990)):
+        with h2client.Client(g.port, wrap=lambda s: context(alpn=["h2"]).wrap_socket(
+                s, server_hostname="one.test")) as c:
+            same(len(c.ask(1, file(cut))[1]), 200_000)
+            os.truncate(os.path.join(g.dir, cut), left)
+            c.send(h2client.headers(3, file(cut)), h2client.headers(5, file("whole")))
+            c.wait(3, 5)
+            same((c.resets, c.ended), ({3: h2client.INTERNAL}, {1, 5}), left)
+            same(len(c.content[5]), 200_000)
+            same(c.ask(7, file("whole"))[0], 200, "the connection goes on")
+    same(g.counted().get("file_error"), 2)
 
 
 def test_a_certificate_that_has_expired_is_not_resumed_with(gate):

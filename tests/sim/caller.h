@@ -18,7 +18,7 @@ struct call {
     size_t content_len;    /* of the answer, expected; SIZE_MAX: any */
     size_t sends;          /* content of the request */
     bool named;            /* with a Content-Length */
-    bool may_cut;          /* the answer may be cut off */
+    bool may_cut;          /* the answer may be cut off, and what came of it be wrong */
     size_t reset_at;       /* we reset it after so many bytes of the answer, and one; 0: never */
 
     uint32_t stream; /* 0: not begun */
@@ -26,7 +26,7 @@ struct call {
     size_t sent, heard;
     uint32_t owed; /* heard, not yet credited */
     int got;       /* status; 0: none yet */
-    bool said_all, ended, cut, dropped;
+    bool said_all, ended, cut, dropped, wrong;
 };
 
 struct caller {

@@ -2,6 +2,7 @@
 #include "tests/sim/caller.h"
 #include "tests/sim/gateway.h"
 #include "tests/sim/origin.h"
+#include "tests/sim/visitor.h"
 
 #include "base/mem.h"
 
@@ -13,6 +14,8 @@ static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
                                   "server = 198.51.100.1:80\nserver = 198.51.100.2:80\n"
                                   "balance = round_robin\n"
                                   "[route hello]\npath = /hello\nhandler = respond\nbody = hello\n"
+                                  "[route files]\npath = /files/*\nhandler = static\nroot = /site\n"
+                                  "strip_prefix = /files\n"
                                   "[route all]\nhandler = forward\nupstream = two\n"
                                   "max_body = off\n%s";
 
@@ -365,6 +368,42 @@ static uint64_t garbage(const struct telling *telling)
     return meeting_end(&m);
 }
 
+static bool some_came(void *data)
+{
+    const struct call *call = data;
+
+    return call->heard > 0;
+}
+
+/* One of the files that a connection brings is cut meanwhile, anywhere or by its last byte. */
+static uint64_t cut_file(const struct telling *telling)
+{
+    static const char *const paths[] = {"/files/cut", "/files/other", "/files/another"};
+    static char bytes[LARGE];
+    struct meeting m;
+
+    meeting_begin(&m, telling, SIM_ALL & ~(unsigned)SIM_DISK, "");
+    pattern_fill(bytes, LARGE, 1);
+    struct caller *c = caller_new(&m);
+    for (unsigned i = 0; i < COUNT_OF(paths); i++) {
+        sim_file_put(m.sim, arena_print(&m.arena, "/site/%s%c", paths[i] + 7, 0).ptr,
+                     (struct span){bytes, LARGE});
+        caller_asks(c, (struct call){.method = "GET",
+                                     .path = paths[i],
+                                     .status = 200,
+                                     .id = 1,
+                                     .content_len = LARGE,
+                                     .may_cut = i == 0});
+    }
+    caller_go(&m, c);
+    EXPECT(sim_run(m.sim, some_came, &c->calls[0], 3600 * NS_PER_S), "it begins to come");
+    size_t left = sim_random(m.sim, 2) ? LARGE - 1 : (size_t)sim_random(m.sim, LARGE);
+    sim_file_put(m.sim, "/site/cut", (struct span){bytes, left});
+    EXPECT(sim_run(m.sim, meeting_over, &m, 3600 * NS_PER_S), "it is whole or cut");
+    caller_expect_all(c);
+    return meeting_end(&m);
+}
+
 const struct story h2_stories[] = {
     {"h2.calm", "every stream gets its own answer, whole", calm, 4},
     {"h2.prompt", "an answer does not wait for anything else", prompt, 1},
@@ -374,6 +413,7 @@ const struct story h2_stories[] = {
     {"h2.no_memory", "a failed allocation costs one client at most", no_memory, 3},
     {"h2.drained", "what was begun before the end is answered", drained, 2},
     {"h2.parting", "who says goodbye is answered, and the connection ended", parting, 2},
+    {"h2.cut_file", "a file that is cut ends its stream and no other", cut_file, 0},
     {"h2.garbage", "broken frames cost their own connection only", garbage, 2},
     {0},
 };
