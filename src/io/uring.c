@@ -128,6 +128,7 @@ static bool uring_wait(struct io *io, uint64_t wait_ns)
 {
     struct uring *u = uring_of(io);
 
+    uring_dial(u);
     enter(u, sleep_ns(u, wait_ns));
     posix_clock(io);
     reap(u);
@@ -315,6 +316,7 @@ static int uring_open(struct io **io, const struct io_options *options, const ch
     list_init(&u->starved);
     list_init(&u->finished);
     list_init(&u->hungry);
+    list_init(&u->dialling);
     slab_init(&u->inlets, sizeof(struct inlet), RECORDS_KEPT_MAX);
     slab_init(&u->requests, sizeof(struct request), RECORDS_KEPT_MAX);
     int fail = open_all(u, options, why);

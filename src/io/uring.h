@@ -163,7 +163,7 @@ enum op_state {
     OP_SUBMITTED, /* with the kernel, as TAG_OP */
     OP_REQUEST,   /* with the kernel, in a struct request */
     OP_FINISHED,  /* in uring.finished */
-    OP_HUNGRY,    /* in uring.hungry */
+    OP_HUNGRY,    /* in uring.hungry, or .dialling */
 };
 
 /* A request that needs memory of the engine's own while the kernel has it.
@@ -198,6 +198,7 @@ struct uring {
     struct link_node starved;  /* inlets that found no buffer, longest first */
     struct link_node finished; /* operations whose outcome needs no kernel, in op->fail */
     struct link_node hungry;   /* send-file operations that found no buffer */
+    struct link_node dialling; /* to be connected when the turn is over */
     struct slab inlets, requests;
     uint64_t outstanding; /* requests of which a completion will come */
     int wake_fd;
@@ -221,6 +222,7 @@ void uring_cancel_op(struct io *io, struct io_op *op);
 void op_completed(struct uring *u, struct io_op *op, int res);
 void request_completed(struct uring *u, struct request *r, int res);
 void uring_finish_now(struct uring *u); /* those that needed no kernel */
+void uring_dial(struct uring *u);       /* those that are to be connected */
 
 struct request *request_new(struct uring *u, struct io_op *op); /* NULL: out of memory */
 struct request *request_of(const struct io_op *op);

@@ -166,6 +166,12 @@ static void connect_send_off(struct uring *u, struct io_op *op)
 
 static void connect_start(struct uring *u, struct io_op *op)
 {
+    op->state = OP_HUNGRY;
+    list_append(&u->dialling, &op->node);
+}
+
+static void connect_begin(struct uring *u, struct io_op *op)
+{
     int fd, fail = posix_stream(op->to, &fd);
 
     if (fail < 0) {
@@ -174,6 +180,19 @@ static void connect_start(struct uring *u, struct io_op *op)
     }
     *op->sock = (struct io_sock){.fd = fd, .send = op->sock->send};
     connect_send_off(u, op);
+}
+
+/* Whoever asks and resets in one breath, many times, costs no socket, and the origin nothing: an
+ * entry in the queue is carried out, even if its cancellation stands behind it. */
+void uring_dial(struct uring *u)
+{
+    struct link_node *node;
+
+    while ((node = list_pop(&u->dialling))) {
+        struct io_op *op = container_of(node, struct io_op, node);
+        op->state = OP_SUBMITTED;
+        connect_begin(u, op);
+    }
 }
 
 /* The descriptor stays non-blocking, lest connecting to a unix socket with a

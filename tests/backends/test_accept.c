@@ -1,6 +1,7 @@
 /* Accepting knows the client; many sockets at a time. */
 #include "tests/backends/backends.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -161,6 +162,26 @@ static void a_discarded_connection_is_closed(void)
     engine_close(io);
 }
 
+static void a_connection_called_off_in_the_turn_it_was_asked_for_reaches_nobody(void)
+{
+    struct io *io = engine_open();
+    struct pollfd listener = {.events = POLLIN};
+    struct address at;
+    struct peer p;
+
+    listener.fd = listen_plain(&at);
+    peer_init(&p, io);
+    io_connect(io, &p.send, &p.sock, &at);
+    io_cancel(io, &p.send);
+    TURN_UNTIL(io, p.sends == 1);
+    CHECK_EQUAL(p.send_fail, FAIL_CANCELLED);
+    CHECK_EQUAL(p.sock.fd, -1);
+    CHECK_EQUAL(poll(&listener, 1, 20), 0);
+    io_listen_close(backend, NULL, listener.fd);
+    peer_close(&p);
+    engine_close(io);
+}
+
 const struct test accept_tests[] = {
     {"a_thousand_connects_each_with_its_own_port", a_thousand_connects_each_with_its_own_port},
     {"a_thousand_sockets_readable_in_one_turn_keep_their_bytes",
@@ -168,6 +189,8 @@ const struct test accept_tests[] = {
     {"a_client_that_left_before_it_was_accepted_harms_nobody",
      a_client_that_left_before_it_was_accepted_harms_nobody},
     {"each_posted_accept_takes_one_connection", each_posted_accept_takes_one_connection},
+    {"a_connection_called_off_in_the_turn_it_was_asked_for_reaches_nobody",
+     a_connection_called_off_in_the_turn_it_was_asked_for_reaches_nobody},
     {"a_discarded_connection_is_closed", a_discarded_connection_is_closed},
     {0},
 };
