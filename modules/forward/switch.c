@@ -5,10 +5,16 @@
  */
 #include "modules/forward/forward.h"
 
+/* Content has to end before another protocol begins (RFC 9110, 7.8): only none is over for sure. */
+static bool has_content(const struct request *r)
+{
+    return r->framing != FRAMING_NONE && !(r->framing == FRAMING_LENGTH && r->content_length == 0);
+}
+
 /* The one token both sides may switch to. */
 struct span forward_upgrade(const struct exchange *x, const struct forward_conf *conf)
 {
-    if (!x->request.upgrade || x->request.framing != FRAMING_NONE || x->request.version < HTTP_1_1)
+    if (!x->request.upgrade || has_content(&x->request) || x->request.version < HTTP_1_1)
         return (struct span){0};
     for (unsigned i = 0; i < conf->upgrade.count; i++)
         if (x->request.protocol.len

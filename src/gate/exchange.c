@@ -342,6 +342,7 @@ enum whole request_content_whole(struct exchange *x, size_t max, struct span *co
     if (!x->content_wanted && x->carrier->content_at_hand(x, content))
         return WHOLE_READY;
     request_content_want(x);
+    bool took = !flow_empty(f);
     while (!flow_empty(f)) {
         struct span piece = flow_peek(f);
         if (piece.len > max - x->whole.len) {
@@ -361,7 +362,8 @@ enum whole request_content_whole(struct exchange *x, size_t max, struct span *co
         return WHOLE_REFUSED;
     }
     if (!flow_done(f)) {
-        owner_wake(x->owner); /* there is room again */
+        if (took) /* there is room again */
+            owner_wake(x->owner);
         return WHOLE_WAIT;
     }
     *content = x->whole;

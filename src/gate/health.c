@@ -155,6 +155,10 @@ void health_bad(const struct judged *j)
     const struct upstream_conf *u = j->upstream;
     struct server_state *s = j->server;
 
+    if (j->probe && LOAD(s->ejected_until) > j->now) { /* a last resort: it is out as it was */
+        health_unknown(s, true);
+        return;
+    }
     window_count(s, j->now, true);
     uint32_t failures = ADD(s->failures, 1) + 1;
     if (!j->probe && (u->eject_failures == VALUE_OFF || failures < u->eject_failures) &&

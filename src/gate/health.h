@@ -24,7 +24,9 @@ bool health_enter(struct server_state *s, uint64_t now, bool *probe);
 /* It has another address: what was learned is not of that. */
 void health_forget(struct server_state *s);
 
-/* The same for whoever has nowhere else to go: it may, ejected or not. */
+/* The same for whoever has nowhere else to go: it may, ejected or not.  If that
+ * ends well before the time of the probe, the server is back; if not, nothing
+ * is changed: all may be away at once, and then many try. */
 void health_enter_last(struct server_state *s, bool *probe);
 
 /* Of whom there is news. */

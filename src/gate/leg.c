@@ -649,8 +649,8 @@ static bool leg_unheard(const struct leg *leg)
 
 void leg_lost_early(struct leg *leg, bool sending)
 {
-    if (leg->response_begun) {
-        leg_fail(leg, CAUSE_upstream_bad_head);
+    if (leg->response_begun) { /* by an interim response */
+        leg_fail(leg, CAUSE_upstream_reset_before_head);
         return;
     }
     /* Nothing of it ever left, or nothing arrived: the origin cannot have seen it. */

@@ -59,7 +59,7 @@ void leg_answered(struct leg *leg);
 /* The request begins to be written: from here on something of it may arrive. */
 void leg_departs(struct leg *leg);
 
-/* The connection ended, or broke, while it was waiting for a head. */
+/* The connection ended, or broke, while it was waiting for a head, of which nothing came. */
 void leg_lost_early(struct leg *leg, bool sending);
 
 #endif

@@ -42,7 +42,7 @@ struct link_protocol {
      * while it has none spoils it. */
     bool (*spare)(const struct link *l);
 
-    /* How many it has. */
+    /* How many it has; not asked of those that are single. */
     unsigned (*legs)(const struct link *l);
 
     /* The connection stands. */

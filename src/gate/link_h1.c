@@ -176,7 +176,10 @@ static void h1_link_lost(struct h1_link *l)
         return;
     }
     if (leg->state == LEG_WAITING) {
-        leg_lost_early(leg, wire_sending(&l->base.wire));
+        if (wire_in(&l->base.wire).len > 0)
+            leg_fail(leg, CAUSE_upstream_bad_head); /* a part of one */
+        else
+            leg_lost_early(leg, wire_sending(&l->base.wire));
         return;
     }
     if (leg->state != LEG_HEAD || wire_in(&l->base.wire).len > 0)

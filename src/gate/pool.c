@@ -44,6 +44,7 @@ int pools_open(struct worker *w)
         return FAIL_MEMORY;
     list_init(&w->pools->list);
     w->pools->room.arrive = room_asked;
+    static_assert(COUNT_OF(w->pools->links) == LINK_PROTOCOLS, "each has its own");
     slab_init(&w->pools->links[LINK_H1], link_h1.size, 256);
     slab_init(&w->pools->links[LINK_H2], link_h2.size, 16);
     slab_init(&w->pools->links[LINK_BARE], link_bare.size, 16);

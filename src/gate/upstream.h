@@ -7,7 +7,7 @@
  *
  * Which address a slot has is main's to say (server_place).  Each time it has
  * another one it begins a new tenure, without a past: workers take the address
- * over when they are told (pools_look), and what is learned of exchanges that
+ * over when they are told (pools_placed), and what is learned of exchanges that
  * began in an earlier tenure is forgotten.
  */
 #ifndef HEADGATE_GATE_UPSTREAM_H

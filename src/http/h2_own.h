@@ -78,6 +78,9 @@ void h2_say_goaway(struct h2_session *s, uint32_t last, enum h2_error error);
 void h2_say_hello(struct h2_session *s); /* preface and SETTINGS */
 void h2_drain_ponged(struct h2_session *s);
 
+/* How far a graceful end has got: the peer has been told, and what it still begins is served; or the
+ * last stream has been named. */
+enum { H2_DRAIN_NOTICED = 1, H2_DRAIN_FINAL = 2 };
 #define H2_DRAIN_PING SPAN("draining")
 
 #endif

@@ -43,7 +43,7 @@ static bool begin_new(struct h2_session *s, struct h2_event *ev)
 
     if (!h2_ours(s, id))
         return h2_misbehaved(s, ev, H2_PROTOCOL_ERROR); /* RFC 9113, 5.1.1 */
-    bool refused = s->drain == 2 || s->streams >= s->limits.streams_max;
+    bool refused = s->drain == H2_DRAIN_FINAL || s->streams >= s->limits.streams_max;
     h2_begun(s, id);
     section_begin(s, refused ? SECTION_DROPPED : SECTION_NEW);
     if (refused)
@@ -175,7 +175,7 @@ static bool section_end(struct h2_session *s, struct h2_event *ev)
         ev->kind = H2_INTERIM;
     else
         t->answered = true;
-    if (section == SECTION_RESPONSE && s->head.has_length)
+    if (ev->kind == H2_HEAD && section == SECTION_RESPONSE && s->head.has_length)
         t->awaited = s->head.content_length;
     if (t->no_content || s->head.status == 304)
         t->awaited = 0;

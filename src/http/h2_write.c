@@ -7,7 +7,7 @@
 
 #include <assert.h>
 
-enum { OUT_FIRST = 1024, DRAIN_NOTICED = 1, DRAIN_FINAL = 2, UPDATES_MAX = 10000 };
+enum { OUT_FIRST = 1024, UPDATES_MAX = 10000 };
 
 /* Room for n more bytes; NULL, and the session fails, without memory. */
 static char *out_room(struct h2_session *s, size_t n)
@@ -117,27 +117,27 @@ void h2_say_hello(struct h2_session *s)
 /* RFC 9113, 6.8: nothing that is on its way is lost to a client that is told twice. */
 void h2_drain(struct h2_session *s)
 {
-    if (s->failed || s->drain == DRAIN_FINAL)
+    if (s->failed || s->drain == H2_DRAIN_FINAL)
         return;
-    if (s->drain == DRAIN_NOTICED) {
-        s->drain = DRAIN_FINAL;
+    if (s->drain == H2_DRAIN_NOTICED) {
+        s->drain = H2_DRAIN_FINAL;
         h2_say_goaway(s, s->last_id, H2_NO_ERROR);
         return;
     }
-    s->drain = DRAIN_NOTICED;
+    s->drain = H2_DRAIN_NOTICED;
     h2_say_goaway(s, H2_STREAM_MASK, H2_NO_ERROR);
     h2_say(s, (struct h2_frame){.type = H2_PING}, H2_DRAIN_PING);
 }
 
 void h2_drain_ponged(struct h2_session *s)
 {
-    if (s->drain == DRAIN_NOTICED)
+    if (s->drain == H2_DRAIN_NOTICED)
         h2_drain(s);
 }
 
 bool h2_drained(const struct h2_session *s)
 {
-    return s->drain == DRAIN_FINAL && s->streams == 0;
+    return s->drain == H2_DRAIN_FINAL && s->streams == 0;
 }
 
 void h2_fail(struct h2_session *s, enum h2_error error)

@@ -117,6 +117,17 @@ def test_content_in_pieces_and_chunks_counts(gate):
     same(stats(g)["totalRequests"], 2)
 
 
+def test_an_event_whose_content_does_not_come_costs_nothing(gate):
+    g = gate(CONFIG, workers=1)
+    with g.connect() as s, g.connect() as t:
+        s.sendall(b"POST /event HTTP/1.1\r\nHost: a\r\nContent-Length: 26\r\n\r\n{")
+        t.sendall(b"POST /event HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+        time.sleep(0.2)
+        before = g.counted()["turns"]
+        time.sleep(0.5)
+        true(g.counted()["turns"] - before < 50, g.counted())
+
+
 def test_the_sum_is_the_correctly_rounded_true_sum(gate):
     g = gate(CONFIG, workers=3)
     r = random.Random(7)

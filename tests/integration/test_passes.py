@@ -169,7 +169,7 @@ def head_of_origin(gate, head, cause):
         h.request.recv(1)
         return True
     a.ill = says
-    status, fields, _ = g.get("/x")
+    status, fields, _ = g.get("/x", version="1.0")  # which hears no interim responses
     same((status, cause in fields.get("proxy-status", "")), (502, True), f"{head[:60]}: {fields}")
     g.stop()
 
@@ -188,6 +188,8 @@ def test_heads_of_origins_that_are_wrong_have_names(gate):
             (fine + b"A: b\rc\r\n\r\n", "upstream_bad_head"),
             (fine + b"Transfer-Encoding: gzip\r\n\r\n", "upstream_bad_head"),
             (fine[:-5], "upstream_bad_head"),
+            (b"HTTP/1.1 103 Early Hints\r\n\r\n", "upstream_reset_before_head"),
+            (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 ", "upstream_bad_head"),
             (fine + b"A: b\r\n" * 101 + b"\r\n", "upstream_head_too_large"),
             (fine + b"A: " + b"b" * 40000 + b"\r\n\r\n", "upstream_head_too_large")):
         head_of_origin(gate, head, cause)

@@ -109,6 +109,17 @@ def test_from_http1(gate):
          "the origin is not told that the client left")
 
 
+def test_content_of_no_length_is_none(gate):
+    g, two = start(gate)
+    s, status, fields, _ = upgrade(g, "/one/switch/websocket", more="Content-Length: 0\r\n")
+    same(status, 101)
+    echoes(s, 100)
+    s.close()
+    s, status, _, _ = upgrade(g, "/one/hello", more="Content-Length: 1\r\n\r\nx")
+    same(status, 200, "with content it is a request like others")
+    s.close()
+
+
 def test_from_http2(gate):
     g, two = start(gate)
     with Client(g.port) as c:

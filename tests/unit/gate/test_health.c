@@ -121,6 +121,41 @@ START_TEST(each_ejection_is_longer_and_one_request_is_the_probe)
 }
 END_TEST
 
+START_TEST(who_was_slow_once_is_not_slow_for_minutes)
+{
+    for (unsigned i = 0; i < 100; i++)
+        server_answered(&states[0], now, NS_PER_MS);
+    server_answered(&states[0], now, NS_PER_S);
+    ck_assert_uint_gt(server_latency(&states[0], now), 100 * NS_PER_MS);
+    now += 10 * NS_PER_S;
+    ck_assert_uint_lt(server_latency(&states[0], now), NS_PER_MS);
+    ck_assert_uint_gt(server_latency(&states[0], now), 0);
+}
+END_TEST
+
+START_TEST(a_last_resort_that_fails_changes_nothing)
+{
+    bool probe;
+
+    for (unsigned i = 0; i < 3; i++)
+        one_fails(0, false);
+    for (unsigned i = 0; i < 60; i++) {
+        now += NS_PER_S / 10;
+        health_enter_last(&states[0], &probe);
+        ck_assert(probe);
+        one_fails(0, probe);
+    }
+    ck_assert_uint_eq(away(0), 4);
+    health_enter_last(&states[0], &probe);
+    now += 5 * NS_PER_S; /* it has taken until the time of the probe, and is one */
+    one_fails(0, probe);
+    ck_assert_uint_eq(away(0), 20);
+    health_enter_last(&states[0], &probe);
+    health_back(&(struct judged){&conf, &states[0], SPAN("s"), now, probe});
+    ck_assert_uint_eq(away(0), 0);
+}
+END_TEST
+
 START_TEST(no_more_are_ejected_than_may_be)
 {
     static const unsigned most[] = {0, 0, 2, 4};
@@ -239,6 +274,8 @@ Suite *health_suite(void)
     tcase_add_test(t, what_comes_by_time_is_saved_for_one_period_and_not_added_up);
     tcase_add_test(t, a_worker_whose_turn_began_earlier_begins_no_new_window);
     tcase_add_test(t, each_ejection_is_longer_and_one_request_is_the_probe);
+    tcase_add_test(t, who_was_slow_once_is_not_slow_for_minutes);
+    tcase_add_test(t, a_last_resort_that_fails_changes_nothing);
     tcase_add_loop_test(t, no_more_are_ejected_than_may_be, 0, 4);
     tcase_add_test(t, who_is_forgiven_serves_at_once_and_as_if_nothing_had_been);
     tcase_add_test(t, slots_without_an_address_are_not_counted);

@@ -38,6 +38,7 @@ struct ours {
     } asks[ASKS];
     unsigned count, ends;
     size_t window;
+    bool hints_length; /* in an interim response: it says nothing (RFC 9110, 8.6) */
 };
 
 static void ours_answer(struct ours *o, unsigned i)
@@ -45,10 +46,12 @@ static void ours_answer(struct ours *o, unsigned i)
     struct field list[] = {{.name = SPAN_INIT("X-Got"), .value = SPAN_INIT("all of it")},
                            {.name = SPAN_INIT("set-cookie"), .value = SPAN_INIT("a=b")}};
     struct fields fields = {.list = list, .count = COUNT_OF(list)};
+    struct field length = {.name = SPAN_INIT("content-length"), .value = SPAN_INIT("7")};
+    struct fields hints = {.list = &length, .count = o->hints_length};
 
     o->asks[i].left = o->asks[i].got;
     o->asks[i].answered = true;
-    h2_respond(&o->session, &o->asks[i].stream, 103, NULL, NULL, false);
+    h2_respond(&o->session, &o->asks[i].stream, 103, NULL, &hints, false);
     h2_respond(&o->session, &o->asks[i].stream, 200, NULL, &fields, false);
 }
 
@@ -346,6 +349,7 @@ static void ask_ourselves(size_t piece)
 
     ck_assert(a && o && up.at && down.at);
     client.client = true;
+    o->hints_length = true;
     ck_assert_int_eq(h2_init(&a->session, &client), 0);
     ck_assert_int_eq(h2_init(&o->session, &limits), 0);
     for (unsigned i = 0; i < ASKS; i++)
