@@ -411,6 +411,18 @@ static void options_find(struct gate_options *options, const struct config *conf
     options->buffer_memory = config_buffer_memory(config);
 }
 
+/* Whose folder is not ours once we are the user: said when it can be mended. */
+static void say_staying(const char *key, struct span path)
+{
+    char name[PATH_MAX];
+
+    if (path.len == 0 || snprintf(name, sizeof name, "%.*s", SPAN_ARG(path)) >= PATH_MAX)
+        return;
+    if (descriptor_may_create(name) < 0)
+        log_say(LOG_WARNING, "%s %s will stay when we end: its folder is not the user's", key,
+                name);
+}
+
 static int serve_open(struct config *config, struct gate_options *options)
 {
     struct arena arena = {0};
@@ -445,6 +457,10 @@ static int serve_open(struct config *config, struct gate_options *options)
         leave_files();
         log_say(LOG_ERROR, "user %.*s: %s", SPAN_ARG(server->user), why);
         return err;
+    }
+    if (server->user.len > 0) {
+        say_staying("pid_file", server->pid_file);
+        say_staying("control", server->control);
     }
     secrets_keep(config); /* who becomes another user may be dumped again, as the system likes */
     if (server->user.len == 0 && identity_is_root())
