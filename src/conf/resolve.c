@@ -1,8 +1,8 @@
 /* Relative paths begin from the folder of the file they are written in. */
 #include "conf/conf.h"
 
-/* Takes "//" and "./" out, in place.  ".." stays: through a link it is not
- * what it looks like. */
+/* Takes "//" and "./" out, in place; of nothing else "." is left.  ".." stays: through a link it is
+ * not what it looks like. */
 static size_t tidy(char *path, size_t len)
 {
     size_t out = 0;
@@ -19,6 +19,8 @@ static size_t tidy(char *path, size_t len)
         if (end < len)
             path[out++] = '/';
     }
+    if (out == 0 && len > 0)
+        path[out++] = '.';
     return out;
 }
 

@@ -335,6 +335,52 @@ def test_a_root_that_is_missing_is_a_warning_at_its_place(p):
 
 
 @place
+def test_a_relative_root_is_in_the_files_folder(p):
+    """However the file was named, also the folder itself."""
+    config = PLAIN + "[route files]\npath = /f/*\nhandler = static\nroot = %s\n"
+    os.mkdir(p.path("in"))
+    for root, want in ((".", ""), ("./", ""), ("././/.", ""), ("..", ".."), ("../", "../"), ("in/.", "in/"),
+                       ("./in", "in")):
+        for name, where in (("rd.ini", p.dir), ("./rd.ini", p.dir), ("in/../rd.ini", p.dir),
+                            ("../rd.ini", p.path("in")), (p.path("rd.ini"), "/")):
+            with open(p.path("rd.ini"), "w") as f:
+                f.write(config % root)
+            done = subprocess.run([HEADGATE, "-T", "-c", name], capture_output=True, text=True, timeout=20,
+                                  check=False, cwd=where)
+            same((done.returncode, done.stderr), (0, ""), (root, name))
+            said = [l.partition(" = ")[2] for l in done.stdout.splitlines() if l.startswith("root = ")]
+            same([os.path.realpath(l) for l in said], [os.path.realpath(p.path(want))], (root, name))
+            true(said[0].startswith("/"), said)
+
+
+@place
+def test_what_will_stay_behind_is_said(p):
+    """A pid file and a control socket where the user may not remove them."""
+    if os.getuid() != 0:
+        raise Skip("only root can become somebody else")
+    os.mkdir(p.path("own"))
+    os.chown(p.path("own"), pwd.getpwnam("nobody").pw_uid, -1)
+    for folder, stays in (("", True), ("own/", False)):
+        pid, control = p.path(folder + "pid"), p.path(folder + "s")
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            port = s.getsockname()[1]
+        with open(p.path("headgate.ini"), "w") as f:
+            f.write(server("user = nobody", f"pid_file = {pid}", f"control = {control}")
+                    .replace("8080", str(port)))
+        running = subprocess.Popen([HEADGATE, "-c", f.name], stderr=subprocess.PIPE, text=True)
+        said = ""
+        while "serving\n" not in said:
+            line = running.stderr.readline()
+            true(line, said)
+            said += line
+        running.terminate()
+        running.communicate(timeout=20)
+        for key, path in (("pid_file", pid), ("control", control)):
+            same(f"{key} {path} will stay when we end: its folder is not the user's" in said, stays, said)
+            same(os.path.exists(path), stays, path)
+
+
+@place
 def test_messages_go_to_stdout_and_a_starts_errors_to_stderr_too(p):
     with socket.create_server(("127.0.0.1", 0)) as s, open(p.path("headgate.ini"), "w") as f:
         f.write(server("error_log = stdout").replace("8080", str(s.getsockname()[1])))
