@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "io/cgroup.h"
 #include "io/posix.h"
 
 #include <errno.h>
@@ -167,19 +168,6 @@ uint64_t descriptor_limit(void)
     return limit.rlim_cur;
 }
 
-/* The first number or two of a small file of the kernel's. */
-static int numbers_in(const char *path, unsigned long long *a, unsigned long long *b)
-{
-    FILE *file = fopen(path, "re");
-    int n;
-
-    if (!file)
-        return 0;
-    n = fscanf(file, "%llu %llu", a, b);
-    fclose(file);
-    return n < 0 ? 0 : n;
-}
-
 int machine_address(const struct address *a)
 {
     struct sockaddr_storage name;
@@ -199,26 +187,21 @@ int machine_address(const struct address *a)
 
 unsigned machine_cpus(void)
 {
+    uint64_t most = cgroup_cpus("");
     cpu_set_t set;
-    unsigned long long quota = 0, period = 0;
     unsigned cpus = 1;
 
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         cpus = (unsigned)CPU_COUNT(&set);
-    if (numbers_in("/sys/fs/cgroup/cpu.max", &quota, &period) == 2 && period > 0) {
-        unsigned long long most = (quota + period - 1) / period;
-        if (most > 0 && most < cpus)
-            cpus = (unsigned)most;
-    }
+    if (most < cpus)
+        cpus = (unsigned)most;
     return cpus > 0 ? cpus : 1;
 }
 
 uint64_t machine_memory(void)
 {
-    unsigned long long limit = 0, unused = 0;
     uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t limit = cgroup_memory("");
 
-    if (numbers_in("/sys/fs/cgroup/memory.max", &limit, &unused) >= 1 && limit < all)
-        all = limit;
-    return all;
+    return limit < all ? limit : all;
 }

@@ -41,7 +41,7 @@ uint64_t descriptor_limit(void);
 /* Whether it is an address of this machine's: some port of it can be had. */
 MUST_USE int machine_address(const struct address *a);
 
-unsigned machine_cpus(void);   /* in the affinity mask, at most the cgroup's quota rounded up */
-uint64_t machine_memory(void); /* bytes: the cgroup's limit or the machine's */
+unsigned machine_cpus(void);   /* in the affinity mask, at most the cgroups' quota rounded up */
+uint64_t machine_memory(void); /* bytes: the cgroups' limit or the machine's */
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "tests/unit/suites.h"
 
+Suite *cgroup_suite(void);
 Suite *wheel_suite(void);
 Suite *mailbox_suite(void);
 Suite *uring_suite(void);
@@ -12,9 +13,9 @@ Suite *uring_limits_suite(void);
 int main(void)
 {
     static suite_fn *const suites[] = {
-        wheel_suite, mailbox_suite,
+        cgroup_suite, wheel_suite,       mailbox_suite,
 #ifdef HAVE_URING
-        uring_suite, uring_chaos_suite, uring_limits_suite,
+        uring_suite,  uring_chaos_suite, uring_limits_suite,
 #endif
     };
 
