@@ -88,6 +88,14 @@ static bool colours_for(FILE *out)
     return isatty(fileno(out)) && !(no && *no) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
+static int written(FILE *out, int code)
+{
+    if (fflush(out) == 0 && !ferror(out))
+        return code;
+    fputs("headgate ctl: the answer could not be written\n", stderr);
+    return EXIT_FAILED;
+}
+
 static int show(const struct ctl_answer *answer, bool json)
 {
     FILE *out = json || answer->code == EXIT_FINE ? stdout : stderr;
@@ -96,10 +104,7 @@ static int show(const struct ctl_answer *answer, bool json)
         fwrite(answer->body.ptr, 1, answer->body.len, out);
     else
         print_answer(out, answer->body, colours_for(out));
-    if (fflush(out) == 0)
-        return answer->code;
-    fputs("headgate ctl: the answer could not be written\n", stderr);
-    return EXIT_FAILED;
+    return written(out, answer->code);
 }
 
 /* --- the command line --------------------------------------------------------------------------
@@ -183,7 +188,7 @@ static int arguments_read(struct arguments *a, int argc, char **argv)
             break;
         case 'h':
             fputs(usage, stdout);
-            return EXIT_FINE;
+            return written(stdout, EXIT_FINE);
         default:
             fputs(usage, stderr);
             return EXIT_USAGE;

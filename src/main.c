@@ -171,6 +171,15 @@ static int run(const char *path)
     return config ? serve(config) : EXIT_FAILED;
 }
 
+/* Who asked for it must not take silence, or half of it, for all there is to say. */
+static int said(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fputs("headgate: the output could not be written\n", stderr);
+    return code == EXIT_FINE ? EXIT_FAILED : code;
+}
+
 int main(int argc, char **argv)
 {
     const char *path = HEADGATE_CONF;
@@ -196,7 +205,7 @@ int main(int argc, char **argv)
             break;
         case 'h':
             fputs(usage, stdout);
-            return EXIT_FINE;
+            return said(EXIT_FINE);
         default:
             fputs(usage, stderr);
             return EXIT_USAGE;
@@ -208,14 +217,14 @@ int main(int argc, char **argv)
     }
     switch (mode) {
     case 't':
-        return check(path);
+        return said(check(path));
     case 'T':
-        return print(path);
+        return said(print(path));
     case 'V':
-        return version();
+        return said(version());
     case OPTION_HELP_SETTINGS:
         config_help(modules_table, print_line, stdout);
-        return EXIT_FINE;
+        return said(EXIT_FINE);
     default:
         return run(path);
     }

@@ -122,6 +122,20 @@ def test_reading_keys_that_are_all_different_ends(gate):
     true(took < 5, f"{took:.1f} s")
 
 
+def test_output_that_cannot_be_written_is_a_failure(gate):
+    g = gate(PLAIN.replace("8080", "{port}") + "[module 1mrc]\nenabled = yes\n")
+    bench = HEADGATE + "-bench"
+    for command in ([HEADGATE, "-t", "-c", g.ini], [HEADGATE, "-T", "-c", g.ini], [HEADGATE, "-V"],
+                    [HEADGATE, "-h"], [HEADGATE, "--help-settings"], [HEADGATE, "ctl", "-h"], [bench, "-V"],
+                    [bench, "-h"], [bench, "load", "--json", "--rate", "max", "-d", "100ms",
+                     f"http://127.0.0.1:{g.port}/"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+                                  check=False)
+        same(done.returncode, 1, command)
+        true("could not be written" in done.stderr, (command, done.stderr))
+
+
 # --- what a start would refuse -----------------------------------------------------------------
 
 class Place:
