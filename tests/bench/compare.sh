@@ -50,6 +50,8 @@ install_packages() {
 }
 
 if [ $install = yes ]; then
+	# What is wrong with the arguments is said before anything is installed for them.
+	PYTHONDONTWRITEBYTECODE=1 "$python" "$here/compare/compare.py" --check "$@"
 	missing=
 	for name in $load h2load openssl $(echo "$peers" | tr , ' '); do
 		case $name in

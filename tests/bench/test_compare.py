@@ -83,6 +83,23 @@ def wrong_words(folder):
            "--help names every scenario", done.stdout)
 
 
+def nothing_is_installed_for_wrong_words(folder):
+    bin = os.path.join(folder, "bin")
+    os.mkdir(bin)
+    for name in ("sh", "dirname", "id", "tr", "chmod", "rm"):
+        os.symlink(shutil.which(name), os.path.join(bin, name))
+    with open(os.path.join(bin, "apt-get"), "w") as f:
+        f.write(f"#!/bin/sh\n: >{folder}/installed\nexit 1\n")
+    os.chmod(f.name, 0o755)
+    for args, said in ((["--bogus"], "--bogus"), (["--only", "nonsense"], "no scenario nonsense")):
+        done = subprocess.run(["sh", COMPARE, *args], cwd=folder, text=True, capture_output=True,
+                              env=dict(os.environ, PATH=bin, PYTHON=sys.executable, HG_BUILDDIR=BUILD),
+                              timeout=60, check=False)
+        result(done.returncode == 2 and said in done.stderr and
+               not os.path.exists(os.path.join(folder, "installed")),
+               f"nothing is installed for {' '.join(args)}", done.stderr)
+
+
 def a_run(folder):
     done = compare(folder, "--rounds", "1", "--duration", "0.3", "--only", "static,forward",
                    "--peers", "none", "--engine", "epoll", "--out", "out")
@@ -142,6 +159,7 @@ def not_twice(folder):
 with tempfile.TemporaryDirectory(dir=BUILD) as where:
     what_the_table_says()
     wrong_words(where)
+    nothing_is_installed_for_wrong_words(where)
     not_twice(where)
     a_run(where)
     over_tls(where)

@@ -54,6 +54,7 @@ engines and read nothing: nobody can be faster.""",
     p.add_argument("--table", metavar="FILE", help="prints the table of a results.jsonl")
     p.add_argument("--no-install", action="store_true",
                    help="leaves out who is missing instead of installing it")
+    p.add_argument("--check", action="store_true", help=argparse.SUPPRESS)  # of compare.sh: only the arguments
     return p.parse_args()
 
 
@@ -68,6 +69,14 @@ def chosen(listed, known, what):
         if name not in known:
             wrong(f"there is no {what} {name}; there are: {', '.join(known)}")
     return names
+
+
+def check(options):
+    if options.rounds < 1 or options.duration <= 0:
+        wrong("--rounds and --duration must be more than 0")
+    chosen(options.only or "", [s.name for s in loads.SCENARIOS], "scenario")
+    chosen(options.engine, servers.ENGINES, "engine")
+    chosen(options.peers, [p.name for p in servers.peers()], "peer")
 
 
 def only_one():
@@ -307,8 +316,9 @@ def main():
             records = [json.loads(l) for l in f]
         print(report.table(report.Results(records, loads.SCENARIOS), [options.table]))
         return 0
-    if options.rounds < 1 or options.duration <= 0:
-        wrong("--rounds and --duration must be more than 0")
+    check(options)
+    if options.check:
+        return 0
     jobs = plan(options)
     lock = only_one()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TROUBLE))  # so that what was started ends
