@@ -97,7 +97,7 @@ struct conf_entry {
     struct span key;
     struct position at;
     struct conf_value *values, **last; /* none if all were refused; last: where the next goes */
-    bool used; /* some table knew it */
+    bool used;                         /* some table knew it */
 };
 enum {
     SECTION_KEYS_MAX = 500 /* far more than there are; they are looked for one by one */
@@ -113,7 +113,7 @@ struct conf_section {
 struct conf {
     struct arena *arena;
     const struct source *source;
-    const char *path; /* of the first file, as positions have it */
+    const char *path;              /* of the first file, as positions have it */
     struct conf_section *sections; /* in file order */
 };
 
@@ -155,8 +155,8 @@ MUST_USE const char *suggest(struct span written, const char *const *words, size
 /* -T (of [server], all but the first table count for their inherited keys
  * only): one section as it is in effect, each key under "# file:line" or
  * "# default"; what it prints reads back the same. */
-void conf_print(const struct conf *conf, const struct conf_section *section, const struct conf_section *server,
-                const struct setting *const tables[],
+void conf_print(const struct conf *conf, const struct conf_section *section,
+                const struct conf_section *server, const struct setting *const tables[],
                 void (*line)(void *data, struct span text), void *data);
 
 /* --help-settings */
@@ -169,6 +169,7 @@ struct span conf_resolve(const struct conf *conf, const char *file, struct span 
 /* Values on their own, for parsers of SETTING_LINE*: 0, or FAIL_BAD or
  * FAIL_MEMORY with *why, a static text or one in the arena. */
 int value_bool(struct span text, bool *yes, const char **why);
+extern const char value_zero[]; /* why, of durations and sizes: what is meant may be off */
 int value_duration(struct span text, uint64_t *ns, const char **why);
 int value_size(struct span text, uint64_t *bytes, const char **why);
 int value_count(struct span text, uint64_t *n, const char **why);

@@ -160,6 +160,21 @@ static bool set_twice(struct filling *f, const struct conf_value *first)
     return true;
 }
 
+/* A scalar's values, which should be one: each may have mistakes of its own. */
+static void fill_each(struct filling *f, const struct conf_value *value, void *member)
+{
+    for (; value; value = value->next) {
+        struct conf_value *one = arena_alloc(f->conf->arena, sizeof *one);
+        if (!one) {
+            diagnostics_memory(f->d);
+            return;
+        }
+        *one = *value;
+        one->next = NULL;
+        fill_member(f, one, member);
+    }
+}
+
 static void fill_fallback(struct filling *f, void *member)
 {
     struct conf_value value = {.text = span_of(f->setting->fallback)};
@@ -178,6 +193,8 @@ static void fill_entry(struct filling *f, struct conf_entry *e, void *member)
                         f->setting->name);
     else if (e->values && !set_twice(f, e->values))
         fill_member(f, e->values, member);
+    else
+        fill_each(f, e->values, member);
 }
 
 static void say_missing(struct filling *f, const struct conf_section *s)

@@ -35,7 +35,7 @@ int value_name(struct span text, const char **why)
             is_alnum(text.ptr[i]) || text.ptr[i] == '.' || text.ptr[i] == '_' || text.ptr[i] == '-';
     return fine ? 0
                 : bad(why, "a name is at most 40 letters, digits, \".\", \"_\" and \"-\", and "
-                           "begins with one of the first two");
+                           "begins with a letter or digit");
 }
 
 /* RFC 9110, 5.6.2 */

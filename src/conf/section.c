@@ -49,8 +49,8 @@ static bool header_parse(struct feeding *f, const struct text_line *l, struct sp
         name->len = name_length(rest);
         if (name->len < rest.len) {
             SAY(f, l, blanks + name->len,
-                "a name is letters, digits, \".\", \"_\" and \"-\", and begins with one of the "
-                "first two");
+                "a name is letters, digits, \".\", \"_\" and \"-\", and begins with a letter or "
+                "digit");
             return false;
         }
         if (name->len > NAME_MAX_LENGTH) {

@@ -94,8 +94,11 @@ static bool fill_number(struct filling *f, const struct item *item, void *out)
         *(uint64_t *)out = VALUE_AUTO;
         return true;
     }
-    if ((err = number_parse(f->setting->type, text, &n, &why)) < 0)
+    if ((err = number_parse(f->setting->type, text, &n, &why)) < 0) {
+        if (why == value_zero && (f->setting->flags & SETTING_OFF))
+            why = "never 0: for none the word is off";
         return failed(f, item, err, why);
+    }
     if (!in_range(f, item, n))
         return false;
     *(uint64_t *)out = n;

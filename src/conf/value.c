@@ -27,6 +27,8 @@ static const struct unit size_units[] = {
 /* Far from where sums of two would overflow. */
 static const uint64_t value_max = UINT64_C(1) << 62;
 
+const char value_zero[] = "never 0";
+
 static int bad(const char **why, const char *text)
 {
     *why = text;
@@ -104,7 +106,7 @@ int value_duration(struct span text, uint64_t *ns, const char **why)
         before = unit;
     } while (rest.len > 0);
     if (*ns == 0)
-        return bad(why, "never 0: where none makes sense the word is off");
+        return bad(why, value_zero);
     return 0;
 }
 
@@ -124,7 +126,7 @@ static int take_size(struct span *rest, uint64_t *bytes, bool bare, const char *
         return bad(why, "too large");
     *bytes = n * factor;
     if (*bytes == 0)
-        return bad(why, "never 0: where none makes sense the word is off");
+        return bad(why, value_zero);
     return 0;
 }
 

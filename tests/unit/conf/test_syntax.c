@@ -68,9 +68,9 @@ static const struct mistake mistakes[] = {
      "a.ini:1:2: error: a section is [type] or [type NAME], type in small letters\n"},
     {"[route ]\n", "a.ini:1:7: error: a section is [type] or [type NAME], type in small letters\n"},
     {"[route -a]\n", "a.ini:1:8: error: a name is letters, digits, \".\", \"_\" and \"-\", and "
-                     "begins with one of the first two\n"},
+                     "begins with a letter or digit\n"},
     {"[route a b]\n", "a.ini:1:9: error: a name is letters, digits, \".\", \"_\" and \"-\", and "
-                      "begins with one of the first two\n"},
+                      "begins with a letter or digit\n"},
     {"[route a1234567890123456789012345678901234567890]\n",
      "a.ini:1:48: error: a name of 41 characters: at most 40\n"},
     {"[route a]\n\n[route b]\n[route a]\n",

@@ -129,8 +129,7 @@ static const struct refused refusals[] = {
      "12: error: duration: \"30s1m\": the units of a duration go from large to small: 1m30s"},
     {"duration = 1s1s",
      "12: error: duration: \"1s1s\": the units of a duration go from large to small: 1m30s"},
-    {"duration = 0s",
-     "12: error: duration: \"0s\": never 0: where none makes sense the word is off"},
+    {"duration = 0s", "12: error: duration: \"0s\": never 0: for none the word is off"},
     {"duration = 999us", "12: error: duration: \"999us\": at least 1ms"},
     {"duration = 1h1us", "12: error: duration: \"1h1us\": at most 1h"},
     {"duration = 99999999999d", "12: error: duration: \"99999999999d\": too large"},
@@ -140,7 +139,7 @@ static const struct refused refusals[] = {
     {"size = 64K", "8: error: size: \"64K\": a size needs a unit: b, k, m or g"},
     {"size = 64kb", "8: error: size: \"64kb\": a size needs a unit: b, k, m or g"},
     {"size = 1k1", "8: error: size: \"1k1\": a size is a number and a unit: 64k"},
-    {"size = 0k", "8: error: size: \"0k\": never 0: where none makes sense the word is off"},
+    {"size = 0k", "8: error: size: \"0k\": never 0: for none the word is off"},
     {"size = 2g", "8: error: size: \"2g\": at most 1g"},
     {"share = 20", "9: error: share: \"20\": a share is written 20% or 0.5%"},
     {"share = 100.001%", "9: error: share: \"100.001%\": more than 100%"},
@@ -160,7 +159,7 @@ static const struct refused refusals[] = {
     {"words = red,blu", "13: error: words: \"blu\" is none of red, green, blue, off; did you mean "
                         "\"blue\"?"},
     {"name = -x", "8: error: name: \"-x\": a name is at most 40 letters, digits, \".\", \"_\" and "
-                  "\"-\", and begins with one of the first two"},
+                  "\"-\", and begins with a letter or digit"},
     {"names = a b", "11: error: names: items are separated by commas; quote one with blanks in it"},
     {"names = a,,b", "11: error: names: an item is missing before this comma"},
     {"names = ,a", "9: error: names: an item is missing before this comma"},
@@ -503,6 +502,15 @@ START_TEST(a_scalar_is_set_once)
 }
 END_TEST
 
+START_TEST(each_value_of_a_scalar_set_twice_is_checked)
+{
+    ck_assert_str_eq(fill("count = x\ncount = 2\ncount = 101\n"),
+                     "a.ini:2:9: error: count: \"x\": a count is digits only: no unit, no sign\n"
+                     "a.ini:3:9: error: count is set twice; the first is at a.ini:2\n"
+                     "a.ini:4:9: error: count: \"101\": at most 100\n");
+}
+END_TEST
+
 START_TEST(all_mistakes_of_a_list_are_said)
 {
     ck_assert_str_eq(fill("nets = 10.0.0.1/8, \\\n  x, 192.0.2.0/24\nnets = y\n"),
@@ -626,6 +634,7 @@ Suite *value_suite(void)
     tcase_add_test(test, a_template_is_literals_and_variables);
     tcase_add_test(test, what_the_environment_holds_is_literal);
     tcase_add_test(test, a_scalar_is_set_once);
+    tcase_add_test(test, each_value_of_a_scalar_set_twice_is_checked);
     tcase_add_test(test, all_mistakes_of_a_list_are_said);
     tcase_add_test(test, suggestions_are_close_or_none);
     tcase_add_test(test, what_is_printed_reads_back_the_same);
