@@ -269,6 +269,17 @@ static void server_load(struct loading *l, const struct line *line, struct serve
         option_load(l, line, w, e);
 }
 
+static void check_family(struct loading *l, const struct line *line, const struct server_entry *e,
+                         uint64_t family)
+{
+    uint8_t is = e->address ? e->address->family : ADDRESS_NONE;
+
+    if (family == ADDRESS_IPV4 && is == ADDRESS_IPV6)
+        loading_say_word(l, line, 0, "server", "an IPv6 address, and family = ipv4");
+    if (family == ADDRESS_IPV6 && is == ADDRESS_IPV4)
+        loading_say_word(l, line, 0, "server", "an IPv4 address, and family = ipv6");
+}
+
 void loading_servers(struct loading *l, const struct lines *lines, struct upstream_conf *u)
 {
     struct server_entry *servers = loading_zalloc(l, lines->count * sizeof *servers);
@@ -281,6 +292,7 @@ void loading_servers(struct loading *l, const struct lines *lines, struct upstre
         struct server_entry *e = &servers[i];
         server_load(l, &lines->list[i], e);
         check_server_twice(l, lines, i);
+        check_family(l, &lines->list[i], e, u->family);
         if (e->secure != servers[0].secure || e->h2 != servers[0].h2)
             loading_say_word(l, &lines->list[i], 0, "server",
                              "http, https and h2c together: one scheme for a group");
