@@ -369,6 +369,20 @@ static void line_field(struct line_writer *l, const struct exchange *x, enum fie
     line_put(l, SPAN("\""));
 }
 
+/* As its first line was; without a head nothing is known of it. */
+static void line_request(struct line_writer *l, const struct exchange *x)
+{
+    if (x->request.method_name.len == 0) {
+        line_put(l, SPAN("-"));
+        return;
+    }
+    line_escaped(l, x->request.method_name, false);
+    line_put(l, SPAN(" "));
+    line_escaped(l, x->request.target_text, false);
+    line_put(l, SPAN(" "));
+    line_put(l, version_text(x->request.version));
+}
+
 static void line_common(struct line_writer *l, struct exchange *x, uint64_t wall_ns, bool combined)
 {
     char clf[CLOCK_CLF_LEN], ip[ADDRESS_TEXT_MAX];
@@ -378,11 +392,7 @@ static void line_common(struct line_writer *l, struct exchange *x, uint64_t wall
     line_put(l, SPAN(" - - ["));
     line_put(l, (struct span){clf, sizeof clf});
     line_put(l, SPAN("] \""));
-    line_escaped(l, x->request.method_name, false);
-    line_put(l, SPAN(" "));
-    line_escaped(l, x->request.target_text, false);
-    line_put(l, SPAN(" "));
-    line_put(l, version_text(x->request.version));
+    line_request(l, x);
     line_put(l, SPAN("\" "));
     line_number(l, (uint64_t)x->response.status);
     line_put(l, SPAN(" "));

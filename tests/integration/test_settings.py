@@ -153,6 +153,17 @@ def test_keepalive_timeout_is_counted_and_closes_silently(gate):
         true(0.2 < time.monotonic() - began < 3, "closed too soon or too late")
 
 
+def test_a_request_without_a_head_is_a_dash(gate):
+    for form in ("common", "combined"):
+        g = start(gate, server=f"access_log = {{dir}}/access.log format={form}", listener="header_timeout = 200ms")
+        with g.connect() as s:
+            s.sendall(b"GET / HT")
+            same(read_response(s)[0], 408)
+        g.stop()
+        line = g.read("access.log")
+        true('] "-" 408 ' in line, line)
+
+
 def test_client_ip_from(gate):
     fields = ("X-Forwarded-For: 192.0.2.1\r\nForwarded: for=\"[2001:db8::2]:1\"\r\n"
               "X-Real-IP: 192.0.2.3\r\n")
