@@ -12,6 +12,7 @@ enum {
     REQUESTS_MAX = 64, /* a step */
     ROUNDS_MAX = 8,    /* of reading, answering and writing one exchange in a step */
 };
+#define LOOK_NS (100 * NS_PER_MS)
 
 static void h1_interim(struct exchange *x, int status, const struct fields *fields)
 {
@@ -302,14 +303,31 @@ static bool head_next(struct conn *c)
 
 /* --- what a kind of connection does (conn_own.h) ------------------------------------------ */
 
-/* Over TLS nobody says an end only to listen on.  A tunnel carries what is left, and content
- * that has not ended is truncated. */
-static bool client_left(const struct conn *c)
+/* In the clear who has said all may still listen.  Who waits for a place is told to go on, which
+ * any client of HTTP/1.1 understands (RFC 9110, 15.2): for one that has gone its system answers
+ * by RST. */
+static void client_ask(struct conn *c)
 {
     struct exchange *x = c->h1.x;
 
-    return c->wire.eof && wire_is_tls(&c->wire) && h1_of(x)->content_done && !x->tunnel &&
-           !h1_of(x)->writer.done;
+    if (h1_of(x)->look_at || !x->waits || x->request.version < HTTP_1_1)
+        return;
+    wire_say(&c->wire, SPAN("HTTP/1.1 100 Continue\r\n\r\n"));
+    h1_of(x)->look_at = conn_now(c) + LOOK_NS;
+}
+
+/* It has said all: has it gone?  Over TLS nobody says an end only to listen on.  A tunnel carries
+ * what is left, and content that has not ended is truncated. */
+static bool client_left(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+
+    if (!h1_of(x)->content_done || x->tunnel || h1_of(x)->writer.done)
+        return false;
+    if (wire_is_tls(&c->wire))
+        return true;
+    client_ask(c);
+    return h1_of(x)->look_at && io_broken(conn_worker(c)->io, &c->wire.sock);
 }
 
 static void h1_serve(struct conn *c)
@@ -325,7 +343,7 @@ static void h1_serve(struct conn *c)
             break;
         }
         if (!exchange_run(c)) {
-            if (client_left(c)) {
+            if (c->wire.eof && client_left(c)) {
                 conn_cut(c, CAUSE_client_gone);
                 break;
             }
@@ -365,10 +383,17 @@ static uint64_t idle_deadline(struct conn *c)
     return after(c->since, c->draining ? DRAIN_IDLE_NS : conf->keepalive_timeout);
 }
 
+static uint64_t look_deadline(struct exchange *x)
+{
+    uint64_t at = h1_of(x)->look_at;
+
+    return at && !response_started(x) ? at : TIME_NEVER;
+}
+
 static uint64_t h1_deadline(struct conn *c)
 {
     if (c->h1.x)
-        return h1_content_deadline(c);
+        return earlier(h1_content_deadline(c), look_deadline(c->h1.x));
     uint64_t at = idle_deadline(c);
     /* Not idle if answers are still on their way: then it is looked at when they have gone. */
     return at <= conn_now(c) && wire_waiting(&c->wire) > 0 ? TIME_NEVER : at;
@@ -376,7 +401,9 @@ static uint64_t h1_deadline(struct conn *c)
 
 static void h1_late(struct conn *c)
 {
-    if (c->h1.x) {
+    if (c->h1.x && look_deadline(c->h1.x) <= conn_now(c)) {
+        h1_of(c->h1.x)->look_at = conn_now(c) + LOOK_NS; /* as this step does */
+    } else if (c->h1.x) {
         h1_content_judge(c);
     } else if (!c->head_begun) {
         worker_counted(&conn_worker(c)->stats.causes[CAUSE_keepalive_timeout]);

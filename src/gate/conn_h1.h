@@ -18,6 +18,7 @@ struct h1_exchange {
     uint64_t rate_since; /* when the present window of asking began; 0: not asking */
     uint64_t rate_from;  /* bytes_in then */
     uint64_t rest_since; /* answered in full, content outstanding; 0: not so */
+    uint64_t look_at;    /* whether one that has said all still listens; 0: it was not asked */
 };
 static_assert(sizeof(struct h1_exchange) <= CARRIER_ROOM, "fits what exchanges offer");
 

@@ -93,6 +93,7 @@ struct exchange {
     enum cause cause;    /* why it went wrong; CAUSE_NONE: it did not */
     bool broken;         /* the response has begun and must be cut off */
     bool client_gone;    /* nobody is left to answer */
+    bool waits;          /* for a place at an origin */
     bool tunnel;         /* after 101: bytes, not content */
     bool content_wanted; /* the handler asked for content: 100 goes out if expected */
     bool close_after;    /* the connection ends with this response */

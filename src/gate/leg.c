@@ -180,6 +180,7 @@ static void leg_wait_over(struct leg *leg)
         return;
     queue_leave(leg);
     leg->x->times.queued += leg_now(leg) - leg->waits_since;
+    leg->x->waits = false;
     io_timer_clear(exchange_io(leg->x), &leg->timer);
 }
 
@@ -194,6 +195,7 @@ static void leg_wait(struct leg *leg)
     }
     leg->state = LEG_QUEUED;
     leg->waits_since = leg_now(leg);
+    leg->x->waits = true;
     leg->timer = (struct io_timer){.owner = leg->x->owner, .at = TIME_NEVER};
     io_timer_set(io, &leg->timer, io_now(io) + leg->upstream->queue_timeout);
     if (queue_may_try(leg) && leg_try(leg)) /* a place may have been given back just before */

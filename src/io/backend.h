@@ -32,6 +32,7 @@ struct io_backend {
     void (*local)(struct io *io, const struct io_sock *sock, struct address *a);
     bool (*unacked)(struct io *io, const struct io_sock *sock, uint64_t *bytes);
     bool (*quiet)(struct io *io, const struct io_sock *sock);
+    bool (*broken)(struct io *io, const struct io_sock *sock);
     void (*discard)(struct io *io, int fd);
 
     int (*listen)(void *world, const struct io_listen *spec, int *fd);

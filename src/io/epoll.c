@@ -221,6 +221,7 @@ const struct io_backend io_epoll_backend = {
     .local = posix_local,
     .unacked = posix_unacked,
     .quiet = posix_quiet,
+    .broken = posix_broken,
     .discard = ready_discard,
     .listen = posix_listen,
     .listen_close = posix_listen_close,

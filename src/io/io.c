@@ -385,6 +385,11 @@ bool io_quiet(struct io *io, const struct io_sock *sock)
     return sock->fd >= 0 && io->backend->quiet(io, sock);
 }
 
+bool io_broken(struct io *io, const struct io_sock *sock)
+{
+    return sock->fd >= 0 && io->backend->broken(io, sock);
+}
+
 static void sock_end(struct io *io, struct io_sock *sock, bool reset)
 {
     assert(!sock->send);

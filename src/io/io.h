@@ -210,6 +210,10 @@ bool io_unacked(struct io *io, const struct io_sock *sock, uint64_t *bytes);
 /* Has nothing come that was not received, neither bytes nor the end? */
 bool io_quiet(struct io *io, const struct io_sock *sock);
 
+/* Has the connection broken, so that nobody is left to read what we send?  Also after the peer's
+ * end, behind which nothing is received that could tell. */
+bool io_broken(struct io *io, const struct io_sock *sock);
+
 /* Asks an operation in flight to end (FAIL_CANCELLED, unless it was faster). */
 void io_cancel(struct io *io, struct io_op *op);
 

@@ -16,10 +16,11 @@
 socklen_t posix_sockaddr(struct sockaddr_storage *out, const struct address *a);
 void posix_address(struct address *out, const struct sockaddr_storage *from, socklen_t len);
 
-/* For io_taken(), io_unacked() and io_quiet(). */
+/* For io_taken(), io_unacked(), io_quiet() and io_broken(). */
 uint64_t posix_taken(struct io *io, const struct io_sock *sock);
 bool posix_unacked(struct io *io, const struct io_sock *sock, uint64_t *bytes);
 bool posix_quiet(struct io *io, const struct io_sock *sock);
+bool posix_broken(struct io *io, const struct io_sock *sock);
 
 /* io_backend.local. */
 void posix_local(struct io *io, const struct io_sock *sock, struct address *a);

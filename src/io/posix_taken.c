@@ -9,6 +9,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -47,4 +48,12 @@ bool posix_quiet(struct io *io, const struct io_sock *sock)
     (void)io;
     return recv(sock->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+}
+
+bool posix_broken(struct io *io, const struct io_sock *sock)
+{
+    struct pollfd look = {.fd = sock->fd}; /* for errors and the end of both directions alone */
+
+    (void)io;
+    return poll(&look, 1, 0) > 0;
 }

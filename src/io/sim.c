@@ -540,6 +540,11 @@ static bool sim_sock_quiet(struct io *io, const struct io_sock *sock)
     return end->here == end->from && !end->fin && !end->reset;
 }
 
+static bool sim_sock_broken(struct io *io, const struct io_sock *sock)
+{
+    return sim_end_of(sim_io_of(io)->sim, sock->fd)->reset;
+}
+
 static void sim_sock_close(struct io *io, struct io_sock *sock, bool reset)
 {
     struct sim *sim = sim_io_of(io)->sim;
@@ -602,6 +607,7 @@ const struct io_backend io_sim_backend = {
     .local = sim_sock_local,
     .unacked = sim_sock_unacked,
     .quiet = sim_sock_quiet,
+    .broken = sim_sock_broken,
     .close = sim_sock_close,
     .discard = sim_discard,
     .listen = sim_listen,

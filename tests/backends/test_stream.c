@@ -322,6 +322,27 @@ static void a_quiet_socket_is_told_from_one_that_has_something(void)
     engine_close(io);
 }
 
+static void who_has_ended_is_told_from_who_has_gone(void)
+{
+    struct io *io = engine_open();
+    struct io_vec vec = {(void *)"x", 1};
+    struct peer p;
+    int fd = peer_pair(&p, io);
+
+    peer_read(&p);
+    turn_some(io);
+    CHECK(!io_broken(io, &p.sock));
+    shutdown(fd, SHUT_WR);
+    TURN_UNTIL(io, p.end);
+    CHECK(!io_broken(io, &p.sock));
+    close(fd);
+    io_send(io, &p.send, &p.sock, &vec, 1);
+    TURN_UNTIL(io, io_broken(io, &p.sock));
+    TURN_UNTIL(io, p.sends == 1);
+    peer_close(&p);
+    engine_close(io);
+}
+
 static void what_the_other_system_has_is_known_at_its_end(void)
 {
     struct io *io = engine_open();
@@ -719,6 +740,7 @@ const struct test stream_tests[] = {
     {"a_reset_is_told_from_an_end", a_reset_is_told_from_an_end},
     {"a_quiet_socket_is_told_from_one_that_has_something",
      a_quiet_socket_is_told_from_one_that_has_something},
+    {"who_has_ended_is_told_from_who_has_gone", who_has_ended_is_told_from_who_has_gone},
     {"what_the_other_system_has_is_known_at_its_end",
      what_the_other_system_has_is_known_at_its_end},
     {"a_send_that_finds_no_room_waits_for_it", a_send_that_finds_no_room_waits_for_it},

@@ -37,6 +37,7 @@ handler = forward
 upstream = one
 """
 KINDS = ("tls", "h2", "h2c")
+ALL_KINDS = ("plain", *KINDS)
 
 
 def start(gate):
@@ -74,7 +75,7 @@ def test_a_client_that_is_killed_leaves_the_queue(gate):
     g, o = start(gate)
     first = curl(g, "plain", "/hold/6000")
     true(wait_for(lambda: o.requests == 1))
-    for kind in KINDS:
+    for kind in ALL_KINDS:
         for more in ((), ("-d", "x" * 2000)):
             p = curl(g, kind, "/leaves", *more)
             true(wait_for(lambda: waiting(g) == 1), f"{kind} {more}: nobody waits")
@@ -83,7 +84,27 @@ def test_a_client_that_is_killed_leaves_the_queue(gate):
     same(first.wait(), 0)
     same([t for _, t in o.seen], ["/hold/6000"])
     g.stop()
-    same(causes(g), ["client_gone"] * 2 * len(KINDS) + [None])
+    same(causes(g), ["client_gone"] * 2 * len(ALL_KINDS) + [None])
+    o.end()
+
+
+def test_who_has_said_all_and_still_listens_keeps_its_place(gate):
+    g, o = start(gate)
+    first = curl(g, "plain", "/hold/1500")
+    true(wait_for(lambda: o.requests == 1))
+    for version in ("1.1", "1.0"):
+        with g.connect(g.port2) as s:
+            s.sendall(f"GET /hold/300 HTTP/{version}\r\nHost: a\r\n\r\n".encode())
+            s.shutdown(socket.SHUT_WR)
+            said = read_all(s)
+        asked = b"HTTP/1.1 100 Continue\r\n\r\n" if version == "1.1" else b""
+        true(said.startswith(asked + b"HTTP/1.1 200 OK\r\n") and said.endswith(b"held"), said)
+        first.wait()
+        first = curl(g, "plain", "/hold/1000")
+        true(wait_for(lambda: o.held == 1))
+    first.wait()
+    g.stop()
+    same(set(causes(g)), {None})
     o.end()
 
 

@@ -238,6 +238,26 @@ static uint64_t by_place(const struct telling *telling)
     return scene_end(&s);
 }
 
+/* One has the only place, and the next does not wait for it to the end. */
+static uint64_t by_leaving(const struct telling *telling)
+{
+    static const struct span ask = SPAN_INIT(ASK("GET /one/silent/1/0", ""));
+    struct scene s;
+
+    scene_begin(&s, telling, SIM_SHORT | SIM_RACES);
+    struct sim_peer *first = client(&s, "192.0.2.1:80", ask);
+    sim_run_for(s.sim, 200 * NS_PER_MS);
+    struct sim_peer *next = client(&s, "192.0.2.1:80", ask);
+    if (sim_random(s.sim, 2))
+        sim_pause(next, 200 * NS_PER_MS);
+    sim_close(next);
+    expect(&s, CAUSE_client_gone);
+    gateway_reload(&s.gateway, config_text);
+    expect(&s, CAUSE_reloaded);
+    expect_status(&s, first, 503, CAUSE_reloaded);
+    return scene_end(&s);
+}
+
 /* Who speaks otherwise where TLS is spoken. */
 static uint64_t by_handshake(const struct telling *telling)
 {
@@ -370,6 +390,7 @@ static uint64_t by_frames(const struct telling *telling)
 const struct story causes_stories[] = {
     {"causes.requests", "what is wrong with a request is named", by_request, 0},
     {"causes.places", "who has no place, or no time, is told which", by_place, 0},
+    {"causes.leaving", "who goes while it waits is gone", by_leaving, 0},
     {"causes.handshakes", "who does not speak TLS where it is spoken is counted", by_handshake, 0},
 #ifdef HAVE_HTTP2
     {"causes.frames", "who breaks HTTP/2 is named for how", by_frames, 0},
