@@ -59,7 +59,10 @@ static void content_bad(struct conn *c, struct exchange *x, enum cause cause)
 {
     h2_of(x)->content_done = true;
     flow_break(&x->request_content, FAIL_BAD);
-    respond_failed(x, cause);
+    if (x->response_state != RESPONSE_ENDED)
+        respond_failed(x, cause);
+    else if (!x->cause) /* all of the answer is there, if not written: it stands */
+        x->cause = cause;
     conn_h2_ready(c, x);
 }
 
@@ -82,6 +85,12 @@ static void content_drop(struct conn *c, struct exchange *x, uint32_t n)
         conn_h2_reset(c, x, H2_NO_ERROR);
 }
 
+/* DATA belongs to a tunnel once both sides have sent their HEADERS (RFC 9113, 8.5). */
+static bool is_too_early(const struct exchange *x)
+{
+    return x->request.protocol.len && !x->tunnel && !response_started(x);
+}
+
 bool conn_h2_content(struct conn *c, struct exchange *x, const struct h2_event *ev)
 {
     struct h2_exchange *h = h2_of(x);
@@ -91,7 +100,12 @@ bool conn_h2_content(struct conn *c, struct exchange *x, const struct h2_event *
     if (!h->done && !h->content_done && content_over(x, n))
         content_bad(c, x, CAUSE_content_too_large);
     if (h->done || (h->content_done && !x->tunnel) || !x->route) {
+        bool early = n > 0 && is_too_early(x);
         content_drop(c, x, n);
+        if (early) {
+            x->cause = CAUSE_h2_malformed;
+            conn_h2_reset(c, x, H2_PROTOCOL_ERROR);
+        }
         return true;
     }
     n = h2_wire_take(&c->h2->session, &c->wire, &h->stream, f, n);

@@ -254,11 +254,17 @@ def test_too_much_content_is_refused(gate):
         while 1 not in c.status:
             c.next()
         same(c.status[1], 413, "announced")
-        c.send(headers(3, post("/echo"), False), *[data(3, b"x" * 16000) for _ in range(8)])
-        while 3 not in c.status:
+        for stream, path in ((7, "/echo"), (9, "/hello"), (11, "/echo")):
+            c.send(headers(stream, post(path, content_length="110000"), False),
+                   *[data(stream, b"x" * 10000) for _ in range(4)])
+            while stream not in c.status and stream not in c.resets:
+                c.next()
+            same(c.status.get(stream), 413, "announced, and sent at once")
+        c.send(headers(13, post("/echo"), False), *[data(13, b"x" * 16000) for _ in range(8)])
+        while 13 not in c.status:
             c.next()
-        same(c.status[3], 413, "not announced")
-        same(c.ask(5, get("/hello")), (200, b"hi"), "the connection goes on")
+        same(c.status[13], 413, "not announced")
+        same(c.ask(15, get("/hello")), (200, b"hi"), "the connection goes on")
 
 
 def test_a_reset_reaches_the_origin(gate):

@@ -6,7 +6,7 @@ import os
 import time
 
 from harness import Skip, main, needs, parse_response, same, true, wait_for
-from h2client import SETTINGS, Client, data, get, headers
+from h2client import PROTOCOL, SETTINGS, Client, data, get, headers
 from origin import Origin, websocket_accept
 
 try:
@@ -143,6 +143,19 @@ def test_from_http2(gate):
             c.wait(stream)
             true(stream in c.ended, (to, c.resets))
     true("sec-websocket-key" not in dict(two.seen[0].fields), two.seen[0].fields)
+
+
+def test_what_is_sent_before_there_is_a_tunnel_ends_its_stream(gate):
+    g, two = start(gate)
+    with Client(g.port) as c:
+        c.until(SETTINGS)
+        for stream, to in ((1, "one"), (5, "two")):
+            c.send(headers(stream, connect(f"/{to}/switch/websocket"), end=False), data(stream, b"early"))
+            while stream not in c.status and stream not in c.resets:
+                c.next()
+            same((c.resets.get(stream), stream in c.status), (PROTOCOL, False), to)
+            same(c.ask(stream + 2, get(f"/{to}/hello"))[0], 200, "others beside it")
+    same(causes(g).count("h2_malformed"), 2)
 
 
 def test_subprotocols_go_both_ways(gate):
