@@ -279,6 +279,8 @@ void conn_h2_request(struct conn *c, const struct h2_event *ev)
         respond_failed(x, cause);
     } else {
         exchange_begin(x);
+        if (x->close_after)
+            conn_drain(c);
         bool switches = x->route && x->route->handler->switches;
         if (x->request.protocol.len && !switches && !response_started(x))
             respond_failed(x, CAUSE_method_not_allowed);

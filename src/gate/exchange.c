@@ -180,8 +180,10 @@ static enum cause exchange_prepare(struct exchange *x)
         return CAUSE_method_not_allowed;
     if ((cause = exchange_find_host(x)))
         return cause;
-    if (x->tls && secure_misdirected(x))
+    if (x->tls && secure_misdirected(x)) {
+        x->close_after = secure_outlived(x);
         return CAUSE_misdirected;
+    }
     if (x->request.target.form == TARGET_ASTERISK)
         return CAUSE_NONE;
     if ((cause = exchange_find_path(x)) || (cause = exchange_find_route(x)) ||

@@ -17,6 +17,14 @@ bool secure_misdirected(const struct exchange *x)
            memcmp(mine->binding, asked->binding, TLS_BINDING) != 0;
 }
 
+bool secure_outlived(const struct exchange *x)
+{
+    for (unsigned i = 0; i < x->tls_set->count; i++)
+        if (memcmp(x->tls->context->binding, x->tls_set->list[i]->binding, TLS_BINDING) == 0)
+            return false;
+    return true;
+}
+
 static bool host_fits(struct span pattern, struct span host)
 {
     if (!span_starts(pattern, SPAN("*.")))

@@ -9,6 +9,10 @@
  * of the two ask for certificates?  Then 421 (RFC 9110, 7.4). */
 bool secure_misdirected(const struct exchange *x);
 
+/* Is the handshake one of before a change of client_ca or client_crl?  Then the
+ * next request on the connection would fare no better. */
+bool secure_outlived(const struct exchange *x);
+
 /* Answers with 308 to the same place behind https.  False when no listener
  * with TLS has a route for the host, or there is no host. */
 bool secure_redirect(struct exchange *x);

@@ -65,7 +65,7 @@
     ROW(method_not_allowed, 405, "", "routes match, but none for this method",                     \
         "Allow names the methods")                                                                 \
     ROW(misdirected, 421, "", "this host is not served on this connection",                        \
-        "the client reused a connection for another host")                                         \
+        "the client reused a connection for another host, or client_ca has changed")               \
     ROW(not_found, 404, "", "there is no such file", "normal")                                     \
     ROW(forbidden, 403, "", "the file may not be served", "see links, hidden and permissions")     \
     ROW(range_not_satisfiable, 416, "", "the range lies outside the file", "normal")               \

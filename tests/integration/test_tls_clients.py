@@ -271,7 +271,47 @@ def test_who_is_revoked_meanwhile_is_refused(gate):
             true(wait_for(lambda: "tls two: its files have changed and are in use" in g.said()), g.said())
             true(wait_for(lambda: refused(g, c)), "bob came in")
             true(refused(g, c, session), "with a session")
-            same(ask(old, "/who", "two.test")[0], 421, "on the connection that he had")
+            status, fields, *_ = ask(old, "/who", "two.test")
+            same((status, fields.get("connection")), (421, "close"), "on the connection that he had")
+            same(old.recv(1), b"", "which is over")
+
+
+def test_a_connection_from_before_another_client_ca_ends(gate):
+    """Whoever keeps it would be refused again and again."""
+    needs("http/2")
+    g = tls_gate(gate, CLIENTS)
+
+    def begun(name):
+        c = h2client.Client(g.port, wrap=lambda s: context(alpn=["h2"]).wrap_socket(s, server_hostname=name))
+        return c, [(n, name if n == ":authority" else v) for n, v in h2client.get("/hello")]
+
+    for change in ({"partners": "others"}, {"client_ca = {pki}/partners.pem\nclient_verify = optional": ""}):
+        (two, at_two), (one, at_one) = begun("two.test"), begun("one.test")
+        same((two.ask(1, at_two)[0], one.ask(1, at_one)[0], one.ask(3, at_two)[0]), (200, 200, 421))
+        with connect(g, "two.test") as old:
+            same(ask(old, "/hello", "two.test")[0], 200)
+            text = CLIENTS
+            for a, b in change.items():
+                text = text.replace(a, b)
+            reload(g, text)
+            status, fields, *_ = ask(old, "/hello", "two.test")
+            same((status, fields.get("connection")), (421, "close"))
+        same(two.ask(3, at_two)[0], 421)
+        try:
+            while True:
+                two.next()
+        except h2client.Ended:
+            pass
+        same([code for _, code in two.goaways], [0, 0])
+        same((one.ask(5, at_one)[0], one.goaways), (200, []), "another section's stays")
+        reload(g, CLIENTS)
+
+
+def reload(g, text):
+    before = g.said().count("reloaded")
+    g.write(text)
+    g.signal(signal.SIGHUP)
+    true(wait_for(lambda: g.said().count("reloaded") > before), g.said())
 
 
 if __name__ == "__main__":
