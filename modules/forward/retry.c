@@ -24,6 +24,7 @@ bool forward_retries_failure(const struct exchange *x, const struct forward_conf
     if (!method_idempotent(x->request.method))
         return false;
     switch (leg->cause) {
+    case CAUSE_upstream_tls_failed:
     case CAUSE_upstream_reset_before_head:
     case CAUSE_upstream_closed_unproven:
         return on & RETRY_RESET && leg_affords(leg);

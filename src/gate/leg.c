@@ -4,6 +4,7 @@
 #include "gate/idle.h"
 #include "gate/leg_own.h"
 #include "gate/link.h"
+#include "gate/link_tls.h"
 #include "gate/mirror.h"
 #include "gate/queue.h"
 #include "gate/room.h"
@@ -649,14 +650,28 @@ static bool leg_unheard(const struct leg *leg)
            unacked >= (uint32_t)(w->sent - leg->sent_before);
 }
 
+/* The origin has given up TLS.  If that was about our handshake there was no connection for it. */
+static void leg_refused(struct leg *leg, bool sending)
+{
+    bool refused = wire_tls(&leg->link->wire)->refused;
+
+    leg_fail(leg, CAUSE_upstream_tls_failed);
+    leg->connecting_failed = refused;
+    leg->fresh_failed = refused || (!leg->request_left_us && !sending);
+}
+
 void leg_lost_early(struct leg *leg, bool sending)
 {
     if (leg->response_begun) { /* by an interim response */
         leg_fail(leg, CAUSE_upstream_reset_before_head);
         return;
     }
-    /* Nothing of it ever left, or nothing arrived: the origin cannot have seen it. */
     leg->was_stale = leg->reused;
+    if (link_tls_broke(leg->link)) {
+        leg_refused(leg, sending);
+        return;
+    }
+    /* Nothing of it ever left, or nothing arrived: the origin cannot have seen it. */
     bool unheard = (!leg->request_left_us && !sending) || leg_unheard(leg);
     if (leg->reused && unheard && leg_is_current(leg))
         idle_ended(leg->server->state, leg_now(leg), leg->begun - leg->link->since);

@@ -87,7 +87,7 @@ struct link {
     bool single;                 /* it serves one leg, the one it was made for */
     bool introducing;            /* what precedes the handshake is on its way */
     bool session_kept;           /* for the next one */
-    bool tls_failed;             /* and its leg was told */
+    bool tls_failed;             /* and its legs were told */
     bool kept;                   /* it is on the idle list; the pool's to write */
     bool closed;                 /* and about to be freed */
     bool starved;                /* no memory to take content: reading pauses, and is tried again */

@@ -85,14 +85,25 @@ static bool link_tls_agreed(const struct link *l)
     return l->undecided || l->protocol != &link_h2 || link_tls_is_h2(l);
 }
 
+static void failed_say(const struct link *l, struct span why)
+{
+    log_say(LOG_INFO, "upstream %.*s: %.*s: upstream_tls_failed: %.*s",
+            SPAN_ARG(l->context->section), SPAN_ARG(l->server->text), SPAN_ARG(why));
+}
+
+static void why_say(const struct link *l)
+{
+    const struct tls *t = wire_tls(&l->wire);
+    char room[TLS_FACT_MAX];
+    size_t n = t->layer->why(t, room);
+
+    failed_say(l, (struct span){room, n});
+}
+
 int link_tls_go_on(struct link *l)
 {
-    struct tls *t = wire_tls(&l->wire);
-    char room[TLS_FACT_MAX];
-
     if (wire_ready(&l->wire) && !link_tls_agreed(l)) {
-        log_say(LOG_INFO, "upstream %.*s: %.*s: upstream_tls_failed: it does not speak h2",
-                SPAN_ARG(l->context->section), SPAN_ARG(l->server->text));
+        failed_say(l, SPAN("it does not speak h2"));
         return FAIL_BAD;
     }
     if (wire_ready(&l->wire)) {
@@ -101,10 +112,18 @@ int link_tls_go_on(struct link *l)
     }
     if (!l->wire.eof && !l->wire.fail)
         return 0;
-    size_t n = t->layer->why(t, room);
-    log_say(LOG_INFO, "upstream %.*s: %.*s: upstream_tls_failed: %.*s",
-            SPAN_ARG(l->context->section), SPAN_ARG(l->server->text), (int)n, room);
+    why_say(l);
     return FAIL_BAD;
+}
+
+bool link_tls_broke(struct link *l)
+{
+    if (!wire_broken(&l->wire))
+        return false;
+    if (!l->tls_failed)
+        why_say(l);
+    l->tls_failed = true;
+    return true;
 }
 
 void link_tls_keep(struct link *l)

@@ -15,6 +15,9 @@ bool link_tls_admit(struct link *l, const struct leg *leg);
  * sides are done, FAIL_BAD when it failed, which was logged. */
 int link_tls_go_on(struct link *l);
 
+/* Has what came since put an end to it?  That is logged, once. */
+bool link_tls_broke(struct link *l);
+
 /* The first response is over: keeps the session for the server's next link. */
 void link_tls_keep(struct link *l);
 

@@ -85,8 +85,8 @@
     ROW(upstream_unreachable, 502, "destination_ip_unroutable", "no way to the origin",            \
         "network or routing")                                                                      \
     ROW(upstream_tls_failed, 502, "tls_protocol_error",                                            \
-        "no TLS with the origin, or its certificate is not to be trusted",                         \
-        "the error log at level info says why; see tls_ca and tls_name")                           \
+        "no TLS with the origin, or one side does not trust the other's certificate",              \
+        "the error log at level info says why; see tls_ca, tls_name and tls_certificate")          \
     ROW(upstream_no_descriptors, 503, "proxy_internal_error", "no descriptor for a connection",    \
         "raise the open-files limit")                                                              \
     ROW(upstream_reset_before_head, 502, "connection_terminated",                                  \

@@ -168,6 +168,7 @@ struct tls {
     bool server;
     bool ready;   /* the handshake is over */
     bool resumed; /* by a ticket or session */
+    bool refused; /* the peer gave up a handshake that was over for us: it has read nothing */
     bool pending; /* decrypted bytes, or part of what is in hand, need no further ciphertext */
 };
 

@@ -298,6 +298,27 @@ static int openssl_handshake(struct openssl_tls *o)
     return 0;
 }
 
+/* By TLS 1.3 a client is done before the server has looked at its certificate, or the lack of one;
+ * what the server thinks of it (RFC 8446, 6.2) may be the first that comes then. */
+static bool is_refusal(unsigned long error)
+{
+    switch (ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET) {
+    case SSL_AD_HANDSHAKE_FAILURE:
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_ACCESS_DENIED:
+    case SSL_AD_DECRYPT_ERROR:
+    case SSL_AD_CERTIFICATE_REQUIRED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static int openssl_receive(struct tls *t, struct tls_io *io, char *room, size_t size, size_t *n)
 {
     struct openssl_tls *o = openssl_of(t);
@@ -317,10 +338,13 @@ static int openssl_receive(struct tls *t, struct tls_io *io, char *room, size_t 
         if (result != 1 && ((err = outcome(o, result)) == 0))
             break;
     }
-    if (err == FAIL_CLOSED)
+    o->heard = o->heard || *n > 0;
+    if (err == FAIL_CLOSED) {
         o->closed = true;
-    else if (err)
+    } else if (err) {
         o->failed = err;
+        t->refused = t->ready && !o->heard && is_refusal(o->error);
+    }
     if (err && *n > 0) { /* the next call will say so */
         t->pending = true;
         return 0;
@@ -434,8 +458,9 @@ static size_t openssl_why(const struct tls *t, char *room)
     const struct openssl_tls *o = openssl_of((struct tls *)(uintptr_t)t);
     const char *reason = o->error ? ERR_reason_error_string(o->error) : NULL;
     long verified = SSL_get_verify_result(o->ssl);
+    bool ours = !reason || ERR_GET_REASON(o->error) == SSL_R_CERTIFICATE_VERIFY_FAILED;
 
-    if (verified != X509_V_OK)
+    if (ours && verified != X509_V_OK)
         reason = X509_verify_cert_error_string(verified);
     struct span text = span_of(reason ? reason : "the peer went away");
     memcpy(room, text.ptr, text.len);

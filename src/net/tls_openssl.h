@@ -43,6 +43,7 @@ struct openssl_tls {
     unsigned long error; /* the first of OpenSSL's own */
     int failed;          /* enum fail; to be told when what came before it is taken */
     bool closed;         /* close_notify has come; to be told the same way */
+    bool heard;          /* some plaintext has come */
 };
 
 /* One BIO serves all connections of a worker: `io` is that of the one at work. */

@@ -94,6 +94,8 @@ MUST_USE int wire_connect_tls(struct wire *w, struct tls_context *context, struc
 
 /* Plain, or the handshake is over. */
 bool wire_ready(const struct wire *w);
+/* What came was no TLS, or an alert that ends it. */
+bool wire_broken(const struct wire *w);
 /* Not one byte has come. */
 bool wire_silent(const struct wire *w);
 /* A client that was to speak TLS speaks HTTP; then the wire may turn plain, to tell it so.  What it

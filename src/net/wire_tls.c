@@ -99,6 +99,11 @@ bool wire_ready(const struct wire *w)
     return !w->hold->tls || w->hold->tls->tls->ready;
 }
 
+bool wire_broken(const struct wire *w)
+{
+    return w->hold->tls && w->hold->tls->broken;
+}
+
 bool wire_silent(const struct wire *w)
 {
     return w->hold->tls && !w->hold->tls->heard;

@@ -126,6 +126,37 @@ def test_origins_that_ask_get_our_certificate(gate):
     same(forwarded(gate, o, *base).get("/")[0], 502)
 
 
+def test_an_origin_that_refuses_us_late_says_why(gate):
+    """By TLS 1.3 we are done before it has looked at our certificate."""
+    base = ("tls_verify = no", "tries = 1")
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        for protocol in ("http/1.1", "h2"):
+            o = SecureOrigin("one", "partners")
+            o.context.maximum_version = version
+            o.context.set_alpn_protocols([protocol])
+            if protocol == "h2":
+                needs("http/2")
+            for own, why in (((), ("certificate required", "handshake failure")),
+                             ((f"tls_certificate = {DIR}/mallory.pem", f"tls_key = {DIR}/mallory.key"),
+                              ("unknown ca",))):
+                g = forwarded(gate, o, *base, *own, f"protocols = {protocol}")
+                status, fields, _ = g.get("/")
+                same(status, 502)
+                true("upstream_tls_failed" in fields["proxy-status"], f"{version} {protocol}: {fields}")
+                said = [line for line in g.said().splitlines() if "upstream_tls_failed: " in line]
+                true(len(said) == 1 and any(w in said[0] for w in why), f"{version} {protocol}: {g.said()}")
+
+
+def test_what_an_origin_refused_to_hear_goes_elsewhere(gate):
+    """Whatever the method: it has not read the request."""
+    bad, good = SecureOrigin("one", "partners"), SecureOrigin("one")
+    g = forwarded(gate, good, f"server = https://127.0.0.1:{bad.port}", "tls_verify = no", "tries = 2",
+                  "retry_on = connect", "eject_failures = off")
+    for _ in range(6):
+        same(g.get("/", method="POST")[0], 200)
+    true(wait_for(lambda: '"tries":2' in g.read("access.log")), g.read("access.log"))
+
+
 def test_content_is_all_there_only_if_the_origin_says_so(gate):
     o = SecureOrigin("one")
     g = forwarded(gate, o, f"tls_ca = {DIR}/root.pem", "tls_name = one.test")
@@ -290,4 +321,4 @@ def test_a_client_that_leaves_while_it_is_agreed_harms_nobody(gate):
 
 
 if __name__ == "__main__":
-    run(globals(), "one", "two", "alice")
+    run(globals(), "one", "two", "alice", "mallory")
