@@ -22,7 +22,7 @@ struct h2_exchange {
     uint64_t credited;   /* of the content that was taken from the flow */
     uint64_t allowed;    /* by a deep flow, whatever was taken */
     uint64_t left;       /* of a known length: bytes still owed */
-    uint64_t file_mark;  /* conn_h2.said behind the last part of a file */
+    uint64_t file_mark;  /* session.said behind the last part of a file */
     uint64_t rate_since; /* when the present window of asking began; 0: not asking */
     uint64_t rate_from;  /* conn_h2.received then */
     uint64_t wait_since; /* answered, content outstanding; or no window; 0: neither */
@@ -44,7 +44,6 @@ struct conn_h2 {
     struct link_node ready[H2_URGENCIES];
     struct link_node waiting; /* for room on the wire */
     struct link_node filed;   /* with all of a file on the wire, in that order: is it whole? */
-    uint64_t said;            /* bytes ever handed to the wire */
     uint64_t received;        /* bytes of content, of all streams */
     uint64_t head_since;      /* when the field section that is coming began; 0: none is */
     uint64_t drain_since;     /* when the client was told; 0: not yet */
@@ -66,7 +65,7 @@ static inline struct exchange *h2_exchange_of(struct h2_exchange *h)
 /* Has what was read of its file gone? */
 static inline bool h2_file_gone(const struct conn *c, const struct h2_exchange *h)
 {
-    return h->file_mark <= c->h2->said - wire_queued(&c->wire);
+    return h->file_mark <= c->h2->session.said - wire_queued(&c->wire);
 }
 
 /* Hands over what the session has to say, as far as there is room; true: all of it. */

@@ -9,7 +9,7 @@
 
 bool conn_h2_flush(struct conn *c)
 {
-    return h2_wire_flush(&c->h2->session, &c->wire, &c->h2->said);
+    return h2_wire_flush(&c->h2->session, &c->wire);
 }
 
 /* --- heads ------------------------------------------------------------------------ */
@@ -123,7 +123,7 @@ void conn_h2_interim(struct exchange *x, int status, const struct fields *fields
 
 static bool say_data(struct conn *c, struct h2_exchange *h, uint32_t n, bool end)
 {
-    return h2_wire_data(&c->h2->session, &c->wire, &c->h2->said, &h->stream, n, end);
+    return h2_wire_data(&c->h2->session, &c->wire, &h->stream, n, end);
 }
 
 static enum h2_wrote write_span(struct conn *c, struct exchange *x)
@@ -181,7 +181,7 @@ static enum h2_wrote write_file(struct conn *c, struct exchange *x)
     x->file_offset += n;
     x->file_left -= n;
     x->bytes_out += n;
-    h->file_mark = c->h2->said;
+    h->file_mark = c->h2->session.said;
     return x->file_left > 0 ? H2_WROTE_SOME : H2_WROTE_FILE;
 }
 

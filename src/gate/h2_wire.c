@@ -7,7 +7,7 @@
 
 enum { SLICES_LENT = FLOW_SLICES / 2 - 2 };
 
-bool h2_wire_flush(struct h2_session *s, struct wire *w, uint64_t *said)
+bool h2_wire_flush(struct h2_session *s, struct wire *w)
 {
     for (;;) {
         struct span out = span_first(h2_out(s), IO_BUF_SIZE);
@@ -16,19 +16,17 @@ bool h2_wire_flush(struct h2_session *s, struct wire *w, uint64_t *said)
         if (!wire_has_room(w) || !wire_say(w, out))
             return false;
         h2_sent(s, out.len);
-        *said += out.len;
     }
 }
 
-bool h2_wire_data(struct h2_session *s, struct wire *w, uint64_t *said, struct h2_stream *stream,
-                  uint32_t n, bool end)
+bool h2_wire_data(struct h2_session *s, struct wire *w, struct h2_stream *stream, uint32_t n,
+                  bool end)
 {
     h2_data(s, stream, n, end);
     struct span out = h2_out(s);
     if (out.len == 0 || !wire_say(w, out))
         return false;
     h2_sent(s, out.len);
-    *said += out.len + n;
     return true;
 }
 

@@ -42,7 +42,7 @@ static void leg_lost(struct h2_link *l, struct leg *leg, enum cause cause)
     struct h2_leg *h = leg->place;
     struct wire *w = &l->base.wire;
 
-    leg->request_left_us = h->begun && l->said - wire_waiting(w) > h->from;
+    leg->request_left_us = h->begun && l->sent > h->from;
     if (w->fail == FAIL_MEMORY || h2_mute(&l->session))
         cause = CAUSE_out_of_memory;
     if (leg->state == LEG_WAITING && !cause)
@@ -188,7 +188,7 @@ static bool on_event(struct h2_link *l, const struct h2_event *ev)
     case H2_NOTHING:
         return false;
     case H2_FLUSH:
-        return h2_wire_flush(&l->session, &l->base.wire, &l->said);
+        return h2_wire_flush(&l->session, &l->base.wire);
     case H2_HEAD:
     case H2_INTERIM:
         on_head(l, leg_of(ev->stream), ev);
@@ -453,6 +453,7 @@ static void h2_work(struct link *base)
 
     if (l->dead)
         return;
+    l->sent += (uint32_t)(w->sent - (uint32_t)l->sent);
     if (wire_moved(w))
         l->moved_at = now_of(l);
     link_read(l);
@@ -461,7 +462,7 @@ static void h2_work(struct link *base)
     if (l->dead)
         return;
     run_line(l);
-    h2_wire_flush(&l->session, w, &l->said);
+    h2_wire_flush(&l->session, w);
     if (w->fail || h2_mute(&l->session))
         link_lost(l, CAUSE_out_of_memory);
     else if (l->count == 0)

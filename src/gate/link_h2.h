@@ -23,7 +23,7 @@ struct h2_leg {
     struct link_node node;         /* of h2_link.legs */
     struct link_node line;         /* of those that are ready, or wait for the wire */
     uint64_t credited;             /* of the content that was taken from the flow */
-    uint64_t from;                 /* h2_link.said when its stream began */
+    uint64_t from;                 /* of h2_link.sent: none of it has left before */
     unsigned replayed, replay_end; /* pieces of an earlier try that were, and have to be, sent */
     uint32_t piece_sent;           /* of the piece that is being sent again */
     uint8_t moves;                 /* from link to link */
@@ -37,7 +37,7 @@ struct h2_link {
     struct link_node legs;
     struct link_node ready;
     struct link_node waiting; /* for room on the wire */
-    uint64_t said;            /* bytes ever handed to the wire */
+    uint64_t sent;            /* what wire.sent says, which goes round */
     uint64_t moved_at;        /* when some of them last left */
     uint64_t due;             /* no leg has waited too long before */
     uint32_t count;           /* of legs */

@@ -69,7 +69,8 @@ static int begin(struct h2_link *l, struct h2_leg *h)
         add_own(&own, SPAN("te"), SPAN("trailers"));
     bool end =
         r->framing != FRAMING_CHUNKED && (r->framing != FRAMING_LENGTH || r->content_length == 0);
-    h->from = l->said + h2_out(&l->session).len;
+    /* What waits stands before it: records may make it more, but not less. */
+    h->from = l->sent + wire_waiting(&l->base.wire) + h2_out(&l->session).len;
     int err = h2_request(&l->session, &h->stream, &own, &rest, end && !leg->connects);
     if (err < 0)
         return err;
@@ -87,7 +88,7 @@ static bool write_slice(struct h2_link *l, struct h2_leg *h, struct slice s, boo
     struct wire *w = &l->base.wire;
 
     h->leg->since = io_now(link_io(&l->base));
-    if (!h2_wire_data(&l->session, w, &l->said, &h->stream, s.len, end)) {
+    if (!h2_wire_data(&l->session, w, &h->stream, s.len, end)) {
         buf_unref(s.buf);
         return false;
     }
@@ -165,8 +166,7 @@ enum h2_leg_wrote h2_leg_write(struct h2_link *l, struct h2_leg *h)
     struct leg *leg = h->leg;
     struct wire *w = &l->base.wire;
 
-    if (!h2_wire_flush(&l->session, w, &l->said) || wire_waiting(w) >= WIRE_LOW ||
-        !wire_has_room(w))
+    if (!h2_wire_flush(&l->session, w) || wire_waiting(w) >= WIRE_LOW || !wire_has_room(w))
         return H2_LEG_WIRE;
     if (!h->begun && leg->request.upgrade.len > 0) {
         if (!h2_settled(&l->session)) /* RFC 8441, 3: SETTINGS say, and open all windows */
@@ -188,7 +188,7 @@ enum h2_leg_wrote h2_leg_write(struct h2_link *l, struct h2_leg *h)
         }
         if (leg->request_done)
             return H2_LEG_ALL;
-        if (!h2_wire_flush(&l->session, w, &l->said))
+        if (!h2_wire_flush(&l->session, w))
             return H2_LEG_WIRE;
     }
     if (leg->request_done || (h->stream.state & H2_GONE))

@@ -142,6 +142,7 @@ struct h2_session {
     /* writing */
     char *out;
     uint32_t out_len, out_room, out_sent;
+    uint64_t said; /* bytes ever sent, content included */
     bool no_memory;
     bool failed;
     uint8_t drain; /* how far a graceful end has got */

@@ -35,6 +35,7 @@ void h2_sent(struct h2_session *s, size_t n)
 {
     assert(n <= s->out_len - s->out_sent);
     s->out_sent += (uint32_t)n;
+    s->said += n;
 }
 
 void h2_idle(struct h2_session *s)
@@ -267,6 +268,7 @@ void h2_data(struct h2_session *s, struct h2_stream *stream, uint32_t n, bool en
     s->out_len += H2_FRAME_HEAD;
     stream->send_window -= (int32_t)n;
     s->send_window -= n;
+    s->said += n;
     /* Two updates may answer it, however small it is, unless it is the window that made
      * it so: then it is the peer who asks for crumbs. */
     if (n > 0 && stream->send_window > 0 && s->send_window > 0 && s->updates < UPDATES_MAX)

@@ -391,7 +391,7 @@ static void visit_begin(struct h2_origins *o, struct sim_peer *peer)
     o->visits = v;
     o->h2_visits++;
     struct h2_limits said = limits;
-    said.streams_max = streams[sim_random(peer->sim, 3)];
+    said.streams_max = o->slow ? STREAMS_MOST : streams[sim_random(peer->sim, 3)];
     if (h2_init(&v->session, &said) < 0) { /* as if it had no time for us */
         v->deaf = true;
         sim_reset(peer);
@@ -410,6 +410,10 @@ static void accepted(struct sim_origin *origin, struct sim_peer *peer)
 
     if (o->over_toy)
         peer->codec = h1 ? &toy_origin_codec : &toy_h2_origin_codec;
+    if (o->slow) {
+        sim_window(peer, 20);
+        sim_read(peer, 30, 300 * NS_PER_US);
+    }
     if (!h1) {
         visit_begin(o, peer);
         return;
@@ -431,6 +435,15 @@ void h2_origins_add(struct h2_origins *o, const char *address)
 
     *s = (struct sim_origin){.at = story_address(address), .accepted = accepted, .data = o};
     sim_origin_add(o->sim, s);
+}
+
+void h2_origins_cut(struct h2_origins *o)
+{
+    for (struct h2_visit *v = o->visits; v; v = v->next)
+        if (!v->peer->closed && !v->peer->reset) {
+            v->deaf = true;
+            sim_reset(v->peer);
+        }
 }
 
 void h2_origins_close(struct h2_origins *o)

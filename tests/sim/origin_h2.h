@@ -45,6 +45,7 @@ struct h2_origins {
     bool restless; /* SETTINGS come again and again */
     bool tolerant; /* memory fails */
     bool late;     /* credits do */
+    bool slow;     /* they read little at a time */
     bool over_toy; /* and it is "TLS" */
     bool either;   /* some connections are HTTP/1: by ... */
     struct origins h1;
@@ -54,6 +55,7 @@ struct h2_origins {
 
 void h2_origins_open(struct h2_origins *o, struct sim *sim);
 void h2_origins_add(struct h2_origins *o, const char *address);
+void h2_origins_cut(struct h2_origins *o); /* resets its connections */
 void h2_origins_close(struct h2_origins *o);
 
 #endif

@@ -21,7 +21,7 @@ static const char config_text[] = "[listener web]\nlisten = 192.0.2.1:80\n"
 
 struct meeting {
     struct sim *sim;
-    char config[600];
+    char config[800];
     struct gateway gateway;
     struct origins origins;
     struct arena arena;
@@ -404,6 +404,36 @@ static uint64_t cut_file(const struct telling *telling)
     return meeting_end(&m);
 }
 
+/* Files of one frame, each opened anew: nothing but their exchange holds the one before open. */
+static uint64_t files(const struct telling *telling)
+{
+    static const char more[] =
+        "[route fresh]\npath = /fresh/*\nstrip_prefix = /fresh\n"
+        "handler = static\nroot = /site\ncache_size = 1b\ncache_time = off\n";
+    static char bytes[H2_FRAME_MAX];
+    struct meeting m;
+    size_t len;
+
+    meeting_begin(&m, telling, SIM_ALL & ~(unsigned)SIM_DISK, more);
+    len = 2 + (size_t)sim_random(m.sim, sizeof bytes - 1);
+    pattern_fill(bytes, len, 1);
+    sim_file_put(m.sim, "/site/a", (struct span){bytes, len});
+    for (unsigned n = 1 + (unsigned)sim_random(m.sim, CALLERS_MAX); n > 0; n--) {
+        struct caller *c = caller_new(&m);
+        for (unsigned i = 1 + (unsigned)sim_random(m.sim, 10); i > 0; i--)
+            caller_asks(c, (struct call){.method = "GET",
+                                         .path = "/fresh/a",
+                                         .status = 200,
+                                         .id = 1,
+                                         .content_len = len});
+        caller_go(&m, c);
+    }
+    EXPECT(sim_run(m.sim, meeting_over, &m, 3600 * NS_PER_S), "the answers come");
+    for (unsigned i = 0; i < m.count; i++)
+        caller_expect_all(&m.callers[i]);
+    return meeting_end(&m);
+}
+
 const struct story h2_stories[] = {
     {"h2.calm", "every stream gets its own answer, whole", calm, 4},
     {"h2.prompt", "an answer does not wait for anything else", prompt, 1},
@@ -414,6 +444,7 @@ const struct story h2_stories[] = {
     {"h2.drained", "what was begun before the end is answered", drained, 2},
     {"h2.parting", "who says goodbye is answered, and the connection ended", parting, 2},
     {"h2.cut_file", "a file that is cut ends its stream and no other", cut_file, 0},
+    {"h2.files", "a file stays open until it was read", files, 2},
     {"h2.garbage", "broken frames cost their own connection only", garbage, 2},
     {0},
 };

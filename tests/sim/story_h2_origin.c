@@ -30,10 +30,10 @@ struct meeting {
     bool early[ORIGIN_IDS]; /* the answer may be there before all of the request */
 };
 
-static void meeting_begin(struct meeting *m, const struct telling *t, bool either)
+static void meeting_begin(struct meeting *m, const struct telling *t, unsigned faults, bool either)
 {
     *m = (struct meeting){
-        .sim = story_world(t, SIM_ALL), .at = story_address("192.0.2.1:80"), .most = 200000};
+        .sim = story_world(t, faults), .at = story_address("192.0.2.1:80"), .most = 200000};
     h2_origins_open(&m->origins, m->sim);
     h2_origins_add(&m->origins, "198.51.100.1:80");
     h2_origins_add(&m->origins, "198.51.100.2:80");
@@ -156,7 +156,7 @@ static uint64_t calm(const struct telling *telling)
 {
     struct meeting m;
 
-    meeting_begin(&m, telling, false);
+    meeting_begin(&m, telling, SIM_ALL, false);
     m.most = m.origins.restless ? KEPT : m.most; /* a stream too many is begun elsewhere */
     some_callers(&m, H2_ORIGIN_refused);
     expect_all(&m);
@@ -169,7 +169,7 @@ static uint64_t refused(const struct telling *telling)
 {
     struct meeting m;
 
-    meeting_begin(&m, telling, false);
+    meeting_begin(&m, telling, SIM_ALL, false);
     m.most = KEPT;
     some_callers(&m, H2_ORIGIN_reset_before);
     expect_all(&m);
@@ -182,7 +182,7 @@ static uint64_t either(const struct telling *telling)
 {
     struct meeting m;
 
-    meeting_begin(&m, telling, true);
+    meeting_begin(&m, telling, SIM_ALL, true);
     some_callers(&m, H2_ORIGIN_refused);
     expect_all(&m);
     expect_once(&m);
@@ -206,7 +206,7 @@ static uint64_t rough(const struct telling *telling)
     struct meeting m;
     struct caller *c;
 
-    meeting_begin(&m, telling, false);
+    meeting_begin(&m, telling, SIM_ALL, false);
     c = caller_new(&m);
     c->tolerant = true;
     for (unsigned i = 1 + (unsigned)sim_random(m.sim, 25); i > 0; i--) {
@@ -230,7 +230,7 @@ static uint64_t left(const struct telling *telling)
     struct meeting m;
     struct caller *c;
 
-    meeting_begin(&m, telling, false);
+    meeting_begin(&m, telling, SIM_ALL, false);
     m.most = KEPT;
     c = caller_new(&m);
     c->at_once = 1;
@@ -246,12 +246,46 @@ static uint64_t left(const struct telling *telling)
     return meeting_end(&m);
 }
 
+/* Connections break while requests are on their way: one that was processed is not sent again. */
+static uint64_t cut(const struct telling *telling)
+{
+    struct meeting m;
+    struct caller *c;
+
+    meeting_begin(&m, telling, SIM_SHORT | SIM_RACES, false);
+    m.origins.slow = true;
+    c = caller_new(&m); /* then it is known how many streams they allow */
+    m.most = 100;
+    calls(&m, c, 4, H2_ORIGIN_refused);
+    caller_go(&m, c);
+    expect_all(&m);
+    c = caller_new(&m);
+    c->tolerant = c->sloppy = true;
+    c->at_once = CALLS_MAX;
+    for (unsigned i = 2 + (unsigned)sim_random(m.sim, CALLS_MAX - 2); i > 0; i--) {
+        struct call *one = call(&m, c, H2_ORIGIN_silent);
+        one->method = "POST";
+        one->sends = 1 + (size_t)sim_random(m.sim, 20);
+        one->may_cut = true;
+        one->or_status = 502;
+    }
+    caller_go(&m, c);
+    sim_run_for(m.sim, sim_random(m.sim, 40 * NS_PER_MS));
+    h2_origins_cut(&m.origins);
+    EXPECT(sim_run(m.sim, meeting_over, &m, 7200 * NS_PER_S), "all ends");
+    for (unsigned i = 0; i < m.ids; i++)
+        EXPECT(m.origins.whole[i] <= 1, "request %u was processed %u times", i, m.origins.whole[i]);
+    m.origins.slow = false;
+    then_all_is_well(&m);
+    return meeting_end(&m);
+}
+
 static uint64_t no_memory(const struct telling *telling)
 {
     struct meeting m;
     struct caller *c;
 
-    meeting_begin(&m, telling, telling->seed % 3 == 0);
+    meeting_begin(&m, telling, SIM_ALL, telling->seed % 3 == 0);
     c = caller_new(&m);
     c->tolerant = true;
     m.origins.tolerant = true;
@@ -275,6 +309,7 @@ const struct story h2_origin_stories[] = {
     {"h2_origin.either", "an origin may choose for each connection", either, 4},
     {"h2_origin.rough", "what breaks costs nobody afterwards", rough, 4},
     {"h2_origin.left", "who leaves a stream leaves the connection in order", left, 3},
+    {"h2_origin.cut", "what was processed is not sent again", cut, 4},
     {"h2_origin.no_memory", "a failed allocation costs one client at most", no_memory, 3},
     {0},
 };

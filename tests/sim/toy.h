@@ -1,7 +1,7 @@
 /* A record layer without cryptography, for stories over "TLS".
  *
- * A record is five bytes of head (kind, "TL", length) and a body that is
- * XORed.  The client begins with a hello and what it says next; the server
+ * A record is a head (kind, "TL", length) and a body that is XORed.  The head is larger than
+ * most requests: whoever takes bytes of records for bytes of content is far off.  The client begins with a hello and what it says next; the server
  * answers the hello, and is ready when the client's second flight is there.
  * So whatever a wire does about records, handshakes and close_notify is
  * played, with every fault, by the stories that there are.
