@@ -219,8 +219,11 @@ void access_log_adopt(struct worker *w, const struct log_target *target)
         log->off = true;
         return;
     }
-    if (!span_equal(log->path, target->path) && !log_rename(log, target->path))
+    if (!span_equal(log->path, target->path) && !log_rename(log, target->path)) {
+        if (log->off)
+            log_say(LOG_ERROR, "access_log: stays off");
         return;
+    }
     log->off = false;
     log->format = target->format;
 }

@@ -84,8 +84,10 @@ static void exchanges_leave(struct conn *c)
     for (struct link_node *n = all->next; n != all; n = next) {
         next = n->next;
         struct exchange *x = h2_exchange_of(container_of(n, struct h2_exchange, node));
-        if (x->file < 0 || x->file_left > 0 || !h2_of(x)->head_written)
+        if (x->file < 0 || x->file_left > 0 || !h2_of(x)->head_written) {
+            h2_reset(&c->h2->session, &h2_of(x)->stream, H2_CANCEL);
             exchange_cut(c, x, CAUSE_client_gone);
+        }
     }
 }
 
@@ -183,7 +185,7 @@ static void h2_serve(struct conn *c)
 {
     conn_h2_leaving_go(c, false);
     conn_h2_filed_go(c);
-    bool over = conn_read(c) && c->wire.eof;
+    bool over = conn_read(c) && c->wire.eof && wire_in(&c->wire).len == 0; /* not if it paused */
     if (c->state != CONN_OPEN)
         return;
     conn_h2_run(c);

@@ -43,7 +43,7 @@ struct conn_h2 {
     struct link_node leaving; /* over, but the engine may still read their files */
     struct link_node ready[H2_URGENCIES];
     struct link_node waiting; /* for room on the wire */
-    struct link_node filed;   /* with all of a file on the wire, in that order: is it whole? */
+    struct link_node filed;   /* with all of a file on the wire: is it whole? */
     uint64_t received;        /* bytes of content, of all streams */
     uint64_t head_since;      /* when the field section that is coming began; 0: none is */
     uint64_t drain_since;     /* when the client was told; 0: not yet */

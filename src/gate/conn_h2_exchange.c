@@ -84,13 +84,13 @@ static void line_resume(struct conn *c)
 /* Whose file has gone may end, if it was whole. */
 void conn_h2_filed_go(struct conn *c)
 {
-    struct link_node *filed = &c->h2->filed;
+    struct link_node *filed = &c->h2->filed, *next;
 
-    while (!list_empty(filed)) {
-        struct h2_exchange *h = container_of(filed->next, struct h2_exchange, line);
-        if (!h2_file_gone(c, h))
-            return;
-        conn_h2_ready(c, h2_exchange_of(h));
+    for (struct link_node *n = filed->next; n != filed; n = next) {
+        struct h2_exchange *h = container_of(n, struct h2_exchange, line);
+        next = n->next;
+        if (h2_file_gone(c, h))
+            conn_h2_ready(c, h2_exchange_of(h));
     }
 }
 

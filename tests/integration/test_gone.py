@@ -3,9 +3,12 @@
 import json
 import signal
 import socket
+import struct
 import subprocess
+import time
 
 from harness import needs, read_all, true, same, wait_for
+from h2client import CANCEL, PING, PREFACE, RST, SETTINGS, WINDOW, frame, get, headers
 from origin import Origin
 from origins import installed
 from tls import run, tls_gate
@@ -118,6 +121,34 @@ def test_an_origin_hears_of_a_client_that_is_killed(gate):
     g.stop()
     same(causes(g), ["client_gone"] * len(KINDS))
     o.end()
+
+
+def test_who_leaves_with_more_to_say_than_was_read(gate):
+    """Reading pauses while answers to PING wait for the client; behind them are resets, and the end."""
+    needs("http/2")
+    g = gate("[server]\nworkers = 1\naccess_log = {dir}/access.log\n[listener a]\nlisten = 127.0.0.1:{port}\n"
+             "[upstream u]\nserver = 127.0.0.1:{origin}\n[route silent]\npath = /silent\nhandler = forward\n"
+             "upstream = u\n[route files]\nhandler = static\nroot = {dir}\n", origin=Origin().port)
+    with open(g.dir + "/large", "wb") as f:
+        f.truncate(30_000_000)
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(10)
+        s.connect(("127.0.0.1", g.port))
+        s.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2 ** 31 - 1)) +
+                  frame(WINDOW, 0, 0, struct.pack(">I", 2 ** 30)) +
+                  headers(1, get("/large")) + headers(3, get("/silent")) + headers(5, get("/silent")))
+        time.sleep(1)
+        s.sendall(frame(PING, 0, 0, bytes(8)) * 490 + b"".join(
+            frame(RST, 0, stream, struct.pack(">I", CANCEL)) for stream in (3, 5)))
+        time.sleep(0.3)
+        s.shutdown(socket.SHUT_WR)
+        time.sleep(0.3)
+        read_all(s)
+    same(g.get("/headgate.ini")[0], 200)
+    same(g.stop(), 0)
+    lines = [json.loads(l) for l in g.read("access.log").splitlines()]
+    same(sorted(l.get("cause") for l in lines if l["target"] == "/silent"), ["client_gone"] * 2, lines)
 
 
 if __name__ == "__main__":
