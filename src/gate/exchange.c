@@ -593,15 +593,20 @@ void respond_reason(struct exchange *x, enum cause cause, struct span reason)
     respond_error(x, cause, reason, FIELD_OTHER, (struct span){0});
 }
 
+/* What a client is told: the cause, and what that means. */
+static struct span failure_text(struct exchange *x, const struct cause_row *row)
+{
+    struct span phrase = status_phrase(row->status);
+
+    return arena_print(&x->arena, "%d %.*s: %.*s\n%s", row->status, SPAN_ARG(phrase),
+                       SPAN_ARG(row->name), row->meaning);
+}
+
 void respond_failed_with(struct exchange *x, enum cause cause, enum field_id id, struct span value)
 {
-    const struct cause_row *row = cause_row(cause);
-    struct span phrase = status_phrase(row->status);
-    struct span text = response_started(x) ? (struct span){0}
-                                           : arena_print(&x->arena, "%d %.*s: %.*s", row->status,
-                                                         SPAN_ARG(phrase), SPAN_ARG(row->name));
+    bool says = !response_started(x);
 
-    respond_error(x, cause, text, id, value);
+    respond_error(x, cause, says ? failure_text(x, cause_row(cause)) : (struct span){0}, id, value);
 }
 
 void respond_failed(struct exchange *x, enum cause cause)

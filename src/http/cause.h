@@ -12,29 +12,34 @@
 
 /* id, status, RFC 9209 type or "", meaning, what to do */
 #define CAUSE_LIST(ROW)                                                                            \
-    ROW(bad_request_line, 400, "http_request_error", "the request line is malformed",              \
+    ROW(bad_request_line, 400, "http_request_error",                                               \
+        "the request line is malformed (RFC 9112, 3)",                                             \
         "the client is broken or hostile")                                                         \
-    ROW(bad_target, 400, "http_request_error", "the request target is malformed",                  \
+    ROW(bad_target, 400, "http_request_error", "the request target is malformed (RFC 9112, 3.2)",  \
         "the client is broken or hostile")                                                         \
     ROW(bad_path, 400, "http_request_error",                                                       \
         "the path climbs above the root or hides a separator",                                     \
         "look at the path; encoded_slash = pass allows %2F")                                       \
-    ROW(bad_header, 400, "http_request_error", "a header field is malformed",                      \
+    ROW(bad_header, 400, "http_request_error", "a header field is malformed (RFC 9112, 5)",        \
         "the client is broken or hostile")                                                         \
-    ROW(bad_host, 400, "http_request_error", "Host is missing, repeated or malformed",             \
+    ROW(bad_host, 400, "http_request_error",                                                       \
+        "Host is missing, repeated or malformed (RFC 9112, 3.2)",                                  \
         "the client is broken or hostile")                                                         \
     ROW(bad_framing, 400, "http_request_error",                                                    \
-        "content length and transfer coding are wrong or contradict each other",                   \
+        "Content-Length and Transfer-Encoding are wrong or together (RFC 9112, 6)",                \
         "the client is broken or smuggling requests")                                              \
-    ROW(bad_chunk, 400, "http_request_error", "a chunk of the content is malformed",               \
+    ROW(bad_chunk, 400, "http_request_error",                                                      \
+        "a chunk of the content is malformed (RFC 9112, 7.1)",                                     \
         "the client is broken or hostile")                                                         \
     ROW(bad_event, 400, "", "the event is not what the challenge asks for",                        \
         "the answer's content says what is wrong")                                                 \
-    ROW(unknown_coding, 501, "http_request_error", "a transfer coding we do not know",             \
+    ROW(unknown_coding, 501, "http_request_error",                                                 \
+        "a transfer coding we do not know (RFC 9112, 6.1)",                                        \
         "only chunked is understood")                                                              \
-    ROW(unknown_version, 505, "http_request_error", "neither HTTP/1.0 nor HTTP/1.1",               \
+    ROW(unknown_version, 505, "http_request_error",                                                \
+        "neither HTTP/1.0 nor HTTP/1.1 (RFC 9112, 2.3)",                                           \
         "the client is broken or speaks something else")                                           \
-    ROW(expectation_failed, 417, "", "an expectation other than 100-continue",                     \
+    ROW(expectation_failed, 417, "", "an expectation other than 100-continue (RFC 9110, 10.1.1)",  \
         "the client asks for what nobody offers")                                                  \
     ROW(request_line_too_long, 414, "http_request_error", "longer than max_request_line",          \
         "raise max_request_line if such requests are legitimate")                                  \

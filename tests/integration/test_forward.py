@@ -315,7 +315,7 @@ def test_a_malformed_chunk_that_comes_with_the_head(gate):
         for _ in range(2):
             s.sendall(b"GET /bad-chunk-at-once HTTP/1.1\r\nHost: a\r\n\r\n")
             status, _, body, rest = read_response(s)
-            same((status, body, rest), (502, b"502 Bad Gateway: upstream_bad_chunk\n", b""))
+            same((status, body.split(b"\n")[0], rest), (502, b"502 Bad Gateway: upstream_bad_chunk", b""))
     o.end()
 
 

@@ -182,7 +182,7 @@ def test_tls_begins_behind_it(gate):
                             incoming.write(s.recv(1 << 16))
             same(content(got), "client=192.0.2.7:56324 scheme=https")
         for pieces in ((LINE + GET,), (LINE, GET)):
-            same(parse_response(asked(g, *pieces))[2], b"400 Bad Request: plain_on_tls\n",
+            same(parse_response(asked(g, *pieces))[2], b"400 Bad Request: plain_on_tls\nplain HTTP was spoken where TLS is\n",
                  "who speaks plainly is told so, however it comes")
 
 

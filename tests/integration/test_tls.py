@@ -283,7 +283,7 @@ def test_plain_http_where_tls_is_spoken_is_told_so(gate):
                  b"OPTIONS * HTTP/1.1\r\n", b"PUT /a", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
                  b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20000):
         status, fields, content = parse_response(g.say(said))
-        same((status, content), (400, b"400 Bad Request: plain_on_tls\n"), said[:40])
+        same((status, content), (400, b"400 Bad Request: plain_on_tls\nplain HTTP was spoken where TLS is\n"), said[:40])
         same(fields["connection"], "close")
         true("strict-transport-security" not in fields, fields)
     for said in (b"SSH-2.0-x\r\n", b"get / HTTP/1.1\r\n\r\n", b"GET\0", b"\x16\x03\x01"):
