@@ -13,6 +13,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define FULL_PAUSE_NS (10 * 1000 * 1000)
+
 static_assert(sizeof(struct io_vec) == sizeof(struct iovec) &&
                   offsetof(struct io_vec, base) == offsetof(struct iovec, iov_base) &&
                   offsetof(struct io_vec, len) == offsetof(struct iovec, iov_len),
@@ -263,6 +265,26 @@ void uring_poll(struct uring *u, struct io_op *op, int fd, unsigned events)
     uring_send_off(u, sqe, op, TAG_OP);
 }
 
+/* The ring looks for POLLRDHUP whether it was asked to or not: of a peer that has said all, it is
+ * there at once, room or not.  Then there is nothing to wait for but time.  True: it waits. */
+static bool op_paused(struct uring *u, struct io_op *op, int res)
+{
+    static struct __kernel_timespec pause = {.tv_nsec = FULL_PAUSE_NS};
+
+    if (res <= 0 || (res & (POLLOUT | POLLERR | POLLHUP)) || op->cancelled)
+        return false;
+    struct io_uring_sqe *sqe = uring_sqe(u);
+    io_uring_prep_timeout(sqe, &pause, 0, 0);
+    uring_send_off(u, sqe, op, TAG_OP);
+    return true;
+}
+
+/* May it try again?  0, or FAIL_x. */
+static int writable(const struct io_op *op, int res)
+{
+    return res < 0 && res != -ETIME ? outcome(op, -res) : 0;
+}
+
 void op_completed(struct uring *u, struct io_op *op, int res)
 {
     switch (op->kind) {
@@ -273,10 +295,12 @@ void op_completed(struct uring *u, struct io_op *op, int res)
         send_completed(u, op, res);
         break;
     case IO_SEND_FILE:
-        file_writable(u, op, res < 0 ? outcome(op, -res) : 0);
+        if (!op_paused(u, op, res))
+            file_writable(u, op, writable(op, res));
         break;
     case IO_SEND_PIPED:
-        piped_writable(u, op, res < 0 ? outcome(op, -res) : 0);
+        if (!op_paused(u, op, res))
+            piped_writable(u, op, writable(op, res));
         break;
     default:
         assert(op->kind == IO_POLL);

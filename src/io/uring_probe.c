@@ -176,6 +176,7 @@ static bool knows_operations(struct io_uring *ring)
     static const uint8_t needed[] = {
         IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL, IORING_OP_CONNECT, IORING_OP_POLL_ADD,
         IORING_OP_READ,   IORING_OP_RECV,         IORING_OP_SEND,    IORING_OP_SENDMSG,
+        IORING_OP_TIMEOUT,
     };
     struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
     bool all = probe != NULL;

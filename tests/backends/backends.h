@@ -20,8 +20,9 @@ struct test {
     void (*run)(void);
 };
 
-extern const struct test accept_tests[], file_tests[], limit_tests[], listen_tests[],
-    pipe_tests[], promise_tests[], stream_tests[], thread_tests[], time_tests[]; /* ended by {0} */
+/* Each ended by {0}. */
+extern const struct test accept_tests[], file_tests[], limit_tests[], listen_tests[], pipe_tests[],
+    promise_tests[], send_file_tests[], stream_tests[], thread_tests[], time_tests[];
 
 extern const struct io_backend *backend;
 

@@ -76,6 +76,7 @@ static bool wanted(const struct test *t, int argc, char **argv)
 int main(int argc, char **argv)
 {
     static const struct test *const suites[] = {promise_tests, accept_tests, stream_tests,
+                                                send_file_tests,
                                                 pipe_tests,    time_tests,   file_tests,
                                                 thread_tests,  listen_tests, limit_tests};
     struct rlimit files;

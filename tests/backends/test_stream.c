@@ -493,65 +493,6 @@ static void many_vectors_leave_in_order(void)
     engine_close(io);
 }
 
-/* --- files as content ---------------------------------------------------------------- */
-
-enum { FILE_BYTES = 3 * 1024 * 1024 + 17 };
-
-static int pattern_file(void)
-{
-    char name[] = "backends-send-XXXXXX";
-    int fd = mkstemp(name);
-    static char bytes[FILE_BYTES];
-
-    CHECK(fd >= 0);
-    unlink(name);
-    for (size_t i = 0; i < FILE_BYTES; i++)
-        bytes[i] = pattern(4, i);
-    CHECK_EQUAL(write(fd, bytes, FILE_BYTES), FILE_BYTES);
-    return fd;
-}
-
-static void a_file_is_sent_from_where_and_as_far_as_asked(void)
-{
-    struct io *io = engine_open();
-    struct peer p;
-    int fd = peer_pair(&p, io), file = pattern_file();
-    static char back[FILE_BYTES];
-    const uint64_t from = 1001;
-    uint64_t sent = from, seen = from;
-
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    while (seen < FILE_BYTES) {
-        if (!io_busy(&p.send) && sent < FILE_BYTES)
-            io_send_file(io, &p.send, &p.sock, file, sent, (uint32_t)(FILE_BYTES - sent));
-        CHECK(io_turn(io, NS_PER_MS));
-        if (!io_busy(&p.send) && p.send_count > 0) {
-            CHECK_EQUAL(p.send_fail, 0);
-            sent += p.send_count;
-            p.send_count = 0;
-        }
-        ssize_t n = recv(fd, back, sizeof back, 0);
-        for (ssize_t i = 0; i < n; i++)
-            CHECK_EQUAL(back[i], pattern(4, seen + (uint64_t)i));
-        seen += n > 0 ? (uint64_t)n : 0;
-    }
-    CHECK_EQUAL(seen, FILE_BYTES);
-    CHECK_EQUAL(sent, FILE_BYTES);
-    io_send_file(io, &p.send, &p.sock, file, FILE_BYTES, 10);
-    TURN_UNTIL(io, !io_busy(&p.send));
-    CHECK_EQUAL(p.send_fail, FAIL_IO);
-    plain_reset(fd);
-    turn_some(io);
-    for (unsigned i = 0; i < 3; i++) { /* must not end us by a signal */
-        io_send_file(io, &p.send, &p.sock, file, 0, 10);
-        TURN_UNTIL(io, !io_busy(&p.send));
-        CHECK_EQUAL(p.send_fail, FAIL_RESET);
-    }
-    peer_close(&p);
-    close(file);
-    engine_close(io);
-}
-
 /* --- connecting ------------------------------------------------------------------------ */
 
 static void a_refused_connect_leaves_no_socket(void)
@@ -746,8 +687,6 @@ const struct test stream_tests[] = {
     {"a_send_that_finds_no_room_waits_for_it", a_send_that_finds_no_room_waits_for_it},
     {"busy_sockets_and_quiet_ones_take_turns", busy_sockets_and_quiet_ones_take_turns},
     {"many_vectors_leave_in_order", many_vectors_leave_in_order},
-    {"a_file_is_sent_from_where_and_as_far_as_asked",
-     a_file_is_sent_from_where_and_as_far_as_asked},
     {"a_refused_connect_leaves_no_socket", a_refused_connect_leaves_no_socket},
     {"a_connect_that_hangs_can_be_cancelled", a_connect_that_hangs_can_be_cancelled},
     {"a_connected_socket_receives_what_came_early", a_connected_socket_receives_what_came_early},
