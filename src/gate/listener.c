@@ -202,10 +202,16 @@ static bool listener_serve(struct listener *l)
     struct worker *w = l->worker;
 
     for (struct io_accept *a; (a = accept_next(l));) {
-        if (!listener_claim(l))
+        bool late = w->stopping; /* all that there was has been cut: nobody would end it */
+        if (!late && !listener_claim(l))
             return false;
         int fd = a->fd;
         a->fd = -1;
+        if (late) {
+            worker_counted(&w->stats.causes[CAUSE_draining]);
+            io_discard(w->io, fd);
+            continue;
+        }
         l->conns++;
         worker_counted(&w->stats.connections);
         worker_counted(&w->stats.connections_open);

@@ -379,6 +379,33 @@ def test_the_last_of_few_places_is_used_again(gate):
         g.stop()
 
 
+def test_who_waits_for_a_place_when_the_time_to_drain_is_over_is_turned_away(gate):
+    """Many come at once where there are few places, so that some are accepted who have none."""
+    o = Origin()
+    g = gate(CONFIG.replace("workers = 2", "workers = 1").replace("{server}", "drain_timeout = 1s")
+             .replace("{listener}", "") + FORWARD +
+             "[route files]\npath = /files/*\nstrip_prefix = /files\nhandler = static\nroot = {dir}\n", origin=o.port,
+             limit_files=30)
+    with open(os.path.join(g.dir, "large"), "wb") as f:
+        f.truncate(300_000)
+    clients = []
+    for i in range(600):
+        s = socket.socket()
+        s.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            s.connect(("127.0.0.1", g.port))
+        clients.append(s)
+    time.sleep(0.3)
+    for i, s in enumerate(clients):
+        with contextlib.suppress(OSError):
+            s.send(b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"silent", b"files/large", b"hello")[i % 3])
+    time.sleep(2)
+    for s in clients:
+        s.close()
+    time.sleep(0.5)
+    same(g.stop(8), 0)
+
+
 def test_max_connections_of_a_listener(gate):
     g = start(gate, listener="max_connections = 50")
     crowd_at_a_limit(g, 150, (50, 50)) # however many come to each worker
