@@ -161,7 +161,7 @@ class Gateway:
         """What it says at SIGUSR2: each counter over all workers, by name."""
         before = self.said().count("counted: turns=")
         self.signal(signal.SIGUSR2)
-        if not wait_for(lambda: self.said().count("counted: turns=") > before):
+        if not wait_for(lambda: any("\n" in last for last in self.said().split("counted: turns=")[before + 1:])):
             raise AssertionError("it does not say what it counted: " + self.said()[-500:])
         last = self.said().split("counted: turns=")[before:before + 2]
         lines = [l for l in last[0].splitlines() if "counted: " in l]
